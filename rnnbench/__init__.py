@@ -1,0 +1,62 @@
+"""rnnbench: which recurrent cell, at which size, on which runtime, for my sequence task?
+
+The public names, resolved at first use so that `import rnnbench` stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rnnbench.api import session
+    from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
+    from rnnbench.cells.spec import Accumulator, Cell, Stage
+    from rnnbench.errors import Unsupported, UsageError
+    from rnnbench.hookspecs import hookimpl
+    from rnnbench.model import Model
+    from rnnbench.tasks.spec import Budget, Data, Split, Task
+    from rnnbench.training import Adam
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "rnnbench.api": ("session",),
+    "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
+    "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
+    "rnnbench.errors": ("Unsupported", "UsageError"),
+    "rnnbench.hookspecs": ("hookimpl",),
+    "rnnbench.model": ("Model",),
+    "rnnbench.tasks.spec": ("Budget", "Data", "Split", "Task"),
+    "rnnbench.training": ("Adam",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [
+    "Accumulator",
+    "Adam",
+    "Backend",
+    "BackendInfo",
+    "Budget",
+    "Case",
+    "Cell",
+    "CompileReport",
+    "Data",
+    "Model",
+    "Requirement",
+    "Session",
+    "Split",
+    "Stage",
+    "Task",
+    "Unsupported",
+    "UsageError",
+    "hookimpl",
+    "session",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME_OF:
+        return getattr(import_module(_HOME_OF[name]), name)
+    raise AttributeError(f"module 'rnnbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

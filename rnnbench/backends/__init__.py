@@ -1,0 +1,1 @@
+"""Backends: who computes a model. `base.py` is the contract."""

@@ -1,0 +1,62 @@
+"""What every backend does with its inputs before computing: check, convert, and clear the padding once."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnbench.errors import UsageError
+from rnnbench.model import Array, Model, State
+
+
+def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Array, Array | None]:
+    """x [T, B, I] as C-contiguous of the model's dtype, and lengths as int64 [B].
+
+    Steps past a row's length may hold anything, NaN too: they are zeroed in a copy. Raises UsageError for a wrong
+    shape, an empty axis, a dtype that is not a number's, or a length outside 1..T.
+    """
+    x = np.asarray(x)
+    if x.ndim != 3 or x.shape[2] != model.input_size:
+        raise UsageError(f"x must be [T, B, {model.input_size}]; got shape {x.shape}")
+    if 0 in x.shape[:2]:
+        raise UsageError(f"x needs at least one step and one row; got shape {x.shape}")
+    if x.dtype.kind not in "fiu":
+        raise UsageError(f"x must hold real numbers; got dtype {x.dtype}")
+    checked = None if lengths is None else valid_lengths(lengths, *x.shape[:2])
+    ready = np.ascontiguousarray(x, dtype=model.dtype)
+    if checked is not None and (checked < x.shape[0]).any():
+        past = np.arange(x.shape[0])[:, None] >= checked
+        ready = ready.copy() if ready is x or np.may_share_memory(ready, x) else ready
+        ready[past] = 0
+    return ready, checked
+
+
+def valid_lengths(lengths: Array, T: int, B: int) -> Array:
+    """lengths as int64 [B]. Raises UsageError unless each lies in 1..T."""
+    given = np.asarray(lengths)
+    if given.shape != (B,) or given.dtype.kind not in "iu":
+        raise UsageError(f"lengths must be {B} whole numbers; got {given.dtype} {given.shape}")
+    if given.min() < 1 or given.max() > T:
+        raise UsageError(f"lengths must lie in 1..{T}; got {given.min()}..{given.max()}")
+    return given.astype(np.int64)
+
+
+def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
+    """The initial states, each [L*D, B, H] of the model's dtype; zeros for None. Raises UsageError for a misfit."""
+    names = model.spec.states
+    shape = (model.layers * model.directions, B, model.hidden_size)
+    if state is None:
+        return tuple(np.zeros(shape, model.dtype) for _ in names)
+    if len(state) != len(names):
+        raise UsageError(f"state must hold {', '.join(names)}; got {len(state)} arrays")
+    for name, value in zip(names, state, strict=True):
+        if np.shape(value) != shape:
+            raise UsageError(f"state {name} must be {shape}; got {np.shape(value)}")
+    return tuple(np.ascontiguousarray(value, dtype=model.dtype) for value in state)
+
+
+def one_step(model: Model, x_t: Array) -> Array:
+    """x_t [B, I] as C-contiguous of the model's dtype. Raises UsageError for a misfit."""
+    ready = np.ascontiguousarray(x_t, dtype=model.dtype)
+    if ready.ndim != 2 or ready.shape[1] != model.input_size or not len(ready):
+        raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {ready.shape}")
+    return ready

@@ -1,0 +1,29 @@
+"""The whole plugin contract: a plugin is any module whose functions of these names are marked `hookimpl`."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from rnnbench.backends.base import BackendInfo
+    from rnnbench.cells.spec import Cell
+    from rnnbench.tasks.spec import Task
+
+hookspec = pluggy.HookspecMarker("rnnbench")
+hookimpl = pluggy.HookimplMarker("rnnbench")
+
+
+@hookspec
+def rnnbench_cells() -> "Iterable[Cell]":  # type: ignore[empty-body]
+    """Recurrent cells this plugin offers."""
+
+
+@hookspec
+def rnnbench_tasks() -> "Iterable[Task]":  # type: ignore[empty-body]
+    """Sequence tasks this plugin offers."""
+
+
+@hookspec
+def rnnbench_backends() -> "Iterable[BackendInfo]":  # type: ignore[empty-body]
+    """Backends this plugin offers: a light description each; the runtime itself is imported only in a worker."""

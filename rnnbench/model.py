@@ -1,0 +1,144 @@
+"""A stack of recurrent layers and a linear head: its parameters' names and shapes, counts and initial values."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+
+from rnnbench.cells.spec import Cell
+from rnnbench.errors import UsageError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Params = dict[str, Array]
+State = tuple[Array, ...]
+
+DTYPES = ("float32", "float64")
+READOUTS = ("last", "all")
+INITIALISERS = ("uniform", "orthogonal")
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is computed, with no word on who computes it.
+
+    readout: ``"last"`` gives the final h of each direction, ``"all"`` that of every step.
+    output_size: O, the size of the linear head; None for no head.
+
+    Raises UsageError where a size is not a positive whole number or a name is unknown.
+    """
+
+    cell: str
+    input_size: int
+    hidden_size: int
+    output_size: int | None = None
+    layers: int = 1
+    bidirectional: bool = False
+    readout: Literal["last", "all"] = "last"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "hidden_size", "layers", "output_size"):
+            value = getattr(self, name)
+            if value is None and name == "output_size":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise UsageError(f"{name} must be a whole number of at least 1; got {value!r}")
+        if self.readout not in READOUTS:
+            raise UsageError(f"readout must be one of {', '.join(READOUTS)}; got {self.readout!r}")
+        if self.dtype not in DTYPES:
+            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        _ = self.spec
+
+    @cached_property
+    def spec(self) -> Cell:
+        """The cell's data and pair, from the registry. Raises UnknownName."""
+        from rnnbench.plugins import registry
+
+        cell: Cell = registry().cell(self.cell)
+        return cell
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def features(self) -> int:
+        """D*H, the size of what a layer hands on."""
+        return self.directions * self.hidden_size
+
+    def prefixes(self) -> list[tuple[int, bool, str]]:
+        """(layer, reverse, name prefix) of every layer and direction, in the order of a state's first axis."""
+        sides = [(False, "forward"), (True, "reverse")][: self.directions]
+        return [(n, reverse, f"layers.{n}.{side}.") for n in range(self.layers) for reverse, side in sides]
+
+    def parameter_shapes(self) -> dict[str, Shape]:
+        """Canonical names and shapes: W [Gw, H, I], R [Gr, H, H], b [G, H], head.W [O, D*H], head.b [O].
+
+        W or R is left out where no accumulator has one.
+        """
+        cell, H = self.spec, self.hidden_size
+        Gw, Gr, G = len(cell.w_accumulators), len(cell.r_accumulators), len(cell.accumulators)
+        shapes: dict[str, Shape] = {}
+        for layer, _, prefix in self.prefixes():
+            size = self.features if layer else self.input_size
+            shapes |= {prefix + "W": (Gw, H, size)} if Gw else {}
+            shapes |= {prefix + "R": (Gr, H, H)} if Gr else {}
+            shapes[prefix + "b"] = (G, H)
+        if self.output_size is not None:
+            shapes |= {"head.W": (self.output_size, self.features), "head.b": (self.output_size,)}
+        return shapes
+
+    def count_parameters(self, two_bias: bool = False) -> int:
+        """Number of parameters: canonical, or with a bias for each row of W and one for each row of R, as torch
+        and cuDNN count. The head is counted in both."""
+        canonical = sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
+        if not two_bias:
+            return canonical
+        doubled = sum(a.sees_x and a.operand is not None for a in self.spec.accumulators)
+        return canonical + doubled * self.hidden_size * self.layers * self.directions
+
+    def init(self, seed: int, recurrent: str = "uniform", forget_bias: float | None = None) -> Params:
+        """Initial parameters, the same for every backend and, up to rounding, dtype.
+
+        Everything is uniform in ±1/√H (the head's in ±1/√(D*H)). recurrent="orthogonal" makes each R of each
+        accumulator an orthogonal matrix (Saxe et al. 2014); forget_bias replaces the bias of forget gates.
+        """
+        if recurrent not in INITIALISERS:
+            raise UsageError(f"recurrent must be one of {', '.join(INITIALISERS)}; got {recurrent!r}")
+        rng = np.random.default_rng(seed)
+        params: Params = {}
+        for name, shape in self.parameter_shapes().items():
+            bound = (self.features if name.startswith("head.") else self.hidden_size) ** -0.5
+            value = rng.uniform(-bound, bound, shape)
+            if recurrent == "orthogonal" and name.endswith(".R"):
+                q, r = np.linalg.qr(rng.standard_normal(shape))
+                value = q * np.sign(np.diagonal(r, axis1=-2, axis2=-1))[..., None, :]
+            if forget_bias is not None and name.endswith(".b") and name != "head.b":
+                for row, accumulator in enumerate(self.spec.accumulators):
+                    value[row] = forget_bias if accumulator.forget else value[row]
+            params[name] = np.ascontiguousarray(value, dtype=self.dtype)
+        return params
+
+    def check_params(self, params: Mapping[str, Array]) -> Params:
+        """`params` as C-contiguous arrays of the model's dtype. Raises UsageError naming a tensor that is missing,
+        unknown, of another shape or not finite."""
+        shapes = self.parameter_shapes()
+        if missing := sorted(shapes.keys() - params.keys()):
+            raise UsageError(f"parameter {missing[0]!r} is missing; Model.parameter_shapes() lists them all")
+        if extra := sorted(params.keys() - shapes.keys()):
+            raise UsageError(f"parameter {extra[0]!r} is not one of this model's; Model.parameter_shapes() lists them")
+        checked = {}
+        for name, shape in shapes.items():
+            value = np.asarray(params[name])
+            if value.shape != shape or value.dtype.kind != "f":
+                raise UsageError(f"parameter {name!r} must be floating point {shape}; got {value.dtype} {value.shape}")
+            checked[name] = np.ascontiguousarray(value, dtype=self.dtype)
+            if not np.isfinite(checked[name]).all():
+                raise UsageError(f"parameter {name!r} holds NaN or infinity in {self.dtype}; check how it was made")
+        return checked
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

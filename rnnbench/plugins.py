@@ -1,0 +1,218 @@
+"""Finds cells, tasks and backends: built-ins, installed entry points and one-file plugins, all through the same hooks.
+
+A broken plugin is reported by name and left out; the others work on. A plugin runs with the user's rights: this
+contains faults, not malice.
+"""
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import io
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from rnnbench import hookspecs
+from rnnbench.errors import UnknownName, UsageError
+
+GROUP = "rnnbench"
+KINDS = ("cells", "tasks", "backends")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A plugin, or one of its offers, that was left out."""
+
+    plugin: str
+    message: str
+
+
+@dataclass
+class Registry:
+    """Everything registered, by kind and id. `plugins` maps each name to where it was found."""
+
+    cells: dict[str, Any] = field(default_factory=dict)
+    tasks: dict[str, Any] = field(default_factory=dict)
+    backends: dict[str, Any] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def cell(self, name: str) -> Any:
+        return self._get("cell", self.cells, name)
+
+    def task(self, name: str) -> Any:
+        return self._get("task", self.tasks, name)
+
+    def backend(self, name: str) -> Any:
+        return self._get("backend", self.backends, name)
+
+    @staticmethod
+    def _get(kind: str, known: dict[str, Any], name: str) -> Any:
+        if name not in known:
+            raise UnknownName(kind, name, list(known))
+        return known[name]
+
+
+class Loader:
+    """Builds a `Registry`; every step of a plugin's is guarded, and what it prints is kept off our output."""
+
+    def __init__(self) -> None:
+        self.registry = Registry()
+        self._manager = pluggy.PluginManager(GROUP)
+        self._manager.add_hookspecs(hookspecs)
+        self._known = {name for name in vars(hookspecs) if name.startswith("rnnbench_")}
+
+    def load(self, requests: Sequence[str]) -> Registry:
+        """requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there."""
+        refused = {request.removeprefix("no:") for request in requests if request.startswith("no:")}
+        found: list[tuple[str, str, Callable[[], ModuleType]]] = []
+        for name in _builtin_modules():
+            found.append((name.removeprefix("rnnbench."), "built in", partial(importlib.import_module, name)))
+        for entry in entry_points(group=GROUP):
+            found.append((entry.name, _origin(entry), entry.load))
+        for request in requests:
+            if not request.startswith("no:"):
+                found.append((_plugin_name(request), request, partial(_import_request, request)))
+        if unknown := refused - {name for name, _, _ in found}:
+            raise UnknownName("plugin", sorted(unknown)[0], [name for name, _, _ in found])
+        for name, origin, imports in found:
+            if name in refused:
+                continue
+            if name in self.registry.plugins:
+                self._problem(name, f"is there twice ({self.registry.plugins[name]}; {origin}); the first is used")
+                continue
+            module = self._guard(name, imports)
+            if module is not None and self._register(name, module):
+                self.registry.plugins[name] = origin
+        for kind in KINDS:
+            self._collect(kind)
+        return self.registry
+
+    def _register(self, name: str, module: Any) -> bool:
+        for attribute in vars(module) if isinstance(module, ModuleType) else dir(module):
+            if attribute.startswith("rnnbench_") and attribute not in self._known:
+                near = difflib.get_close_matches(attribute, sorted(self._known), n=1)
+                hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
+                self._problem(name, f"has an unknown hook {attribute}; {hint}")
+                return False
+        return self._guard(name, lambda: self._manager.register(module, name)) is not None
+
+    def _collect(self, kind: str) -> None:
+        offers: dict[str, list[tuple[str, Any]]] = {}
+        for implementation in getattr(self._manager.hook, f"rnnbench_{kind}").get_hookimpls():
+            name = implementation.plugin_name
+            for offer in self._guard(name, partial(_listed, implementation.function)) or ():
+                complaint = _complaint(kind, offer)
+                if complaint:
+                    self._problem(name, complaint)
+                else:
+                    offers.setdefault(offer.id, []).append((name, offer))
+        registered = getattr(self.registry, kind)
+        for offer_id, owners in offers.items():
+            if len(owners) == 1:
+                registered[offer_id] = owners[0][1]
+            else:
+                names = " and ".join(name for name, _ in owners)
+                self._problem(names, f"both offer the {kind[:-1]} {offer_id!r}; turn one off with -p no:NAME")
+
+    def _guard(self, name: str, action: Callable[[], Any]) -> Any:
+        """The action's result, or None after noting what it raised. SystemExit is a fault like any other here."""
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return action()
+        except KeyboardInterrupt:
+            raise
+        except UsageError:
+            raise
+        except BaseException as error:
+            text = str(error).splitlines()
+            self._problem(name, f"{type(error).__name__}: {text[0] if text else 'no message'}")
+            return None
+
+    def _problem(self, plugin: str, message: str) -> None:
+        self.registry.problems.append(Problem(plugin, message))
+
+
+def _listed(offers: Callable[[], Iterable[Any]]) -> list[Any]:
+    return list(offers())
+
+
+def _builtin_modules() -> Iterable[str]:
+    from rnnbench import backends, cells, tasks
+
+    for package in (cells, tasks, backends):
+        for module in iter_modules(package.__path__):
+            if module.name not in ("spec", "maths", "base", "inputs"):
+                yield f"{package.__name__}.{module.name}"
+
+
+def _origin(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+
+
+def _plugin_name(request: str) -> str:
+    return Path(request).stem if request.endswith(".py") else request
+
+
+def _import_request(request: str) -> ModuleType:
+    if not request.endswith(".py"):
+        return importlib.import_module(request)
+    path = Path(request).resolve()
+    if not path.is_file():
+        raise UsageError(f"there is no plugin file {request!r}; -p takes a .py file, a module or no:NAME")
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{request!r} is not a Python file that can be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # so that a factory path "my_backend:make" finds it
+    spec.loader.exec_module(module)
+    return module
+
+
+def _complaint(kind: str, offer: Any) -> str | None:
+    """Why an offer is not taken, or None."""
+    from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+    from rnnbench.cells.spec import Cell
+    from rnnbench.tasks.spec import Task
+
+    expected: type[Any] = {"cells": Cell, "tasks": Task, "backends": BackendInfo}[kind]
+    if not isinstance(offer, expected):
+        return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
+    if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
+        return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
+    if isinstance(offer, BackendInfo) and offer.api != API_VERSION:
+        age = "newer rnnbench" if offer.api > API_VERSION else "newer version of the plugin"
+        return f"backend {offer.id!r} speaks plugin API {offer.api}, this rnnbench {API_VERSION}; install a {age}"
+    return None
+
+
+_current: Registry | None = None
+_requests: tuple[str, ...] = ()
+
+
+def configure(requests: Sequence[str]) -> Registry:
+    """Loads all plugins anew with these ``-p`` values; later `registry()` calls return the result."""
+    global _current, _requests
+    _requests = tuple(requests)
+    _current = Loader().load(_requests)
+    return _current
+
+
+def registry() -> Registry:
+    """Everything registered; loaded at first use."""
+    return _current if _current is not None else configure(())
+
+
+def requests() -> tuple[str, ...]:
+    """The ``-p`` values in force, for handing to worker processes."""
+    return _requests

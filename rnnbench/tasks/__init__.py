@@ -1,0 +1,1 @@
+"""Sequence tasks: one file each, found by folder."""

@@ -1,0 +1,45 @@
+"""Speeds of a stored run against each other: rounds paired with rounds, processes (seeds) with processes."""
+
+import math
+from collections.abc import Iterable
+
+from rnnbench.records.statistics import Ratio, mean_interval, ratio, ratio_of_logs
+from rnnbench.records.store import StoredGroup
+
+INFER = "infer_seconds"  # one value per round: seconds of a call
+TWINNED = "numba"
+TWIN = "numba (twin)"  # a second process of `numba`; it has samples and no records
+
+
+def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | None:
+    """How many times faster backend `fast` is than `slow` at inference, over groups that differ in their seed alone.
+
+    None where no group has rounds of both.
+    """
+    pairs = [(g.samples[slow][INFER], g.samples[fast][INFER]) for g in groups if _timed(g, fast) and _timed(g, slow)]
+    return ratio([above for above, _ in pairs], [below for _, below in pairs]) if pairs else None
+
+
+def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
+    """The machine's A/A noise: one program in two processes, their times taken as if they were two backends.
+
+    A seed has one pair of processes, so the groups of a seed are averaged first. None where no twin was timed.
+    """
+    by_seed: dict[int, list[float]] = {}
+    rounds: list[float] = []
+    for group in groups:
+        if _timed(group, TWIN) and _timed(group, TWINNED):
+            pairs = zip(group.samples[TWIN][INFER], group.samples[TWINNED][INFER], strict=True)
+            logs = [math.log(twin / original) for twin, original in pairs]
+            rounds += logs
+            by_seed.setdefault(group.records[0].seed, []).append(mean_interval(logs).value)
+    if not by_seed:
+        return None
+    if len(by_seed) == 1:
+        within = ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
+        return within
+    return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
+
+
+def _timed(group: StoredGroup, backend: str) -> bool:
+    return bool(group.records and group.samples.get(backend, {}).get(INFER))

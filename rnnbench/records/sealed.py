@@ -1,0 +1,76 @@
+"""JSON files that are either whole or not there: a checksum inside, written beside and renamed into place."""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+SCHEMA = 1
+LARGEST_BYTES = 64 * 1024**2  # far above any group's samples; a larger file is not ours
+
+
+class Damaged(ValueError):
+    """A file that cannot be used; the message says why, without naming the file."""
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Writes `content` so that a reader sees the old file or the new one and never a part, whenever we are stopped.
+
+    Raises OSError where the system refuses, ValueError for NaN or infinity.
+    """
+    sealed = {"schema": SCHEMA, "checksum": _checksum(content), "content": content}
+    text = json.dumps(sealed, allow_nan=False, indent=1)
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a file that `write` made. Raises Damaged for anything else, a link included."""
+    try:
+        if path.is_symlink() or not path.is_file():
+            raise Damaged("is not an ordinary file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise Damaged(f"is larger than {LARGEST_BYTES} bytes")
+        sealed = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except OSError as error:
+        raise Damaged(f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, Damaged) else Damaged("is not valid JSON") from None
+    if not isinstance(sealed, dict) or not isinstance(sealed.get("content"), dict):
+        raise Damaged("is not a file of rnnbench")
+    if isinstance(sealed.get("schema"), int) and sealed["schema"] > SCHEMA:
+        raise Damaged(f"has schema {sealed['schema']}, newer than {SCHEMA}; update rnnbench to read it")
+    content: dict[str, Any] = sealed["content"]
+    if sealed.get("checksum") != _checksum(content):
+        raise Damaged("does not match its checksum")
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the rename itself durable, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,148 @@
+"""What may be said of repeated measurements. Pure functions of numbers; the processes a value came from are counted.
+
+The error bar of a speed is the spread between processes, not between calls (Kalibera and Jones, "Rigorous
+benchmarking in reasonable time", ISMM 2013). Three to ten values give a Student's t interval: a percentile bootstrap
+of so few covers too little (Hesterberg, "What teachers should know about the bootstrap", 2015: at n = 5 it is about
+√(4/5) · 1.96 / 2.78 = 0.63 as wide as it should be).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+CONFIDENCE = 0.95
+PROCESSES_FOR_A_VERDICT = 5
+SMALLEST_EFFECT = 0.02  # below 2 % code alignment and page placement alone decide, on the quietest machine
+
+Verdict = Literal["faster", "slower", "same", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with the ends of its 95 % interval; the ends are None where `count` values cannot give one."""
+
+    value: float
+    low: float | None
+    high: float | None
+    count: int
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A quotient of two times with its 95 % interval; the ends are None where there is nothing to estimate them from.
+
+    processes: how many a side. With one, the interval comes from its rounds and leaves the spread between processes
+    out.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    processes: int
+
+
+def mean_interval(values: Sequence[float]) -> Interval:
+    """The mean and its Student's t interval. Raises ValueError for no values."""
+    n = len(values)
+    if not n:
+        raise ValueError("an interval needs at least one value")
+    mean = math.fsum(values) / n
+    if n < 2:
+        return Interval(mean, None, None, n)
+    from scipy.special import stdtrit  # the quantile of Student's t; scipy.stats takes half a second to import
+
+    variance = math.fsum((value - mean) ** 2 for value in values) / (n - 1)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(variance / n)
+    return Interval(mean, mean - half, mean + half, n)
+
+
+def median_interval(values: Sequence[float]) -> Interval:
+    """The median, with order statistics as ends: no law assumed, so one slow round does not stretch it.
+
+    The ends are the k-th smallest and largest, k the largest for which they enclose the median with 95 %
+    (David and Nagaraja, "Order statistics", 7.1); fewer than six values cannot.
+    """
+    n = len(values)
+    if not n:
+        raise ValueError("an interval needs at least one value")
+    ordered = sorted(values)
+    median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+    outside, inside = 0.0, 0
+    for k in range(n // 2):
+        outside += 2 * math.comb(n, k) / 2**n
+        if outside > 1 - CONFIDENCE:
+            break
+        inside = k + 1
+    if not inside:
+        return Interval(median, None, None, n)
+    return Interval(median, ordered[inside - 1], ordered[n - inside], n)
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Raises ValueError for no values or one that is not positive."""
+    return math.exp(mean_interval([math.log(value) for value in values]).value)
+
+
+def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:
+    """The quotient of two things timed by turns: a sequence of rounds (seconds) for each process, in the same order.
+
+    Round is paired with round and process with process, so that a drift of the machine cancels. Raises ValueError
+    where the two do not have the same processes and rounds.
+    """
+    logs = [
+        [math.log(a / b) for a, b in zip(above, below, strict=True)]
+        for above, below in zip(numerator, denominator, strict=True)
+    ]
+    if len(logs) == 1:
+        return _as_ratio(mean_interval(logs[0]), processes=1)
+    return ratio_of_logs([mean_interval(rounds).value for rounds in logs])
+
+
+def ratio_of_logs(log_ratios: Sequence[float]) -> Ratio:
+    """The quotient whose logarithms, one per process, are given."""
+    return _as_ratio(mean_interval(log_ratios), processes=len(log_ratios))
+
+
+def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
+    """The mean of a - b over the seeds that both have. Raises ValueError where they share none."""
+    return mean_interval([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
+
+
+def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Ratio:
+    """a / b over the seeds that both have; the values must be positive."""
+    return ratio_of_logs([math.log(a[seed] / b[seed]) for seed in sorted(a.keys() & b.keys())])
+
+
+def minimum_effect(noise: Ratio | None) -> float:
+    """The smallest effect that counts, as a share (0.02 for 2 %): what the machine shows between two processes of the
+    same program, and never less than `SMALLEST_EFFECT`."""
+    if noise is None:
+        return SMALLEST_EFFECT
+    ends = [end for end in (noise.value, noise.low, noise.high) if end is not None]
+    return max(SMALLEST_EFFECT, *(math.exp(abs(math.log(end))) - 1 for end in ends))
+
+
+def verdict(ratio: Ratio, minimum_effect: float) -> Verdict:
+    """What a ratio (the other's time over this one's: above 1, this one is faster) allows us to say.
+
+    - Fewer than five processes a side, or no interval: inconclusive.
+    - faster / slower: the interval excludes 1, and the ratio is farther from 1 than the minimum effect.
+    - same: the whole interval lies within the minimum effect of 1, either way.
+    - Else inconclusive.
+    """
+    if ratio.low is None or ratio.high is None or ratio.processes < PROCESSES_FOR_A_VERDICT:
+        return "inconclusive"
+    bound = 1 + minimum_effect
+    if ratio.low > 1 and ratio.value > bound:
+        return "faster"
+    if ratio.high < 1 and ratio.value < 1 / bound:
+        return "slower"
+    if ratio.low >= 1 / bound and ratio.high <= bound:
+        return "same"
+    return "inconclusive"
+
+
+def _as_ratio(logs: Interval, processes: int) -> Ratio:
+    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
+    return Ratio(math.exp(logs.value), low, high, processes)

@@ -1,0 +1,191 @@
+"""Runs on disk: one folder each, a file per finished group, so that whatever stops a run costs one group at most.
+
+    <root>/<run id>/run.json             settings, digest, machine, finished
+    <root>/<run id>/groups/<key>.json    a group's records and the raw samples behind them
+
+Every file carries a checksum and is written whole or not at all (see ``sealed.py``).
+Schema history: 1, the first.
+"""
+
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UnknownName, UsageError
+from rnnbench.records import sealed
+from rnnbench.records.record import Record
+
+LATEST = "latest"
+Samples = dict[str, dict[str, Any]]  # backend -> name -> values; the names are those of `measure.runner`
+
+
+@dataclass(frozen=True)
+class StoredGroup:
+    """A finished group: one record per backend, and per backend the samples its figures were derived from."""
+
+    key: str
+    records: tuple[Record, ...]
+    samples: Samples
+
+
+@dataclass
+class Run:
+    """One run's folder. Made by `Store`."""
+
+    path: Path
+    number: int  # counts up in a store: the order of runs, whatever the clock was set to
+    created: str
+    settings: dict[str, Any]
+    digest: str
+    machine: dict[str, Any]
+    complete: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def append(self, key: str, records: Iterable[Record], samples: Samples) -> None:
+        """Stores a finished group; on return it is on disk. Raises UsageError where it cannot be written."""
+        content = {"run": self.id, "key": key, "records": [r.as_json() for r in records], "samples": samples}
+        _write(self.path / "groups" / f"{key}.json", content)
+
+    def groups(self) -> list[StoredGroup]:
+        """Every group that can be read, oldest first; `problems` names the others."""
+        return [group for _, group in self._read() if isinstance(group, StoredGroup)]
+
+    def finished(self) -> set[str]:
+        return {group.key for group in self.groups()}
+
+    def records(self) -> list[Record]:
+        return [record for group in self.groups() for record in group.records]
+
+    def samples(self) -> dict[str, Samples]:
+        """group key -> backend -> name -> values."""
+        return {group.key: group.samples for group in self.groups()}
+
+    def problems(self) -> list[str]:
+        """One line per file that was skipped: damaged, foreign, or of a newer schema."""
+        return [f"{path} {problem}; skipped" for path, problem in self._read() if isinstance(problem, str)]
+
+    def finish(self) -> None:
+        """Marks the run as complete: nothing is left for `--resume`."""
+        self.complete = True
+        self._save()
+
+    def _save(self) -> None:
+        names = ("number", "created", "settings", "digest", "machine", "complete")
+        _write(self.path / "run.json", {name: getattr(self, name) for name in names})
+
+    def _read(self) -> list[tuple[Path, StoredGroup | str]]:
+        paths = [p for p in (self.path / "groups").glob("*") if not p.name.startswith(".")]
+        return [(path, self._read_group(path)) for path in sorted(paths, key=_age)]
+
+    def _read_group(self, path: Path) -> StoredGroup | str:
+        try:
+            content = sealed.read(path)
+            if content.get("run") != self.id or f"{content.get('key')}.json" != path.name:
+                return "belongs to another run or group"
+            rows, samples = content.get("records"), content.get("samples")
+            if not isinstance(rows, list) or not isinstance(samples, dict):
+                return "is not a group of records"
+            return StoredGroup(content["key"], tuple(Record.from_json(row) for row in rows), samples)
+        except ValueError as error:
+            return str(error)
+
+
+class Store:
+    """All runs under one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def create(self, settings: dict[str, Any], digest: str, machine: dict[str, Any]) -> Run:
+        """A new run. Raises UsageError where the folder cannot be written, before any work is done."""
+        now = datetime.now(UTC)
+        number = 1 + max((run.number for run in self.runs()), default=0)
+        path = self.root / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        run = Run(path, number, now.isoformat(timespec="seconds"), settings, digest, machine)
+        try:
+            (path / "groups").mkdir(parents=True)
+        except OSError as error:
+            raise _refusal(self.root, error) from None
+        try:
+            run._save()
+        except BaseException:
+            with suppress(OSError):
+                (path / "groups").rmdir()
+                path.rmdir()
+            raise
+        return run
+
+    def runs(self) -> list[Run]:
+        """Every run that can be read, oldest first; `problems` names the others."""
+        found = [entry for _, entry in self._read() if isinstance(entry, Run)]
+        return sorted(found, key=lambda run: (run.number, run.created, run.id))
+
+    def problems(self) -> list[str]:
+        """One line per folder that looks like a run and cannot be read."""
+        return [f"{path} {problem}; skipped" for path, problem in self._read() if isinstance(problem, str)]
+
+    def find(self, run_id: str) -> Run:
+        """The run of this id, the only one whose id starts so, or ``latest``. Raises UsageError."""
+        runs = self.runs()
+        if not runs:
+            raise UsageError(f"there are no runs in {self.root}; make one with `rnnbench compare`")
+        if run_id == LATEST:
+            return runs[-1]
+        matches = [run for run in runs if run_id and run.id.startswith(run_id)]
+        if len(matches) > 1:
+            ids = ", ".join(run.id for run in matches)
+            raise UsageError(f"{run_id!r} stands for {len(matches)} runs: {ids}; give more of the id")
+        if not matches:
+            raise UnknownName("run", run_id, [run.id for run in runs])
+        return matches[0]
+
+    def unfinished(self, digest: str) -> Run | None:
+        """The newest run with this digest of settings that still lacks groups."""
+        return next((run for run in reversed(self.runs()) if run.digest == digest and not run.complete), None)
+
+    def _read(self) -> list[tuple[Path, Run | str]]:
+        """A link is not followed: it could lead out of the store."""
+        try:
+            paths = sorted(p for p in self.root.glob("*") if p.is_dir() and not p.is_symlink())
+        except OSError as error:
+            raise UsageError(f"cannot read {self.root}: {error.strerror}; choose with --results DIR") from None
+        return [(path, _read_run(path)) for path in paths if not path.name.startswith(".")]
+
+
+def _read_run(path: Path) -> Run | str:
+    try:
+        content = sealed.read(path / "run.json")
+        number, created, digest = content["number"], content["created"], content["digest"]
+        settings, machine, complete = content["settings"], content["machine"], content["complete"]
+    except sealed.Damaged as error:
+        return f"has a run.json that {error}"
+    except KeyError as error:
+        return f"has a run.json without {error}"
+    if not (isinstance(number, int) and isinstance(settings, dict) and isinstance(machine, dict)):
+        return "has a run.json that is not a run"
+    return Run(path, number, str(created), settings, str(digest), machine, complete is True)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        sealed.write(path, content)
+    except OSError as error:
+        raise _refusal(path, error) from None
+
+
+def _refusal(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"cannot write to {path}: {error.strerror or error}; choose another folder with --results DIR")
+
+
+def _age(path: Path) -> tuple[float, str]:
+    try:
+        return path.lstat().st_mtime, path.name
+    except OSError:
+        return 0.0, path.name

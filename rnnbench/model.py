@@ -135,7 +135,8 @@ class Model:
             value = np.asarray(params[name])
             if value.shape != shape or value.dtype.kind != "f":
                 raise UsageError(f"parameter {name!r} must be floating point {shape}; got {value.dtype} {value.shape}")
-            checked[name] = np.ascontiguousarray(value, dtype=self.dtype)
+            with np.errstate(over="ignore"):  # what overflows is infinite, which the next line reports
+                checked[name] = np.ascontiguousarray(value, dtype=self.dtype)
             if not np.isfinite(checked[name]).all():
                 raise UsageError(f"parameter {name!r} holds NaN or infinity in {self.dtype}; check how it was made")
         return checked

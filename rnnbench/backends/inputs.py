@@ -19,15 +19,18 @@ def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Arra
         raise UsageError(f"x must be [T, B, {model.input_size}]; got shape {x.shape}")
     if 0 in x.shape[:2]:
         raise UsageError(f"x needs at least one step and one row; got shape {x.shape}")
-    if x.dtype.kind not in "fiu":
-        raise UsageError(f"x must hold real numbers; got dtype {x.dtype}")
+    _real("x", x)
     checked = None if lengths is None else valid_lengths(lengths, *x.shape[:2])
-    ready = np.ascontiguousarray(x, dtype=model.dtype)
     if checked is not None and (checked < x.shape[0]).any():
         past = np.arange(x.shape[0])[:, None] >= checked
-        ready = ready.copy() if ready is x or np.may_share_memory(ready, x) else ready
-        ready[past] = 0
-    return ready, checked
+        x = x.copy()
+        x[past] = 0  # before converting: what lies there need not fit the model's dtype
+    return np.ascontiguousarray(x, dtype=model.dtype), checked
+
+
+def _real(name: str, value: Array) -> None:
+    if value.dtype.kind not in "fiu":
+        raise UsageError(f"{name} must hold real numbers; got dtype {value.dtype}")
 
 
 def valid_lengths(lengths: Array, T: int, B: int) -> Array:
@@ -48,15 +51,18 @@ def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
         return tuple(np.zeros(shape, model.dtype) for _ in names)
     if len(state) != len(names):
         raise UsageError(f"state must hold {', '.join(names)}; got {len(state)} arrays")
-    for name, value in zip(names, state, strict=True):
-        if np.shape(value) != shape:
-            raise UsageError(f"state {name} must be {shape}; got {np.shape(value)}")
-    return tuple(np.ascontiguousarray(value, dtype=model.dtype) for value in state)
+    given = [np.asarray(value) for value in state]
+    for name, value in zip(names, given, strict=True):
+        if value.shape != shape:
+            raise UsageError(f"state {name} must be {shape}; got {value.shape}")
+        _real(f"state {name}", value)
+    return tuple(np.ascontiguousarray(value, dtype=model.dtype) for value in given)
 
 
 def one_step(model: Model, x_t: Array) -> Array:
     """x_t [B, I] as C-contiguous of the model's dtype. Raises UsageError for a misfit."""
-    ready = np.ascontiguousarray(x_t, dtype=model.dtype)
-    if ready.ndim != 2 or ready.shape[1] != model.input_size or not len(ready):
-        raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {ready.shape}")
-    return ready
+    x_t = np.asarray(x_t)
+    if x_t.ndim != 2 or x_t.shape[1] != model.input_size or not len(x_t):
+        raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {x_t.shape}")
+    _real("x_t", x_t)
+    return np.ascontiguousarray(x_t, dtype=model.dtype)

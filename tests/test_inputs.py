@@ -1,0 +1,210 @@
+"""What a user may hand to a session: a defined result, or one clear line."""
+
+import numpy as np
+import pytest
+
+from rnnbench.backends import inputs
+from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession
+from rnnbench.errors import UsageError
+from rnnbench.model import Model
+
+T, B, I, H = 4, 3, 2, 5  # noqa: E741
+LSTM = Model("lstm", I, H, dtype="float32")
+
+
+@pytest.fixture
+def x() -> np.ndarray:
+    """Small whole numbers, which every dtype below holds exactly."""
+    return np.random.default_rng(0).integers(-3, 4, (T, B, I)).astype(np.float32)
+
+
+@pytest.fixture
+def session() -> NumpySession:
+    return NumpyBackend(1).session(LSTM, LSTM.init(0))
+
+
+def one_line(raised: pytest.ExceptionInfo[UsageError]) -> str:
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+# ---- a defined result ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8", "int64", ">f4", ">i8", "longdouble"])
+def test_every_real_dtype_gives_the_same_result(x, session, dtype):
+    expected, _ = session.forward(x)
+    y, state = session.forward(x.astype(dtype))
+    np.testing.assert_array_equal(y, expected)
+    assert {value.dtype for value in (y, *state)} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda x: np.asfortranarray(x),
+        lambda x: np.repeat(x, 2, axis=0)[::2],
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: np.ascontiguousarray(x.transpose(1, 0, 2)).transpose(1, 0, 2),
+        lambda x: x.tolist(),
+    ],
+    ids=["fortran", "strided", "negative stride", "batch first", "list"],
+)
+def test_every_layout_gives_the_same_result(x, session, same):
+    np.testing.assert_array_equal(session.forward(same(x))[0], session.forward(x)[0])
+
+
+def test_broadcast_input_is_read_only_and_accepted(session):
+    x = np.broadcast_to(np.float32(0.5), (T, B, I))
+    np.testing.assert_array_equal(session.forward(x)[0], session.forward(x.copy())[0])
+
+
+def test_a_ready_array_is_not_copied(x):
+    ready, lengths = inputs.sequence(LSTM, x)
+    assert ready is x
+    assert lengths is None
+    full, _ = inputs.sequence(LSTM, x, np.full(B, T))  # there is no padding to clear
+    assert full is x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("poison", [np.nan, np.inf, "largest"])
+def test_padding_is_cleared_in_a_copy(x, dtype, poison):
+    """Warnings are errors here: the largest float64 in the padding must not be cast to float32 on the way."""
+    x = x.astype(dtype)
+    clean, lengths = x.copy(), np.array([1, 4, 2])
+    past = np.arange(T)[:, None] >= lengths
+    x[past] = np.finfo(dtype).max if poison == "largest" else poison
+    clean[past] = 0
+    before = x.copy()
+    ready, checked = inputs.sequence(LSTM, x, lengths)
+    np.testing.assert_array_equal(ready, clean)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(checked, lengths)
+
+
+@pytest.mark.parametrize("lengths", [[1, 4, 2], np.array([1, 4, 2], "uint8"), np.array([1, 4, 2], ">i4")])
+def test_lengths_become_int64(lengths):
+    checked = inputs.valid_lengths(lengths, T, B)
+    np.testing.assert_array_equal(checked, [1, 4, 2])
+    assert checked.dtype == np.dtype("int64")
+    assert checked.dtype.isnative
+
+
+def test_nan_within_a_sequence_reaches_the_output(x, session):
+    x[1, 0, 0] = np.nan
+    y, _ = session.forward(x)
+    assert np.isnan(y[0]).all()
+    assert np.isfinite(y[1:]).all()  # rows do not touch each other
+
+
+def test_states_of_any_dtype_and_layout(x, session):
+    h, c = np.random.default_rng(1).integers(-2, 3, (2, 1, B, H)).astype(np.float32)
+    expected, _ = session.forward(x, state=(h, c))
+    for given in (
+        (h.astype(np.float16), c.astype(">f8")),
+        [h.tolist(), c.astype(int)],
+        (np.asfortranarray(h), c[:, ::-1].copy()[:, ::-1]),
+    ):
+        np.testing.assert_array_equal(session.forward(x, state=given)[0], expected)
+
+
+def test_a_step_takes_what_a_sequence_takes(x, session):
+    expected, _ = session.step(x[0], None)
+    for given in (
+        x[0].astype(np.float16),
+        x[0].astype(">f8"),
+        x[0].astype(int),
+        x[0].tolist(),
+        np.asfortranarray(x[0]),
+    ):
+        np.testing.assert_array_equal(session.step(given, None)[0], expected)
+
+
+# ---- one clear line --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (np.zeros((B, I)), "x must be [T, B, 2]; got shape (3, 2)"),
+        (np.zeros((T, B, I, 1)), "x must be [T, B, 2]; got shape (4, 3, 2, 1)"),
+        (np.zeros((T, B, 3)), "x must be [T, B, 2]; got shape (4, 3, 3)"),
+        (np.zeros((T, B, 0)), "x must be [T, B, 2]; got shape (4, 3, 0)"),
+        (np.float32(1), "x must be [T, B, 2]; got shape ()"),
+        (np.zeros((0, B, I)), "x needs at least one step and one row; got shape (0, 3, 2)"),
+        (np.zeros((T, 0, I)), "x needs at least one step and one row; got shape (4, 0, 2)"),
+        (np.zeros((T, B, I), complex), "x must hold real numbers; got dtype complex128"),
+        (np.zeros((T, B, I), bool), "x must hold real numbers; got dtype bool"),
+        (np.full((T, B, I), "1"), "x must hold real numbers; got dtype <U1"),
+        (np.full((T, B, I), None), "x must hold real numbers; got dtype object"),
+    ],
+)
+def test_an_x_that_cannot_be(session, wrong, line):
+    with pytest.raises(UsageError) as raised:
+        session.forward(wrong)
+    assert one_line(raised) == line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ([0, 1, 1], "lengths must lie in 1..4; got 0..1"),
+        ([1, 1, 5], "lengths must lie in 1..4; got 1..5"),
+        ([-1, 1, 1], "lengths must lie in 1..4; got -1..1"),
+        (np.array([1, 1, 2**64 - 1], np.uint64), f"lengths must lie in 1..4; got 1..{2**64 - 1}"),
+        ([1, 1], "lengths must be 3 whole numbers; got int64 (2,)"),
+        ([[1, 1, 1]], "lengths must be 3 whole numbers; got int64 (1, 3)"),
+        (4, "lengths must be 3 whole numbers; got int64 ()"),
+        ([1.0, 2.0, 3.0], "lengths must be 3 whole numbers; got float64 (3,)"),
+        ([True, True, True], "lengths must be 3 whole numbers; got bool (3,)"),
+    ],
+)
+def test_lengths_that_cannot_be(x, session, wrong, line):
+    with pytest.raises(UsageError) as raised:
+        session.forward(x, wrong)
+    assert one_line(raised) == line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ((), "state must hold h, c; got 0 arrays"),
+        ((np.zeros((1, B, H)),), "state must hold h, c; got 1 arrays"),
+        ((np.zeros((1, B, H)), np.zeros((B, H))), "state c must be (1, 3, 5); got (3, 5)"),
+        ((np.zeros((2, B, H)), np.zeros((1, B, H))), "state h must be (1, 3, 5); got (2, 3, 5)"),
+        ((np.zeros((1, B, H)), np.zeros((1, B, H), complex)), "state c must hold real numbers; got dtype complex128"),
+        ((np.full((1, B, H), "0"), np.zeros((1, B, H))), "state h must hold real numbers; got dtype <U1"),
+    ],
+)
+def test_states_that_cannot_be(x, session, wrong, line):
+    with pytest.raises(UsageError) as raised:
+        session.forward(x, state=wrong)
+    assert one_line(raised) == line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (np.zeros((B, 3)), "x_t must be [B, 2]; got shape (3, 3)"),
+        (np.zeros((1, B, I)), "x_t must be [B, 2]; got shape (1, 3, 2)"),
+        (np.zeros((0, I)), "x_t must be [B, 2]; got shape (0, 2)"),
+        (np.float32(1), "x_t must be [B, 2]; got shape ()"),
+        (np.zeros((B, I), complex), "x_t must hold real numbers; got dtype complex128"),
+        (np.full((B, I), "1"), "x_t must hold real numbers; got dtype <U1"),
+    ],
+)
+def test_a_step_that_cannot_be(session, wrong, line):
+    with pytest.raises(UsageError) as raised:
+        session.step(wrong, None)
+    assert one_line(raised) == line
+
+
+def test_a_gradient_s_inputs_are_checked_too(x, session):
+    with pytest.raises(UsageError, match=r"x must be \[T, B, 2\]"):
+        session.gradients(x[:, :, :1], np.zeros((B, H)))
+    with pytest.raises(UsageError, match=r"lengths must lie in 1\.\.4"):
+        session.train_step(x, np.zeros((B, H)), np.array([0, 1, 2]))
+    with pytest.raises(UsageError, match=r"the target of mse must have the prediction's shape \(3, 5\)"):
+        session.train_step(x, np.zeros((B, 1)))

@@ -14,7 +14,7 @@ import psutil
 PACKAGES = ("rnnbench", "numpy", "numba", "llvmlite", "scipy")
 
 
-def machine_facts() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """The facts that are stored with a run; JSON types only, None where the system does not tell.
 
     ``id`` names the kind of machine, not the machine: two of a kind may be compared.

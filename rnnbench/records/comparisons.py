@@ -36,8 +36,7 @@ def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
     if not by_seed:
         return None
     if len(by_seed) == 1:
-        within = ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
-        return within
+        return ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
     return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
 
 

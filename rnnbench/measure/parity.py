@@ -1,0 +1,74 @@
+"""Whether a backend computes what the float64 reference computes: errors, and the tolerances they are held to.
+
+An error is max |Δ| / max |reference| per tensor, and the worst tensor's counts. For gradients the denominator is not
+smaller than 1e-3 of the largest gradient in the model: a tensor whose gradient cancels almost to nothing has only
+rounding to compare.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbench.model import Array
+
+# Rounding to float32 moves outputs by 1e-7 to 2e-6 of their size in torch, ONNX Runtime and our kernels (sums of up
+# to a thousand products, polynomial approximations of tanh, hundreds of steps); 1e-5 leaves them room and is a
+# thousandth of what a wrong formula, a swapped gate or an approximated tanh gives. float64 has the same room above
+# its own rounding, seen from 2.2e-16.
+FORWARD_TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+# A gradient sums over steps and rows once more, and its terms cancel.
+GRADIENT_TOLERANCE = {"float32": 1e-4, "float64": 1e-8}
+# Ten steps of Adam: where a gradient is near zero, m̂/√v̂ turns its rounding into a step of another size.
+CURVE_TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+SMALLEST_GRADIENT = 1e-3
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """The largest error over some tensors, and whose it is."""
+
+    error: float
+    tensor: str
+
+    def reason(self, what: str, tolerance: float) -> str:
+        return (
+            f"{what} differs from the float64 reference by {self.error:.1e} in {self.tensor} (allowed: {tolerance:g})"
+        )
+
+
+def error(value: Array, reference: Array, smallest: float = 0.0) -> float:
+    """max |value - reference| / max |reference|, the denominator not below `smallest`; absolute where both are 0."""
+    if not reference.size:
+        return 0.0
+    difference = float(np.max(np.abs(value.astype(np.float64) - reference)))
+    size = max(float(np.max(np.abs(reference))), smallest)
+    return difference / size if size > 0 else difference
+
+
+def deviation(values: Mapping[str, Array], references: Mapping[str, Array], smallest: float = 0.0) -> Deviation:
+    """The worst of all tensors of `references`, which must not be empty."""
+    worst = max(references, key=lambda name: error(values[name], references[name], smallest))
+    return Deviation(error(values[worst], references[worst], smallest), worst)
+
+
+def gradient_deviation(values: Mapping[str, Array], references: Mapping[str, Array]) -> Deviation:
+    largest = max(float(np.max(np.abs(reference))) for reference in references.values())
+    return deviation(values, references, SMALLEST_GRADIENT * largest)
+
+
+def curve_error(losses: list[float], reference: list[float]) -> float:
+    return error(np.array(losses), np.array(reference))
+
+
+def malformed(values: Mapping[str, Array], references: Mapping[str, Array], dtype: str) -> str | None:
+    """Why `values` cannot be compared at all, or None: a missing tensor, a wrong shape or dtype, NaN or infinity."""
+    if odd := sorted(values.keys() ^ references.keys()):
+        return f"left out {odd[0]}" if odd[0] in references else f"gave {odd[0]}, which the model does not have"
+    for name, reference in references.items():
+        value = values[name]
+        if value.shape != reference.shape or value.dtype != np.dtype(dtype):
+            return f"gave {name} as {value.dtype} {value.shape}; it must be {dtype} {reference.shape}"
+        if not np.isfinite(value).all():
+            return f"gave NaN or infinity in {name}"
+    return None

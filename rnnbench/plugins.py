@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import importlib
 import importlib.util
+import inspect
 import io
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +27,7 @@ from rnnbench.errors import UnknownName, UsageError
 
 GROUP = "rnnbench"
 KINDS = ("cells", "tasks", "backends")
+BUILT_IN = "built in"
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,17 @@ class Loader:
     def load(self, requests: Sequence[str]) -> Registry:
         """requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there."""
         refused = {request.removeprefix("no:") for request in requests if request.startswith("no:")}
+        wanted = [request for request in requests if not request.startswith("no:")]
+        for request in wanted:
+            if request.endswith(".py") and not Path(request).is_file():
+                raise UsageError(f"there is no plugin file {request!r}; -p takes a .py file, a module or no:NAME")
         found: list[tuple[str, str, Callable[[], ModuleType]]] = []
         for name in _builtin_modules():
-            found.append((name.removeprefix("rnnbench."), "built in", partial(importlib.import_module, name)))
+            found.append((name.removeprefix("rnnbench."), BUILT_IN, partial(importlib.import_module, name)))
         for entry in entry_points(group=GROUP):
             found.append((entry.name, _origin(entry), entry.load))
-        for request in requests:
-            if not request.startswith("no:"):
-                found.append((_plugin_name(request), request, partial(_import_request, request)))
+        for request in wanted:
+            found.append((_plugin_name(request), request, partial(_import_request, request)))
         if unknown := refused - {name for name, _, _ in found}:
             raise UnknownName("plugin", sorted(unknown)[0], [name for name, _, _ in found])
         for name, origin, imports in found:
@@ -91,20 +96,39 @@ class Loader:
                 self._problem(name, f"is there twice ({self.registry.plugins[name]}; {origin}); the first is used")
                 continue
             module = self._guard(name, imports)
-            if module is not None and self._register(name, module):
+            if module is None or not self._register(name, module):
+                continue
+            if self._manager.get_hookcallers(module):
                 self.registry.plugins[name] = origin
+            elif origin != BUILT_IN:  # there, a module without hooks is code that plugins share
+                self._problem(name, f"has no hook; the hooks are {', '.join(sorted(self._known))}")
         for kind in KINDS:
             self._collect(kind)
         return self.registry
 
     def _register(self, name: str, module: Any) -> bool:
         for attribute in vars(module) if isinstance(module, ModuleType) else dir(module):
-            if attribute.startswith("rnnbench_") and attribute not in self._known:
-                near = difflib.get_close_matches(attribute, sorted(self._known), n=1)
-                hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
-                self._problem(name, f"has an unknown hook {attribute}; {hint}")
-                return False
+            if attribute.startswith("rnnbench_") and callable(getattr(module, attribute)):
+                complaint = self._hook_complaint(module, attribute)
+                if complaint:
+                    self._problem(name, complaint)
+                    return False
         return self._guard(name, lambda: self._manager.register(module, name)) is not None
+
+    def _hook_complaint(self, module: Any, hook: str) -> str | None:
+        """Why this function of a plugin's cannot be a hook, or None."""
+        if hook not in self._known:
+            near = difflib.get_close_matches(hook, sorted(self._known), n=1, cutoff=0.75)
+            hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
+            return f"has an unknown hook {hook}; {hint}"
+        if self._manager.parse_hookimpl_opts(module, hook) is None:
+            return f"has {hook} without @rnnbench.hookimpl; mark it"
+        parameters = inspect.signature(getattr(module, hook)).parameters.values()
+        if required := [
+            str(p) for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+        ]:
+            return f"{hook} takes no arguments; got {', '.join(required)}"
+        return None
 
     def _collect(self, kind: str) -> None:
         offers: dict[str, list[tuple[str, Any]]] = {}
@@ -130,8 +154,6 @@ class Loader:
             with contextlib.redirect_stdout(io.StringIO()):
                 return action()
         except KeyboardInterrupt:
-            raise
-        except UsageError:
             raise
         except BaseException as error:
             text = str(error).splitlines()
@@ -167,14 +189,14 @@ def _import_request(request: str) -> ModuleType:
     if not request.endswith(".py"):
         return importlib.import_module(request)
     path = Path(request).resolve()
-    if not path.is_file():
-        raise UsageError(f"there is no plugin file {request!r}; -p takes a .py file, a module or no:NAME")
     name = path.stem
+    if name in sys.stdlib_module_names or (name in sys.modules and sys.modules[name] is not _files.get(name)):
+        raise ImportError(f"the name {name!r} belongs to another module; rename the file")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise UsageError(f"{request!r} is not a Python file that can be imported")
+        raise ImportError(f"{request!r} is not a Python file that can be imported")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # so that a factory path "my_backend:make" finds it
+    sys.modules[name] = _files[name] = module  # so that a factory path "my_backend:make" finds it
     spec.loader.exec_module(module)
     return module
 
@@ -191,11 +213,13 @@ def _complaint(kind: str, offer: Any) -> str | None:
     if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
         return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
     if isinstance(offer, BackendInfo) and offer.api != API_VERSION:
-        age = "newer rnnbench" if offer.api > API_VERSION else "newer version of the plugin"
-        return f"backend {offer.id!r} speaks plugin API {offer.api}, this rnnbench {API_VERSION}; install a {age}"
+        newer = isinstance(offer.api, int) and offer.api > API_VERSION
+        age = "newer rnnbench" if newer else "newer version of the plugin"
+        return f"backend {offer.id!r} speaks plugin API {offer.api!r}, this rnnbench {API_VERSION}; install a {age}"
     return None
 
 
+_files: dict[str, ModuleType] = {}  # one-file plugins, by the name they have in sys.modules
 _current: Registry | None = None
 _requests: tuple[str, ...] = ()
 
@@ -203,9 +227,9 @@ _requests: tuple[str, ...] = ()
 def configure(requests: Sequence[str]) -> Registry:
     """Loads all plugins anew with these ``-p`` values; later `registry()` calls return the result."""
     global _current, _requests
-    _requests = tuple(requests)
-    _current = Loader().load(_requests)
-    return _current
+    loaded = Loader().load(tuple(requests))  # before anything is set: it may fail, or a plugin may ask for registry()
+    _current, _requests = loaded, tuple(requests)
+    return loaded
 
 
 def registry() -> Registry:

@@ -1,0 +1,375 @@
+"""The `numba` backend: sessions over the compiled kernels.
+
+The time loop is the kernels'; what stands outside it (the head, the loss, and training's products over all T * B
+visits) is NumPy on BLAS.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+
+from rnnbench.backends import inputs
+from rnnbench.backends.base import BackendInfo, Case, CompileReport
+from rnnbench.errors import Unsupported, UsageError
+from rnnbench.hookspecs import hookimpl
+from rnnbench.model import Array, Model, Params, State
+from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
+
+NO_SEQUENCE = (0, 0, 0)
+# Handing rows to a thread costs some tens of microseconds; below this much work one thread is faster.
+OPERATIONS_WORTH_A_THREAD = 4_000_000
+# Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
+WIDE_INPUT, VISITS_AT_ONCE = 16, 24
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows one thread computes: order and length [N], by falling length, and active [T], how many still run."""
+
+    order: Array
+    length: Array
+    active: Array
+
+    @classmethod
+    def split(cls, T: int, B: int, lengths: Array | None, parts: int) -> "list[Rows]":
+        length = np.full(B, T, np.int64) if lengths is None else lengths
+        order = np.argsort(-length, kind="stable").astype(np.int64)
+        shares = [np.ascontiguousarray(order[part::parts]) for part in range(parts)]
+        steps = np.arange(T)[:, None]
+        return [cls(share, length[share], (steps < length[share]).sum(axis=1)) for share in shares]
+
+
+class Layer:
+    """One layer and direction: its parameters, packed, and the tape of the last forward pass kept for training."""
+
+    def __init__(self, model: Model, number: int, layer: int, reverse: bool, prefix: str, params: Params) -> None:
+        from rnnbench.kernels.library import kernels
+
+        self.kernels = kernels(model.spec, model.dtype)
+        self.number, self.reverse, self.prefix = number, reverse, prefix
+        self.inputs, self.H = model.features if layer else model.input_size, model.hidden_size
+        self.column = self.H if reverse else 0
+        self.W = params.get(prefix + "W", np.zeros((0, self.H, self.inputs), model.dtype))
+        self.R = params.get(prefix + "R", np.zeros((0, self.H, self.H), model.dtype))
+        self.b = params[prefix + "b"]
+        self._packed = self._aligned(self.kernels.layout.packed_size(self.inputs, self.H))
+        self._is_packed = self._is_transposed = False
+        self.tape, self.before = np.empty((0, 0, 0, 0), model.dtype), np.empty((0, 0, 0, 0), model.dtype)
+
+    def _aligned(self, size: int) -> Array:
+        from rnnbench.kernels.layout import aligned
+
+        made: Array = aligned(size, np.dtype(self.b.dtype))
+        return made
+
+    def changed(self) -> None:
+        """The parameters have been updated in place: pack them again when next needed."""
+        self._is_packed = self._is_transposed = False
+
+    @property
+    def packed(self) -> Array:
+        if not self._is_packed:
+            self.kernels.pack(self.W, self.R, self.b, self._packed)
+            self._is_packed = True
+        return self._packed
+
+    @cached_property
+    def _transposed(self) -> Array:
+        return self._aligned(self.kernels.layout.transposed_size(self.H))
+
+    @property
+    def transposed(self) -> Array:
+        if not self._is_transposed:
+            self.kernels.pack_transposed(self.R, self._transposed)
+            self._is_transposed = True
+        return self._transposed
+
+    def keep(self, T: int, B: int) -> None:
+        """Makes room for the tape of T steps of B rows; a tape of that size is used again."""
+        layout = self.kernels.layout
+        Hp = layout.padded(self.H)
+        if self.tape.shape != (T, B, layout.slots, Hp):
+            self.tape = np.empty((T, B, layout.slots, Hp), layout.dtype)
+            self.before = np.empty((layout.states + len(layout.stages) - 1, T, B, Hp), layout.dtype)
+
+
+class NumbaSession:
+    """The session contract of `base.py` over the kernels. One caller at a time: scratch memory is the session's."""
+
+    def __init__(self, model: Model, params: Params, threads: int, loss: str, optimiser: Adam) -> None:
+        self.model, self.threads, self.loss, self.optimiser = model, threads, loss, optimiser
+        checked = model.check_params(params)
+        self._theta = np.concatenate([value.ravel() for value in checked.values()])
+        self._params = self._views(self._theta)
+        self.layers = [
+            Layer(model, number, layer, reverse, prefix, self._params)
+            for number, (layer, reverse, prefix) in enumerate(model.prefixes())
+        ]
+        self.kernels = self.layers[0].kernels
+        self._rows_of: tuple[tuple[int, int], list[Rows]] | None = None
+        self._memory: dict[tuple[Any, ...], tuple[Array, Array]] = {}
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._steps = 0
+
+    def _views(self, flat: Array) -> Params:
+        """Canonical arrays over one flat vector."""
+        views, start = {}, 0
+        for name, shape in self.model.parameter_shapes().items():
+            size = int(np.prod(shape))
+            views[name] = flat[start : start + size].reshape(shape)
+            start += size
+        return views
+
+    # --- inference ----------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
+        x, lengths = inputs.sequence(self.model, x, lengths)
+        start = self._start(state, x.shape[1])
+        final = np.empty_like(start)
+        features = self._run(x, lengths, start, final, keep=False)[-1]
+        return self._head(features, lengths), tuple(final)
+
+    def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
+        if self.model.bidirectional:
+            raise Unsupported("a bidirectional model needs the whole sequence")
+        x = inputs.one_step(self.model, x_t)[None]
+        states = self._start(state, x.shape[1])
+        features = self._run(x, None, states, states, keep=False)[-1]
+        prediction = self._head(features, None)
+        return (prediction if self.model.readout == "last" else prediction[0]), tuple(states)
+
+    def _start(self, state: State | None, B: int) -> Array:
+        """[state, L*D, B, H]; a state that is already laid out so (one of our own) is taken as it is."""
+        shape = (self.model.layers * self.model.directions, B, self.model.hidden_size)
+        if state is None:
+            return np.zeros((len(self.model.spec.states), *shape), self.model.dtype)
+        whole = state[0].base if state else None
+        if whole is not None and whole.shape == (len(state), *shape) and all(s.base is whole for s in state):
+            return whole
+        return np.stack(inputs.states(self.model, state, B))
+
+    def _rows(self, T: int, B: int, lengths: Array | None) -> list[Rows]:
+        if lengths is None and self._rows_of is not None and self._rows_of[0] == (T, B):
+            return self._rows_of[1]
+        cell, H = self.model.spec, self.model.hidden_size
+        operations = 2 * T * B * H * H * max(1, len(cell.r_accumulators))
+        worth = int(max(1, operations // OPERATIONS_WORTH_A_THREAD))
+        rows = Rows.split(T, B, lengths, min(self.threads, B, worth))
+        if lengths is None:
+            self._rows_of = ((T, B), rows)
+        return rows
+
+    def _run(self, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
+        """Each layer's input, and last the features: of every step [T, B, D*H], or of the last [B, D*H]."""
+        model = self.model
+        T, B, _ = x.shape
+        rows = self._rows(T, B, lengths)
+        handed = [x]
+        for layer in range(model.layers):
+            wanted = layer < model.layers - 1 or model.readout == "all"
+            y = self._output(T, B, lengths) if wanted else np.empty(NO_SEQUENCE, model.dtype)
+            for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
+                if keep:
+                    side.keep(T, B)
+                self._scan(side, handed[-1], rows, start, final, y, keep)
+            handed.append(y)
+        if model.readout == "last":
+            tops = final[0, -model.directions :]
+            handed[-1] = tops[0] if model.directions == 1 else np.concatenate(list(tops), axis=-1)
+        return handed
+
+    def _output(self, T: int, B: int, lengths: Array | None) -> Array:
+        shape, dtype = (T, B, self.model.features), self.model.dtype
+        return np.empty(shape, dtype) if lengths is None else np.zeros(shape, dtype)
+
+    def _scan(self, side: Layer, x: Array, rows: list[Rows], start: Array, final: Array, y: Array, keep: bool) -> None:
+        T, B, I = x.shape
+        H, packed, kernel = side.H, side.packed, side.kernels.forward
+        nothing = np.empty((0, 0, 0, 0), x.dtype)
+        tape, before = (side.tape, side.before) if keep else (nothing, nothing)
+        stride, at = start.shape[1] * B * H, side.number * B * H
+
+        def compute(part: int) -> None:
+            r = rows[part]
+            narrow = len(r.order) < side.kernels.layout.rows(self._widest)[0]
+            chunk = min(T, VISITS_AT_ONCE // len(r.order)) if narrow and I >= WIDE_INPUT and T > 1 else 0
+            work, index = self._space("forward", part, len(r.order), chunk)
+            kernel(
+                x, packed, start, final, stride, at, y, y.shape[2], side.column, r.order, r.length, r.active,
+                side.reverse, work, index, tape, before, chunk, T, B, I, H,
+            )  # fmt: skip
+
+        self._in_parallel(compute, len(rows))
+
+    @property
+    def _widest(self) -> int:
+        return max(stage.accumulators for stage in self.kernels.layout.stages)
+
+    def _in_parallel(self, compute: Any, parts: int) -> None:
+        """compute(part) for each part: the first here, the rest on the session's threads (kernels release the GIL)."""
+        if parts == 1 or self._pool is None:
+            for part in range(parts):
+                compute(part)
+            return
+        others = [self._pool.submit(compute, part) for part in range(1, parts)]
+        compute(0)
+        for other in others:
+            other.result()
+
+    def _space(self, purpose: str, part: int, N: int, chunk: int) -> tuple[Array, Array]:
+        """Scratch for one call of a kernel, kept for the next of the same size."""
+        from rnnbench.kernels.layout import aligned
+
+        key = (purpose, part, N, chunk)
+        if key not in self._memory:
+            if len(self._memory) > 16 * self.threads:
+                self._memory.clear()
+            if purpose == "forward":
+                size, count = self.kernels.forward_workspace(N, self.model.hidden_size, chunk)
+            else:
+                size, count = self.kernels.backward_workspace(N, self.model.hidden_size), N
+            self._memory[key] = (aligned(size, np.dtype(self.model.dtype)), np.zeros(count, np.int64))
+        return self._memory[key]
+
+    def _head(self, features: Array, lengths: Array | None) -> Array:
+        if self.model.output_size is None:
+            return features.copy() if self.model.readout == "last" else features
+        prediction: Array = features @ self._params["head.W"].T
+        prediction += self._params["head.b"]
+        if lengths is not None and self.model.readout == "all":
+            prediction[np.arange(len(prediction))[:, None] >= lengths] = 0
+        return prediction
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def gradients(
+        self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
+    ) -> tuple[float, Params]:
+        loss, flat = self._gradients(x, target, lengths, state)
+        return loss, self._views(flat)
+
+    def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
+        from rnnbench.kernels.library import adam
+
+        loss, gradient = self._gradients(x, target, lengths, None)
+        settings = self.optimiser
+        self._steps += 1
+        scale = clip_scale(settings, float(np.sqrt(np.dot(gradient, gradient))))
+        rate = settings.learning_rate / (1 - settings.beta1**self._steps)
+        spread = 1 / (1 - settings.beta2**self._steps)
+        mean, square = self._moments
+        adam(self.model.dtype)(
+            self._theta, gradient, mean, square, scale, settings.beta1, settings.beta2, rate, spread, settings.epsilon
+        )
+        for side in self.layers:
+            side.changed()
+        return loss
+
+    @cached_property
+    def _moments(self) -> tuple[Array, Array]:
+        return np.zeros_like(self._theta), np.zeros_like(self._theta)
+
+    def parameters(self) -> Params:
+        return {name: value.copy() for name, value in self._params.items()}
+
+    def _gradients(self, x: Array, target: Array, lengths: Array | None, state: State | None) -> tuple[float, Array]:
+        model = self.model
+        x, lengths = inputs.sequence(model, x, lengths)
+        start = self._start(state, x.shape[1])
+        handed = self._run(x, lengths, start, np.empty_like(start), keep=True)
+        features = handed.pop()
+        loss, dprediction = loss_and_gradient(self.loss, self._head(features, lengths), target, lengths)
+        flat = np.empty_like(self._theta)
+        gradients = self._views(flat)
+        dfeatures = dprediction
+        if model.output_size is not None:
+            two = dprediction.reshape(-1, model.output_size)
+            np.dot(two.T, features.reshape(len(two), -1), out=gradients["head.W"])
+            np.sum(two, axis=0, out=gradients["head.b"])
+            dfeatures = dprediction @ self._params["head.W"]
+        T, B, _ = x.shape
+        rows = self._rows(T, B, lengths)
+        dy, dfinal = (
+            (dfeatures, np.empty((0, 0), model.dtype))
+            if model.readout == "all"
+            else (np.empty(NO_SEQUENCE, model.dtype), dfeatures)
+        )
+        for layer in reversed(range(model.layers)):
+            dx = np.zeros((T, B, model.features), model.dtype) if layer else None
+            for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
+                self._scan_backward(side, T, B, rows, np.ascontiguousarray(dy), np.ascontiguousarray(dfinal))
+                self._products(side, handed[layer], gradients, dx)
+            if dx is not None:
+                dy, dfinal = dx, np.empty((0, 0), model.dtype)
+        return loss, flat
+
+    def _scan_backward(self, side: Layer, T: int, B: int, rows: list[Rows], dy: Array, dfinal: Array) -> None:
+        transposed, kernel = side.transposed, side.kernels.backward
+
+        def compute(part: int) -> None:
+            r = rows[part]
+            work, index = self._space("backward", part, len(r.order), 0)
+            kernel(
+                dy, dy.shape[2], side.column, dfinal, dfinal.shape[1], side.column, r.order, r.length, r.active,
+                side.reverse, transposed, work, index, side.tape, side.before, T, B, side.H,
+            )  # fmt: skip
+
+        self._in_parallel(compute, len(rows))
+
+    def _products(self, side: Layer, x: Array, gradients: Params, dx: Array | None) -> None:
+        """dW, dR, db, and what goes on to the layer below, from the pre-activations' gradients on the tape."""
+        cell, layout, H = self.model.spec, side.kernels.layout, side.H
+        visits = x.shape[0] * x.shape[1]
+        tape: Array = side.tape.reshape(visits, layout.slots, -1)
+        before: Array = side.before.reshape(len(side.before), visits, -1)
+        flat_x = x.reshape(visits, -1)
+        ones = np.ones(visits, x.dtype)
+        w = r = 0
+        for number, accumulator in enumerate(cell.accumulators):
+            dpre = tape[:, layout.slot_of(number), :H]
+            np.dot(ones, dpre, out=gradients[side.prefix + "b"][number])
+            if accumulator.sees_x:
+                np.dot(dpre.T, flat_x, out=gradients[side.prefix + "W"][w])
+                if dx is not None:
+                    dx += (dpre @ side.W[w]).reshape(dx.shape)
+                w += 1
+            if accumulator.operand is not None:
+                operand = before[layout.operand_of(number), :, :H]
+                np.dot(dpre.T, operand, out=gradients[side.prefix + "R"][r])
+                r += 1
+
+
+class NumbaBackend:
+    """Kernels compiled on first use. `threads` also limits the BLAS that NumPy calls in this process."""
+
+    version = numba.__version__
+
+    def __init__(self, threads: int) -> None:
+        from threadpoolctl import threadpool_limits
+
+        if threads < 1:
+            raise UsageError(f"threads must be at least 1; got {threads}")
+        self.threads = threads
+        self._limits = threadpool_limits(limits=threads, user_api="blas")
+
+    def unsupported(self, case: Case) -> str | None:
+        if case.streaming and case.model.bidirectional:
+            return "a bidirectional model needs the whole sequence"
+        return None
+
+    def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> NumbaSession:
+        return NumbaSession(model, params, self.threads, loss, optimiser)
+
+    def compile_report(self) -> CompileReport | None:
+        from rnnbench.kernels.library import LOG
+
+        return CompileReport(LOG.seconds, "cold" if LOG.compiled else "warm")
+
+
+@hookimpl
+def rnnbench_backends() -> list[BackendInfo]:
+    return [BackendInfo(id="numba", title="Numba kernels", factory="rnnbench.backends.numba_cpu:NumbaBackend")]

@@ -1,0 +1,139 @@
+"""Compiled kernels of a cell and dtype, each made (or read from the cache) when it is first asked for."""
+
+import time
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from rnnbench.cells.spec import Cell
+from rnnbench.kernels.adam import make_adam
+from rnnbench.kernels.backward import make_backward
+from rnnbench.kernels.cache import KernelCache, digest
+from rnnbench.kernels.layout import DType, Layout
+from rnnbench.kernels.pack import make_across_inputs, make_across_units, pack_backward, pack_forward
+from rnnbench.kernels.scan import make_forward
+from rnnbench.model import Array
+
+
+@dataclass
+class CompileLog:
+    """What this process has spent on kernels: seconds, how many were compiled and how many read, and notices."""
+
+    seconds: float = 0.0
+    compiled: int = 0
+    read: int = 0
+    notices: set[str] = field(default_factory=set)
+
+
+LOG = CompileLog()
+
+
+def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None, dtype: DType) -> Any:
+    """A jitted function compiled for `signature` alone, through the cache."""
+    start = time.perf_counter()
+    key = digest(name, cell, dtype, signature)
+    kept = KernelCache(key) if key else None
+    if kept is not None:
+        dispatcher._cache = kept
+        if kept.notice:
+            LOG.notices.add(kept.notice)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    LOG.seconds += time.perf_counter() - start
+    if kept is not None and kept.hit:
+        LOG.read += 1
+    else:
+        LOG.compiled += 1
+    return dispatcher
+
+
+def _array(dtype: Any, dimensions: int) -> Any:
+    return types.Array(dtype, dimensions, "C")
+
+
+class Kernels:
+    """The kernels of one cell and dtype. Signatures are fixed: a wrong argument is a TypeError."""
+
+    def __init__(self, cell: Cell, dtype: DType) -> None:
+        self.layout = Layout(cell, dtype)
+        self._real = types.float32 if dtype == np.float32 else types.float64
+
+    def _compile(self, name: str, function: Any, arguments: Any) -> Any:
+        return compile_kernel(name, function, arguments, self.layout.cell, self.layout.dtype)
+
+    @cached_property
+    def _forward(self) -> Any:
+        return make_forward(self.layout)
+
+    @cached_property
+    def _backward(self) -> Any:
+        return make_backward(self.layout)
+
+    @cached_property
+    def forward(self) -> Any:
+        flat, real3, real4 = (_array(self._real, n) for n in (1, 3, 4))
+        index, i64 = _array(types.int64, 1), types.int64
+        states, out, rows = (real4, real4, i64, i64), (real3, i64, i64), (index, index, index)
+        arguments = (real3, flat, *states, *out, *rows, types.boolean, flat, index, real4, real4, *(i64,) * 5)
+        return self._compile("forward", self._forward[0], arguments)
+
+    @cached_property
+    def backward(self) -> Any:
+        flat, real2, real3, real4 = (_array(self._real, n) for n in (1, 2, 3, 4))
+        index, i64 = _array(types.int64, 1), types.int64
+        given, rows = (real3, i64, i64, real2, i64, i64), (index, index, index)
+        arguments = (*given, *rows, types.boolean, flat, flat, index, real4, real4, i64, i64, i64)
+        return self._compile("backward", self._backward[0], arguments)
+
+    def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int]:
+        size, count = self._forward[1](N, H, chunk)
+        return size, count
+
+    def backward_workspace(self, N: int, H: int) -> int:
+        return int(self._backward[1](N, H))
+
+    def pack(self, W: Array, R: Array, b: Array, out: Array) -> None:
+        """W [Gw, H, I], R [Gr, H, H], b [G, H] into flat `out` for the forward scan."""
+        pack_forward(across_units(self.layout.dtype.name), self.layout, W, R, b, out)
+
+    def pack_transposed(self, R: Array, out: Array) -> None:
+        """R [Gr, H, H] into flat `out` for the backward scan."""
+        pack_backward(across_inputs(self.layout.dtype.name), self.layout, R, out)
+
+
+@cache
+def kernels(cell: Cell, dtype: str) -> Kernels:
+    """One `Kernels` a process for each cell and dtype."""
+    return Kernels(cell, np.dtype(dtype))
+
+
+@cache
+def adam(dtype: str) -> Any:
+    """The compiled Adam update for a dtype."""
+    return _for_dtype("adam", make_adam, dtype, lambda flat: (flat,) * 4 + (types.float64,) * 6)
+
+
+@cache
+def across_units(dtype: str) -> Any:
+    """The compiled packing for the forward tile."""
+    return _for_dtype("across-units", make_across_units, dtype, lambda flat: _packing(flat, (types.int64,) * 3, 4))
+
+
+@cache
+def across_inputs(dtype: str) -> Any:
+    """The compiled packing for the backward tile."""
+    return _for_dtype("across-inputs", make_across_inputs, dtype, lambda flat: _packing(flat, (types.int64,) * 2, 4))
+
+
+def _packing(flat: Any, sizes: tuple[Any, ...], numbers: int) -> tuple[Any, ...]:
+    return (flat, *sizes, flat, *(types.int64,) * numbers)
+
+
+def _for_dtype(name: str, make: Any, dtype: str, arguments: Any) -> Any:
+    """A kernel that does not depend on the cell."""
+    kind = np.dtype(dtype)
+    flat = _array(types.float32 if kind == np.float32 else types.float64, 1)
+    return compile_kernel(name, make(kind), arguments(flat), None, kind)

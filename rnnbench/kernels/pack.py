@@ -1,0 +1,75 @@
+"""Puts weights in the order in which the tiles stream them (see layout.py)."""
+
+from numba import njit
+
+from rnnbench.kernels.target import OPTIONS
+from rnnbench.kernels.vector import get, pointer, put, shift
+
+
+def make_across_units(dtype):
+    """pack(source, row, H, K, out, start, position, count, lanes): source[row], [H, K], to
+    out[start:] as [panel, k, position of count, lane]; zero past the last unit. Arrays are flat."""
+    zero = dtype.type(0)
+
+    @njit(**OPTIONS)
+    def across_units(source, row, H, K, out, start, position, count, lanes):
+        rows, packed = shift(pointer(source), row * H * K), shift(pointer(out), start)
+        for p in range(-(-H // lanes)):
+            for k in range(K):
+                target = shift(packed, ((p * K + k) * count + position) * lanes)
+                for lane in range(lanes):
+                    unit = p * lanes + lane
+                    put(target, lane, get(rows, unit * K + k) if unit < H else zero)
+
+    return across_units
+
+
+def make_across_inputs(dtype):
+    """pack(source, row, H, out, start, position, count, width): source[row], [H, H], to
+    out[start:] as [block, position of count, k, width]: row k as it stands, cut into blocks of columns."""
+
+    @njit(**OPTIONS)
+    def across_inputs(source, row, H, out, start, position, count, width):
+        rows, packed = shift(pointer(source), row * H * H), shift(pointer(out), start)
+        for block in range(-(-H // width)):
+            for k in range(H):
+                target = shift(packed, ((block * count + position) * H + k) * width)
+                for column in range(min(width, H - block * width)):
+                    put(target, column, get(rows, k * H + block * width + column))
+
+    return across_inputs
+
+
+def pack_forward(across_units, layout, W, R, b, out):
+    """One layer and direction, canonical W [Gw, H, I], R [Gr, H, H], b [G, H], into flat `out`."""
+    cell, H, lanes = layout.cell, b.shape[1], layout.lanes
+    Hp, start = layout.padded(H), 0
+    for stage, plan in zip(cell.stages, layout.stages, strict=True):
+        b_rows = range(plan.first, plan.first + plan.accumulators)
+        sections = [
+            (b.reshape(-1), b_rows, 1),
+            (W.reshape(-1), _chosen(stage, cell.w_accumulators, plan.w), W.shape[-1]),
+            (R.reshape(-1), _chosen(stage, cell.r_accumulators, plan.r), H),
+            (R.reshape(-1), _chosen(stage, cell.r_accumulators, plan.u), H),
+        ]
+        for source, rows, K in sections:
+            for position, row in enumerate(rows):
+                across_units(source, row, H, K, out, start, position, len(rows), lanes)
+            start += len(rows) * K * Hp
+
+
+def pack_backward(across_inputs, layout, R, out):
+    """R [Gr, H, H] of one layer and direction into flat `out`, for the backward tile."""
+    cell, H, width = layout.cell, R.shape[-1], layout.lanes * layout.columns
+    start = 0
+    for stage, plan in zip(cell.stages, layout.stages, strict=True):
+        for wanted in (plan.r, plan.u):
+            rows = _chosen(stage, cell.r_accumulators, wanted)
+            for position, row in enumerate(rows):
+                across_inputs(R.reshape(-1), row, H, out, start, position, len(rows), width)
+            start += len(rows) * H * layout.padded_back(H)
+
+
+def _chosen(stage, canonical, wanted):
+    """Rows, in the canonical array, of a stage's accumulators that `wanted` picks."""
+    return [canonical.index(a) for a, is_wanted in zip(stage.accumulators, wanted, strict=True) if is_wanted]

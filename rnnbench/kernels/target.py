@@ -1,0 +1,55 @@
+"""What the code is generated for: vector width and registers of the CPU, and the options every kernel shares."""
+
+import os
+from dataclasses import dataclass
+from functools import cache
+
+import llvmlite.binding as llvm
+import numpy as np
+
+# Enough freedom for fused multiply-adds, and none that would lose a NaN, an infinity or the sign of an argument.
+FASTMATH = {"contract"}
+OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
+# Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
+# ones are pasted into their caller instead: an LSTM's kernels compile in a third of the time.
+PASTED = {**OPTIONS, "inline": "always"}
+
+_AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
+_AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5", "x86-64-v4")
+
+
+@dataclass(frozen=True)
+class Target:
+    """vector_bytes: the widest register; registers: how many there are. fma: whether multiply-adds can fuse."""
+
+    cpu: str
+    vector_bytes: int
+    registers: int
+
+    def lanes(self, dtype: np.dtype) -> int:
+        return self.vector_bytes // dtype.itemsize
+
+    @property
+    def accumulators(self) -> int:
+        """How many registers a tile may fill with sums: the rest holds its operands."""
+        return self.registers * 3 // 4
+
+
+@cache
+def target() -> Target:
+    """The CPU that Numba compiles for: this one, unless NUMBA_CPU_NAME says otherwise."""
+    name = os.environ.get("NUMBA_CPU_NAME")
+    if name is None:
+        name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()
+        avx512 = bool(features.get("avx512f") and features.get("avx512vl"))
+        avx2 = bool(features.get("avx2") and features.get("fma"))
+    else:
+        asked = os.environ.get("NUMBA_CPU_FEATURES", "")
+        avx512 = name in _AVX512_NAMES or "+avx512f" in asked
+        avx2 = name in _AVX2_NAMES or "+avx2" in asked
+    if avx512:
+        return Target(name, 64, 32)
+    if avx2:
+        return Target(name, 32, 16)
+    arm = llvm.get_default_triple().startswith(("aarch64", "arm64"))
+    return Target(name, 16, 32 if arm else 16)

@@ -1,0 +1,70 @@
+"""A sine, one step ahead: trained on sixteen periods, tested on the four that follow.
+
+A step is a quarter of a radian, and a period no whole number of steps: no window comes twice.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from rnnbench.hookspecs import hookimpl
+from rnnbench.model import Array
+from rnnbench.tasks.forecast import Forecast
+from rnnbench.tasks.scores import relative_error
+from rnnbench.tasks.spec import Budget, Data, Task
+
+STEP = 0.25  # radians
+LENGTH = 500
+CUT = Forecast(window=20, horizon=1, border=400)
+HIGHEST = 20  # Taylor's remainder at 1 is below 1/23! = 4e-23
+
+
+def sine(angle: Array) -> Array:
+    """The sine of angles in [-1, 1], to an ulp or so.
+
+    Taylor's series in + - × ÷, which are rounded alike everywhere; `np.sin` gives other bits on another processor.
+    """
+    square = angle * angle
+    tail = np.ones_like(angle)
+    for k in range(HIGHEST, 0, -2):
+        tail = 1 - square / (k * (k + 1)) * tail
+    return angle * tail
+
+
+def wave() -> Array:
+    """sin(k STEP) for k = 0, 1, ... [LENGTH, 1], by rotation; the error grows to some LENGTH ulps."""
+    half, imaginary = (float(value) for value in sine(np.array([STEP / 2, STEP])))
+    real = 1 - 2 * half * half
+    values, (x, y) = [], (1.0, 0.0)
+    for _ in range(LENGTH):
+        values.append(y)
+        x, y = x * real - y * imaginary, x * imaginary + y * real
+    return np.array(values)[:, None]
+
+
+def data(seed: int) -> Data:
+    """The same for every seed, which still draws the weights and the order of training."""
+    return CUT.data(wave())
+
+
+SINE = Task(
+    id="sine",
+    title="Next step of a sine",
+    source="the usual first example; periods, window and split as in the module",
+    input_size=1,
+    output_size=1,
+    readout="last",
+    loss="mse",
+    score_name="error / persistence",
+    score_better="lower",
+    baseline=1.0,
+    margin=0.8,
+    budget=Budget(steps=200),
+    data=data,
+    score=relative_error,
+)
+
+
+@hookimpl
+def rnnbench_tasks() -> Iterable[Task]:
+    return [SINE]

@@ -1,0 +1,205 @@
+"""The parts of a measurement, each alone: clocks, turns, errors and tolerances, operations, memory, environment."""
+
+import dataclasses
+import json
+from random import Random
+
+import numpy as np
+import pytest
+
+from rnnbench.backends.numpy_reference import NumpyBackend
+from rnnbench.measure import arrays, environment, memory, parity, rounds
+from rnnbench.measure.assignment import timed_batch
+from rnnbench.measure.flops import forward_flops
+from rnnbench.measure.lane import Lane
+from rnnbench.measure.learning import _seconds
+from rnnbench.measure.workplace import worker_cores
+from rnnbench.model import Model
+from rnnbench.tasks.spec import Data, Split
+
+
+class FakeClock:
+    """Stands still but for what calls take."""
+
+    def __init__(self, seconds_a_call):
+        self.now, self.calls, self.seconds_a_call = 0.0, 0, seconds_a_call
+
+    def __call__(self):
+        return self.now
+
+    def call(self):
+        self.calls += 1
+        self.now += self.seconds_a_call
+        return self.calls
+
+
+@pytest.mark.parametrize("seconds", [1e-7, 1e-5, 0.0011, 0.004999, 0.005, 2.0])
+def test_calibration_finds_a_sample_that_is_long_enough_and_not_much_longer(seconds):
+    clock = FakeClock(seconds)
+    calls = rounds.calibrated(clock.call, 0.005, clock)
+    assert calls * seconds >= 0.005 * (1 - 1e-9)
+    assert calls == 1 or calls * seconds < 0.005 * 2 + seconds
+    assert clock.calls <= 3 * calls  # finding out costs no more than a few samples
+
+
+def test_calibration_ends_even_if_the_clock_stands_still():
+    clock = FakeClock(0.0)
+    assert rounds.calibrated(clock.call, 0.005, clock) == rounds.MOST_CALLS
+
+
+def test_a_sample_is_the_time_of_its_calls_and_keeps_the_last_result():
+    clock = FakeClock(0.25)
+    assert rounds.timed(clock.call, 4, clock) == (1.0, 4)
+
+
+def test_the_collector_is_off_inside_a_timed_loop_and_on_again_after():
+    import gc
+
+    assert gc.isenabled()
+    _, inside = rounds.timed(gc.isenabled, 1)
+    assert inside is False
+    assert gc.isenabled()
+
+
+def test_everybody_has_one_turn_a_round_in_an_order_that_changes():
+    names = ["a", "b", "c", "d"]
+    order = list(rounds.turns(names, 20, Random(0)))
+    by_round = [[name for number, name in order if number == k] for k in range(20)]
+    assert all(sorted(played) == names for played in by_round)
+    assert len({tuple(played) for played in by_round}) > 5
+
+
+def test_the_compiling_step_counts_as_the_median_one():
+    lane = Lane("x", None, step_seconds=[9.0, 1.0, 2.0, 3.0])
+    assert _seconds(lane) == {"train_step_seconds": 2.0, "train_seconds": 8.0}
+    lane.step_seconds = [9.0]
+    assert _seconds(lane) == {"train_step_seconds": 9.0, "train_seconds": 9.0}
+
+
+def test_an_error_is_relative_to_the_largest_reference_value_of_the_tensor():
+    reference = np.array([[2.0, -4.0]])
+    assert parity.error(np.array([[2.0, -4.4]]), reference) == pytest.approx(0.1)
+    assert parity.error(np.zeros(2), np.zeros(2)) == 0
+    assert parity.error(np.full(2, 0.5), np.zeros(2)) == 0.5
+    found = parity.deviation({"y": reference * 1.5, "c": reference}, {"y": reference, "c": reference})
+    assert found == parity.Deviation(0.5, "y")
+
+
+def test_a_gradient_that_cancels_is_measured_against_a_thousandth_of_the_largest():
+    references = {"large": np.array([10.0]), "tiny": np.array([1e-9])}
+    values = {"large": np.array([10.0]), "tiny": np.array([2e-9])}
+    assert parity.gradient_deviation(values, references).error == pytest.approx(1e-9 / (1e-3 * 10))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda y: {}, "left out y"),
+        (lambda y: {"y": y, "z": y}, "gave z"),
+        (lambda y: {"y": y[:1]}, "must be float32"),
+        (lambda y: {"y": y.astype("float64")}, "must be float32"),
+        (lambda y: {"y": np.full_like(y, np.nan)}, "NaN or infinity in y"),
+        (lambda y: {"y": y}, None),
+    ],
+)
+def test_what_cannot_be_compared_is_said_in_words(change, complaint):
+    y = np.ones((2, 3), np.float32)
+    found = parity.malformed(change(y), {"y": y.astype("float64")}, "float32")
+    assert (found is None) if complaint is None else (complaint in found)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tolerances_pass_rounding_and_refuse_a_percent(cell_id, dtype):
+    """The NumPy backend in the row's dtype against float64: the tolerance leaves room above its rounding (measured:
+    a tenth or less), and a weight that is off by a percent is far outside."""
+    rng = np.random.default_rng(1)
+    model = Model(cell_id, 3, 16, 2, layers=2, bidirectional=True, readout="all", dtype=dtype)
+    params, x = model.init(0), rng.standard_normal((40, 8, 3)).astype(dtype)
+    wide = {name: value.astype("float64") for name, value in params.items()}
+    oracle = NumpyBackend(1).session(dataclasses.replace(model, dtype="float64"), wide)
+    reference = {"y": oracle.forward(x.astype("float64"))[0]}
+
+    def error(weights):
+        return parity.deviation({"y": NumpyBackend(1).session(model, weights).forward(x)[0]}, reference).error
+
+    assert error(params) < parity.FORWARD_TOLERANCE[dtype] / 3
+    assert error({**params, "head.W": params["head.W"] * 1.01}) > parity.FORWARD_TOLERANCE[dtype] * 100
+
+
+def test_operations_are_two_for_each_weight_used():
+    model = Model("lstm", input_size=3, hidden_size=5, output_size=2, layers=2, bidirectional=True, readout="last")
+    first, second = 4 * 5 * (3 + 5), 4 * 5 * (10 + 5)  # per direction: gates x units x (inputs + units)
+    assert forward_flops(model, T=7, B=11) == 2 * 11 * (7 * 2 * (first + second) + 2 * 10)
+    every = dataclasses.replace(model, readout="all")
+    assert forward_flops(every, T=7, B=11) == 2 * 11 * 7 * (2 * (first + second) + 2 * 10)
+    no_recurrence = Model("mingru", 3, 5)
+    assert forward_flops(no_recurrence, T=7, B=1) == 2 * 7 * 2 * 5 * 3
+
+
+def test_arrays_travel_without_pickles(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(ValueError, match="allow_pickle"):
+        arrays.save(path, {"x": np.array([{}], dtype=object)})
+    np.savez(path, x=np.array([print], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle"):
+        arrays.load(path)
+
+
+def test_a_split_travels_whole(tmp_path):
+    split = Split(np.ones((3, 2, 1)), np.zeros((3, 2), np.int64), np.array([1, 3]), every_step=True)
+    arrays.save_split(tmp_path / "s.npz", split)
+    again = arrays.load_split(tmp_path / "s.npz")
+    assert again.every_step
+    for name in ("x", "target", "lengths"):
+        assert np.array_equal(getattr(again, name), getattr(split, name))
+    arrays.save_split(tmp_path / "s.npz", dataclasses.replace(split, lengths=None))
+    assert arrays.load_split(tmp_path / "s.npz").lengths is None
+
+
+def test_data_are_rounded_to_the_rows_dtype_and_class_indices_left_alone():
+    x, classes = np.full((2, 1, 1), 0.1), np.array([3])
+    cast = arrays.cast(Data(Split(x, classes), Split(x, x[-1])), "float32")
+    assert cast.train.x.dtype == np.float32
+    assert cast.train.target.dtype == np.int64
+    assert cast.test.target.dtype == np.float32
+
+
+def test_the_timed_batch_repeats_the_rows_of_a_small_test_split():
+    split = Split(np.arange(3.0).reshape(1, 3, 1), np.arange(3.0)[:, None])
+    assert timed_batch(split, 7).x.ravel().tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_peak_memory_sees_what_was_held_and_let_go_of():
+    assert memory.peak_bytes() > 10 * 2**20
+    if memory.reset_peak():
+        before = memory.peak_bytes()
+        block = np.ones(64 * 2**20, np.uint8)
+        del block
+        assert memory.peak_bytes() > before + 48 * 2**20
+        memory.reset_peak()
+        assert memory.peak_bytes() < before + 48 * 2**20
+
+
+def test_the_environment_is_json_and_names_no_host():
+    import platform
+
+    facts = environment.machine()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["cores"] >= 1
+    assert facts["packages"]["numpy"] == np.__version__
+    if len(platform.node()) > 3:
+        assert platform.node() not in json.dumps(facts)
+
+
+def test_a_machine_id_tells_kinds_apart_and_is_fit_for_a_file_name():
+    id_ = environment.machine_id("AMD EPYC(tm) 7B13 @ 2.4GHz", 2)
+    assert id_ == environment.machine_id("AMD EPYC(tm) 7B13 @ 2.4GHz", 2)
+    assert id_ != environment.machine_id("AMD EPYC(tm) 7B13 @ 2.4GHz", 4)
+    assert id_ != environment.machine_id("AMD EPYC(tm) 7B13 @ 2.5GHz", 2)
+    assert set(id_) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def test_workers_get_the_last_cores_and_the_parent_the_others():
+    assert worker_cores([0, 1, 2, 3], 2) == [2, 3]
+    assert worker_cores([5], 1) == [5]
+    assert worker_cores([], 1) == []

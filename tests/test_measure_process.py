@@ -1,0 +1,175 @@
+"""One worker process and everything that can go wrong with it."""
+
+import os
+import sys
+import time
+
+import psutil
+import pytest
+
+from rnnbench.measure.failure import Failure
+from rnnbench.measure.janitor import MARKER
+from rnnbench.measure.process import Limits, Worker, memory_limit
+from rnnbench.measure.workplace import Workplace
+
+GIB = 1024**3
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSIX signals")
+
+
+def marked(marker):
+    """The processes that carry a marker: what must be empty in the end."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER, "").startswith(marker) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture
+def worker(tmp_path, request):
+    """Starts a worker that runs a script in place of ours; afterwards nothing of it may be left."""
+    started = []
+
+    def start(script, **limits):
+        limits = {"memory_bytes": 4 * GIB, "call_seconds": 5.0, "reply_bytes": 10_000, **limits}
+        marker = f"test-{os.getpid()}-{request.node.name}"
+        log = tmp_path / "log"
+        started.append(Worker([sys.executable, "-c", script], dict(os.environ), marker, log, Limits(**limits)))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        assert not one.alive
+        assert marked(one.marker) == []
+
+
+def fails(worker, status):
+    with pytest.raises(Failure) as caught:
+        worker.ask({"do": "anything"})
+    assert caught.value.status == status, caught.value.reason
+    return caught.value.reason
+
+
+READ = "import sys; sys.stdin.readline(); "
+
+
+def test_a_reply_arrives(worker):
+    one = worker(READ + """print('{"done": {"x": 1}}', flush=True); sys.stdin.readline()""")
+    assert one.ask({"do": "anything"}) == {"x": 1}
+    assert one.alive
+
+
+def test_a_reported_failure_leaves_the_worker_alive(worker):
+    one = worker(READ + """print('{"failed": ["unsupported", "no GPU"]}', flush=True); sys.stdin.readline()""")
+    assert fails(one, "unsupported") == "no GPU"
+    assert one.alive
+
+
+def test_exit_without_a_reply(worker):
+    one = worker(READ + "sys.exit(0)")
+    assert "exited with code 0 without an answer" in fails(one, "crashed")
+    assert not one.alive
+    assert "had ended" in fails(one, "crashed")
+
+
+def test_its_last_words_are_quoted_without_control_characters(worker):
+    one = worker(READ + r"print('\x1b[31mout of cheese', file=sys.stderr); sys.exit(3)")
+    reason = fails(one, "crashed")
+    assert "code 3" in reason
+    assert "out of cheese" in reason
+    assert "\x1b" not in reason
+
+
+@pytest.mark.parametrize(("name", "call"), [("SIGSEGV", "os.kill(os.getpid(), 11)"), ("SIGABRT", "os.abort()")])
+def test_a_signal_is_named(worker, name, call):
+    assert name in fails(worker(READ + f"import os; {call}"), "crashed")
+
+
+def test_killed_from_outside(worker):
+    one = worker(READ + "import time; time.sleep(60)")
+    one.send({"do": "anything"})
+    os.kill(one.pid, 9)
+    with pytest.raises(Failure, match="SIGKILL"):
+        one.receive()
+
+
+@pytest.mark.parametrize(
+    "hang",
+    [
+        "import time; time.sleep(60)",
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)",
+        "sum(iter(int, 1))",  # in C, holding the GIL
+    ],
+)
+def test_a_hang_ends_at_the_limit(worker, hang):
+    one = worker(READ + hang, call_seconds=1.0)
+    start = time.monotonic()
+    assert "within 1 s" in fails(one, "timeout")
+    assert time.monotonic() - start < 5
+    assert not one.alive
+
+
+def test_a_paused_worker_does_nothing_and_can_be_ended(worker):
+    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
+    assert one.ask({}) == {}
+    one.pause()
+    with pytest.raises(Failure, match="no answer"):
+        one.ask({}, seconds=0.5)
+    assert not one.alive
+
+
+def test_a_resumed_worker_answers(worker):
+    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
+    one.pause()
+    one.send({})
+    one.resume()
+    assert one.receive() == {}
+
+
+@pytest.mark.parametrize("reply", ["hello", "[1]", '{"done"', '{"other": 1}', '{"failed": 3}', "[" * 5000])
+def test_what_is_not_a_reply(worker, reply):
+    assert "not a reply" in fails(worker(READ + f"print({reply!r}, flush=True); sys.stdin.read()"), "bad_output")
+
+
+def test_a_reply_without_end(worker):
+    one = worker(READ + "\nwhile True: sys.stdout.write('x' * 65536)")
+    assert "more than 10000 bytes" in fails(one, "bad_output")
+
+
+def test_memory_past_the_limit(worker):
+    one = worker(READ + "import time; b = b'x' * 300_000_000; time.sleep(60)", memory_bytes=200_000_000)
+    assert "GiB" in fails(one, "oom")
+
+
+def test_memory_of_children_counts(worker):
+    child = "import time; b = b'x' * 300_000_000; time.sleep(60)"
+    script = READ + f"import subprocess; subprocess.run([sys.executable, '-c', {child!r}])"
+    fails(worker(script, memory_bytes=200_000_000), "oom")
+
+
+@pytest.mark.parametrize("own_session", [False, True])
+def test_a_child_left_behind_is_ended_too(worker, own_session):
+    start = f"subprocess.Popen(['sleep', '60'], start_new_session={own_session})"
+    one = worker(READ + f"import subprocess; {start}; sys.exit(0)")
+    assert "exited with code 0" in fails(one, "crashed")
+    assert marked(one.marker) == []
+
+
+def test_the_memory_limit_is_below_what_the_machine_has():
+    assert 0 < memory_limit() < psutil.virtual_memory().total
+
+
+def test_leaving_a_workplace_leaves_nothing():
+    with Workplace(Limits()) as place:
+        worker = place._workers
+        folder, marker = place.folder, place.marker
+        (folder / "data.npz").write_bytes(b"x")
+        assert oct(folder.stat().st_mode)[-3:] == "700"
+        assert worker == []
+    assert not folder.exists()
+    assert marked(marker) == []
+    assert place._janitor.poll() == 0

@@ -1,0 +1,109 @@
+"""The columns of a task's table, as text; what shows them decides how many there is room for."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rnnbench.report.summary import Row, varying
+from rnnbench.report.text import DASH, Unit, bracketed, plus_minus, significant, time_unit
+
+ALWAYS = 0
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Column:
+    """name and unit: the two lines of the head. priority: where room is short, the lower number stays; 0 always."""
+
+    name: str
+    unit: str
+    cells: tuple[str, ...]
+    priority: int = ALWAYS
+    right: bool = True
+
+
+def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """Every column that at least one of `rows` fills, in the order of display. A figure that is missing is a dash."""
+    status = tuple(row.status for row in rows)
+    made = [
+        Column("cell", "", tuple(row.variant.cell for row in rows), right=False),
+        Column("backend", "", tuple(row.backend for row in rows), right=False),
+        *([] if all(row.ranked for row in rows) else [Column("status", "", status, right=False)]),
+        *_sizes(rows),
+        Column("params", "", _texts(rows, _parameters), 1),
+        Column("score", "mean ± 95 %", _texts(rows, _score)),
+        Column("learned", "seeds", _texts(rows, _learned), 2),
+        _seconds("train", rows, "train_seconds", 3),
+        _seconds("to learn", rows, "seconds_to_learn", 6),
+        *_inference(rows),
+        _seconds("step p50", rows, "latency_p50_seconds", 5),
+        _seconds("step p99", rows, "latency_p99_seconds", 9),
+        Column("of peak", "%", _texts(rows, _roofline), 7),
+        Column("memory", "MiB", _texts(rows, _memory), 8),
+        _seconds("first call", rows, "first_call_seconds", 10),
+    ]
+    return tuple(column for column in made if any(cell != DASH for cell in column.cells))
+
+
+def _sizes(rows: Sequence[Row]) -> list[Column]:
+    """Sizes are columns where they differ; otherwise the line under the table states them."""
+    heads = {"hidden_size": "hidden", "bidirectional": "both ways"}
+    texts = {True: "yes", False: "no"}
+    made = []
+    for name in varying(rows):
+        values = [getattr(row.variant, name) for row in rows]
+        cells = tuple(texts[value] if isinstance(value, bool) else str(value) for value in values)
+        made.append(Column(heads.get(name, name), "", cells))
+    return made
+
+
+def _texts(rows: Sequence[Row], text: Callable[[Row], str | None]) -> tuple[str, ...]:
+    return tuple(text(row) or DASH for row in rows)
+
+
+def _parameters(row: Row) -> str | None:
+    count = row.first("parameters")
+    return None if count is None else str(count)
+
+
+def _score(row: Row) -> str | None:
+    if row.score is None:
+        return None
+    half = None if row.score.high is None else row.score.high - row.score.value
+    return plus_minus(row.score.value, half)
+
+
+def _learned(row: Row) -> str | None:
+    return "{}/{}".format(*row.learned) if row.learned else None
+
+
+def _roofline(row: Row) -> str | None:
+    share = row.mean("roofline_fraction")
+    return None if share is None else significant(100 * share, 2)
+
+
+def _memory(row: Row) -> str | None:
+    peak = row.mean("peak_rss_bytes")
+    return None if peak is None else f"{peak / MEBIBYTE:.0f}"
+
+
+def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Column:
+    values = [row.mean(column) for row in rows]
+    unit = time_unit(value for value in values if value is not None)
+    return Column(name, unit.name, tuple(_in(unit, value) for value in values), priority)
+
+
+def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
+    """The time of a call, and its interval where there is room."""
+    unit = time_unit(row.infer.value for row in rows if row.infer)
+    values = tuple(_in(unit, row.infer.value if row.infer else None) for row in rows)
+    ends = tuple(
+        DASH
+        if row.infer is None or row.infer.low is None or row.infer.high is None
+        else bracketed(row.infer.low / unit.seconds, row.infer.high / unit.seconds)
+        for row in rows
+    )
+    return Column("infer", unit.name, values), Column("95 %", unit.name, ends, 4)
+
+
+def _in(unit: Unit, seconds: float | None) -> str:
+    return DASH if seconds is None else significant(seconds / unit.seconds)

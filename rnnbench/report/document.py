@@ -1,0 +1,87 @@
+"""A run's report: for each task a table and what may be said of it, then what holds for the whole run."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rnnbench.errors import UsageError
+from rnnbench.records.comparisons import noise
+from rnnbench.records.record import Record
+from rnnbench.records.statistics import Ratio, minimum_effect
+from rnnbench.records.store import Run, StoredGroup
+from rnnbench.report import notes, sentences
+from rnnbench.report.columns import Column, columns
+from rnnbench.report.description import Description, TaskNote
+from rnnbench.report.summary import Row, summarise
+
+
+@dataclass(frozen=True)
+class Section:
+    """One task. columns: the table; failed: which of its lines had a failure; basis: how the figures came about;
+    troubles: why figures are missing; findings: what the figures say."""
+
+    title: str
+    score: str
+    columns: tuple[Column, ...]
+    failed: tuple[bool, ...]
+    basis: tuple[str, ...]
+    troubles: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """sections: one per task; closing: lines on the run as a whole."""
+
+    run_id: str
+    sections: tuple[Section, ...]
+    closing: tuple[str, ...]
+
+    @classmethod
+    def of(cls, run: Run) -> "Report":
+        """From what is stored alone. Raises UsageError for settings that cannot be read."""
+        groups = run.groups()
+        description = Description.from_json(run.settings)
+        machine_noise = noise(groups)
+        rows = summarise(record for group in groups for record in group.records)
+        tasks = dict.fromkeys(row.variant.task for row in rows)
+        sections = []
+        for task in tasks:
+            own = [row for row in rows if row.variant.task == task]
+            if task not in description.tasks:
+                raise UsageError(f"run {run.id} has rows of the task {task!r}, which its settings lack; it is damaged")
+            sections.append(_section(task, own, groups, description.tasks[task], machine_noise))
+        return cls(run.id, tuple(sections), tuple(_closing(run, groups, machine_noise)))
+
+
+def _section(
+    task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, machine_noise: Ratio | None
+) -> Section:
+    timing, unlearned = notes.timing_line(rows), sentences.learning_sentence(rows)
+    speed = sentences.speed_sentences(rows, groups, minimum_effect(machine_noise))
+    return Section(
+        title=f"{task}: {note.title}",
+        score=_score(rows[0].records[0]),
+        columns=columns(rows),
+        failed=tuple(any(record.failed for record in row.records) for row in rows),
+        basis=(notes.settings_line(rows, note.training), *([timing] if timing else [])),
+        troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),
+        findings=(*sentences.score_sentences(rows), *([unlearned] if unlearned else []), *speed),
+    )
+
+
+def _score(record: Record) -> str:
+    baseline = "" if record.score_baseline is None else f"; the trivial answer gets {record.score_baseline:.4g}"
+    return f"score: {record.score_name}, {record.score_better} is better{baseline}"
+
+
+def _closing(run: Run, groups: Sequence[StoredGroup], machine_noise: Ratio | None) -> Iterator[str]:
+    records = [record for group in groups for record in group.records]
+    if not records:
+        yield "This run holds no rows: it was stopped before a group was finished."
+        return
+    if few := notes.process_line(records):
+        yield few
+    yield notes.noise_line(machine_noise)
+    if compiling := notes.compile_line(records):
+        yield compiling
+    yield notes.machine_line(run.machine)

@@ -1,0 +1,83 @@
+"""Files for other programs: rows as CSV, the report as Markdown; written whole or not at all."""
+
+import csv
+import io
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UsageError
+from rnnbench.records.record import COLUMNS, Record
+from rnnbench.records.store import Run
+from rnnbench.report.document import Report
+from rnnbench.report.markdown import render
+from rnnbench.report.text import printable
+
+FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet would run what follows
+
+
+def check_suffix(path: Path) -> None:
+    """Raises UsageError for a file that `export` does not know how to write."""
+    if path.suffix not in _WRITERS:
+        raise UsageError(f"cannot export to {path.name!r}: its name must end in {' or '.join(_WRITERS)}")
+
+
+def export(path: Path, run: Run) -> None:
+    """Writes the run by the name's ending: .csv or .md. Raises UsageError where it cannot."""
+    check_suffix(path)
+    write_atomically(path, _WRITERS[path.suffix](run))
+
+
+def records_csv(records: Iterable[Record]) -> str:
+    """One line per record with the columns of `Record`; warnings are joined by semicolons, None is empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for record in records:
+        writer.writerow(_cell(getattr(record, name)) for name in COLUMNS)
+    return text.getvalue()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The old file or the new one, never a part; devices and pipes are written as they are.
+
+    Raises UsageError where the system refuses.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+            return
+        path = path.resolve()  # of a link, what it points to is replaced
+        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+        try:
+            with temporary.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, tuple):
+        value = "; ".join(value)
+    if isinstance(value, str):
+        value = printable(value)
+        return f"'{value}" if value.lstrip().startswith(FORMULA_STARTS) else value
+    return value
+
+
+def _csv(run: Run) -> str:
+    return records_csv(run.records())
+
+
+def _markdown(run: Run) -> str:
+    return render(Report.of(run))
+
+
+_WRITERS = {".csv": _csv, ".md": _markdown}

@@ -1,0 +1,149 @@
+"""What a reader must know beside the figures: how models were trained, why a figure is missing, what was noisy."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
+from typing import Any
+
+from rnnbench.measure.plan import Training
+from rnnbench.records.record import Record
+from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
+from rnnbench.report.summary import Row, label, varying
+from rnnbench.report.text import counted, duration, joined, percent
+
+LONGEST = 300  # characters of a reason or warning; the record keeps all of it
+
+
+def settings_line(rows: Sequence[Row], training: Training) -> str:
+    """How the models of a table were trained, and whatever does not vary within it."""
+    adam = training.optimiser
+    words = [
+        f"Adam, learning rate {adam.learning_rate:g}",
+        "no clipping" if adam.clip_norm is None else f"gradients clipped to norm {adam.clip_norm:g}",
+        f"batch {training.batch_size}",
+        counted(training.steps, "step"),
+    ]
+    if training.recurrent != "uniform":
+        words.append(f"{training.recurrent} recurrent weights")
+    if training.forget_bias is not None:
+        words.append(f"forget bias {training.forget_bias:g}")
+    seeds = _seeds(record for row in rows for record in row.records)
+    return f"Training: {', '.join(words)}. Model: {', '.join(_model(rows))}; {seeds}."
+
+
+def _model(rows: Sequence[Row]) -> list[str]:
+    first, several = rows[0].variant, varying(rows)
+    words = {
+        "hidden_size": f"hidden size {first.hidden_size}",
+        "layers": counted(first.layers, "layer"),
+        "bidirectional": "both directions" if first.bidirectional else "",
+        "dtype": first.dtype,
+        "threads": counted(first.threads, "thread"),
+    }
+    return [word for name, word in words.items() if word and name not in several]
+
+
+def _seeds(records: Iterable[Record]) -> str:
+    seeds = sorted({record.seed for record in records})
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"seeds {seeds[0]} to {seeds[-1]}"
+    return f"seed{'s' if len(seeds) > 1 else ''} {joined([str(seed) for seed in seeds])}"
+
+
+def timing_line(rows: Sequence[Row]) -> str | None:
+    """What one timed call computes; None where nothing was timed."""
+    timed = next((record for row in rows for record in row.passed if record.infer_seconds), None)
+    if timed is None:
+        return None
+    step = "" if timed.latency_p50_seconds is None else " A step is one time step of one sequence."
+    return f"Inference: a batch of {timed.batch_size}, each {counted(timed.seq_len or 0, 'step')} long.{step}"
+
+
+def trouble_lines(rows: Sequence[Row]) -> list[str]:
+    """Why rows have dashes: rows with the same trouble share a line."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        for status, records in _by_status(row).items():
+            reason = shorten(records[0].reason or "no reason was given", LONGEST)
+            all_seeds = len(records) == len(row.records)
+            where = "" if all_seeds else f", on {_seeds(records)} of {len(row.records)}"
+            found.setdefault((f"{status}{where}", reason), []).append(row)
+    return [f"{_which(own, rows)}: {what}: {reason}" for (what, reason), own in found.items()]
+
+
+def _by_status(row: Row) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in row.records:
+        if record.status != "ok":
+            found.setdefault(record.status, []).append(record)
+    return found
+
+
+def warning_lines(rows: Sequence[Row]) -> list[str]:
+    """Each warning once, with the rows that gave it."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        for text in dict.fromkeys(text for record in row.records for text in record.warnings):
+            found.setdefault(shorten(text, LONGEST), []).append(row)
+    return [f"Note on {_which(own, rows)}: {text}" for text, own in found.items()]
+
+
+def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Some of a table's rows in few words: "numpy" for all of numpy's, "lstm and gru on numpy" for two of them."""
+    several = varying(rows)
+    backends: dict[str, list[str]] = {}
+    for backend in dict.fromkeys(row.backend for row in chosen):
+        own = [row for row in chosen if row.backend == backend]
+        every = len(own) == sum(row.backend == backend for row in rows)
+        names = "" if every else joined([label(row.variant, several) for row in own])
+        backends.setdefault(names, []).append(backend)
+    return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()])
+
+
+def noise_line(noise: Ratio | None) -> str:
+    """The machine's A/A noise and the effect that it lets count."""
+    least = f"speeds closer than {percent(minimum_effect(noise))} are not told apart"
+    if noise is None:
+        return f"This machine's own noise was not measured in this run; {least}."
+    ends = None if noise.low is None or noise.high is None else (noise.low - 1, noise.high - 1)
+    return (
+        f"This machine's own noise (A/A, a program timed against itself in two processes) is"
+        f" {percent(noise.value - 1, ends)}; {least}."
+    )
+
+
+def process_line(records: Iterable[Record]) -> str | None:
+    """What too few processes leave open; None where there are enough for a verdict."""
+    processes = len({record.seed for record in records})
+    if processes >= PROCESSES_FOR_A_VERDICT:
+        return None
+    if processes == 1:
+        return (
+            "One seed, so one process a side: the intervals leave the spread between processes and between seeds out, "
+            f"and no verdict is given; it takes --seeds {PROCESSES_FOR_A_VERDICT}."
+        )
+    return f"{processes} seeds, so {processes} processes a side: a verdict takes --seeds {PROCESSES_FOR_A_VERDICT}."
+
+
+def compile_line(records: Iterable[Record]) -> str | None:
+    """Per backend, what compiling cost with a cold kernel cache and loading with a warm one; None without either."""
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for record in records:
+        if record.compile_seconds is not None and record.compile_cache is not None:
+            seconds.setdefault((record.backend, record.compile_cache), []).append(record.compile_seconds)
+    words = [f"{backend} {_range(spent)} with a {cache} cache" for (backend, cache), spent in sorted(seconds.items())]
+    return f"Compiling or loading kernels, in no figure above: {joined(words)}." if words else None
+
+
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Which machine and which versions the figures are of."""
+    packages = machine.get("packages") or {}
+    versions = [f"{name} {version}" for name, version in packages.items() if version]
+    python = f"Python {machine.get('python', '?')}"
+    facts = [machine.get("cpu"), counted(machine["cores"], "core") if "cores" in machine else None]
+    words = [str(fact) for fact in facts if fact] or ["an unknown machine"]
+    return f"Measured on {', '.join(words)}; {', '.join([python, *versions])}."
+
+
+def _range(seconds: Sequence[float]) -> str:
+    low, high = duration(min(seconds)), duration(max(seconds))
+    return low if low == high else f"{low} to {high}"

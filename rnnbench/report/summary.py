@@ -1,0 +1,129 @@
+"""Records aggregated over seeds: one row per (task, cell, backend, size, dtype, threads)."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from rnnbench.records.record import Record
+from rnnbench.records.statistics import Interval, mean_interval
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A cell at a size, dtype and number of threads: what backends are compared on."""
+
+    task: str
+    cell: str
+    hidden_size: int
+    layers: int
+    bidirectional: bool
+    dtype: str
+    threads: int
+
+    @classmethod
+    def of(cls, record: Record) -> "Variant":
+        return cls(
+            record.task,
+            record.cell,
+            record.hidden_size,
+            record.layers,
+            record.bidirectional,
+            record.dtype,
+            record.threads,
+        )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A variant on one backend, over its seeds. Figures are means over the seeds that came through."""
+
+    variant: Variant
+    backend: str
+    records: tuple[Record, ...]
+
+    @property
+    def passed(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status == "ok")
+
+    @property
+    def ranked(self) -> bool:
+        """Whether it takes part in comparisons: only what came through on every seed."""
+        return len(self.passed) == len(self.records)
+
+    @property
+    def status(self) -> str:
+        """ok, or the commonest trouble with its share of the seeds."""
+        troubles = Counter(record.status for record in self.records if record.status != "ok")
+        if not troubles:
+            return "ok"
+        name, count = troubles.most_common(1)[0]
+        return name if count == len(self.records) else f"{name} {count}/{len(self.records)}"
+
+    def mean(self, column: str) -> float | None:
+        """The mean of a numeric column, or None where no seed has it."""
+        values = [value for record in self.passed if (value := getattr(record, column)) is not None]
+        return fmean(values) if values else None
+
+    def first(self, column: str) -> int | None:
+        """A column that does not depend on the seed, and is known of failed rows too."""
+        values: list[int] = [value for record in self.records if (value := getattr(record, column)) is not None]
+        return values[0] if values else None
+
+    @property
+    def scores(self) -> dict[int, float]:
+        """Score by seed."""
+        return {record.seed: record.score for record in self.passed if record.score is not None}
+
+    @property
+    def score(self) -> Interval | None:
+        return mean_interval(list(self.scores.values())) if self.scores else None
+
+    @property
+    def learned(self) -> tuple[int, int] | None:
+        """On how many seeds, of how many, the score beat the trivial answer by the task's margin."""
+        known = [record.learned for record in self.passed if record.learned is not None]
+        return (sum(known), len(known)) if known else None
+
+    @property
+    def infer(self) -> Interval | None:
+        """Seconds of a call: the geometric mean over processes; of a single one, its own figure and interval."""
+        timed = [record for record in self.passed if record.infer_seconds]
+        if len(timed) == 1:
+            return Interval(timed[0].infer_seconds or 0.0, timed[0].infer_seconds_low, timed[0].infer_seconds_high, 1)
+        if not timed:
+            return None
+        logs = mean_interval([math.log(record.infer_seconds) for record in timed if record.infer_seconds])
+        ends = [None if end is None else math.exp(end) for end in (logs.low, logs.high)]
+        return Interval(math.exp(logs.value), ends[0], ends[1], logs.count)
+
+
+def summarise(records: Iterable[Record]) -> tuple[Row, ...]:
+    """Rows in the order of their first record, a variant's backends together."""
+    found: dict[Variant, dict[str, list[Record]]] = {}
+    for record in records:
+        found.setdefault(Variant.of(record), {}).setdefault(record.backend, []).append(record)
+    return tuple(
+        Row(variant, backend, tuple(sorted(own, key=lambda record: record.seed)))
+        for variant, backends in found.items()
+        for backend, own in backends.items()
+    )
+
+
+def varying(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The sizes that tell these rows apart, beside cell and backend."""
+    names = ("hidden_size", "layers", "bidirectional", "dtype", "threads")
+    return tuple(name for name in names if len({getattr(row.variant, name) for row in rows}) > 1)
+
+
+def label(variant: Variant, names: Sequence[str]) -> str:
+    """A variant in a few words: its cell and the sizes in `names`."""
+    words = {
+        "hidden_size": f"h{variant.hidden_size}",
+        "layers": f"{variant.layers} layers" if variant.layers > 1 else "1 layer",
+        "bidirectional": "both directions" if variant.bidirectional else "one direction",
+        "dtype": variant.dtype,
+        "threads": f"{variant.threads} threads" if variant.threads > 1 else "1 thread",
+    }
+    return " ".join([variant.cell, *(words[name] for name in names)])

@@ -16,6 +16,14 @@ from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vect
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 
 
+def _not_unrolled(module):
+    """Loop metadata: unrolled by LLVM, the k-loop would hold twice its sums' operands and spill."""
+    disable = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop = module.add_metadata([disable, disable, ir.Constant(I64, len(module.metadata))])
+    loop.operands = (loop, disable)  # a loop's metadata begins with itself; the number above kept it apart
+    return loop
+
+
 def make_tile(vector, rows, mask):
     """An intrinsic (acc, x, at, stride, K, w) -> acc, with acc a tuple of rows * columns vectors, row by row.
 
@@ -37,11 +45,13 @@ def make_tile(vector, rows, mask):
             load_vector(builder, vector, builder.gep(base, [ir.Constant(I64, j * vector.lanes)]))
             for j in range(len(used))
         ]
-        out = []
-        for row, pointer in enumerate(row_pointers):
-            spread = splat(builder, vector, builder.load(builder.gep(pointer, [k])))
-            for j in range(len(used)):
-                out.append(builder.call(fma, [spread, weights[j], acc[row * len(used) + j]]))
+        spread = [splat(builder, vector, builder.load(builder.gep(pointer, [k]))) for pointer in row_pointers]
+        pairs = [(row, j) for row in range(rows) for j in range(len(used))]
+        if rows <= len(used):  # what is fewer stays in registers, what is more is loaded when its turn comes
+            pairs.sort(key=lambda pair: pair[1])
+        out = list(acc)
+        for row, j in pairs:
+            out[row * len(used) + j] = builder.call(fma, [spread[row], weights[j], acc[row * len(used) + j]])
         return out
 
     def loop(builder, first, last, step, values, body):
@@ -61,7 +71,8 @@ def make_tile(vector, rows, mask):
         for phi, value in zip(carried, after, strict=True):
             phi.add_incoming(value, builder.block)
         leaving = builder.block
-        builder.cbranch(builder.icmp_signed("<", following, last), block, done)
+        again = builder.cbranch(builder.icmp_signed("<", following, last), block, done)
+        again.set_metadata("llvm.loop", _not_unrolled(builder.module))
         builder.position_at_end(done)
         result = []
         for before, value in zip(values, after, strict=True):

@@ -1,0 +1,36 @@
+"""What reaches the terminal, and in what state: names may come from strangers' plugins and files."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.report.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def error(message: str) -> None:
+    """One `error:` line on stderr."""
+    click.echo(f"error: {_one_line(message)}", err=True)
+
+
+def warn(message: str) -> None:
+    """One `warning:` line on stderr."""
+    click.echo(f"warning: {_one_line(message)}", err=True)
+
+
+def note(message: str) -> None:
+    """One line on stderr, where it does not mix with results."""
+    click.echo(_one_line(message), err=True)
+
+
+def _one_line(message: str) -> str:
+    return printable(" ".join(message.split()))
+
+
+def console(stderr: bool = False) -> "Console":
+    """A console that takes text as it is: no markup, no emoji names, no guessed highlights. Honours NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

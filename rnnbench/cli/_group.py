@@ -1,0 +1,86 @@
+"""The `rnnbench` command: a group whose commands are the modules of this folder, each holding a `command`.
+
+Nothing heavy is imported until a command runs, so that `--help` answers at once (tests/test_startup.py).
+"""
+
+import io
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import click
+
+from rnnbench import __version__
+from rnnbench.cli._console import error
+from rnnbench.cli._options import Diagnostics, traceback_option
+from rnnbench.errors import UnknownName, UsageError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Folder(click.Group):
+    """Commands found by folder: a file added beside this one is a command."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        folder = str(Path(__file__).parent)
+        return sorted(module.name for module in iter_modules([folder]) if not module.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        command: click.Command = import_module(f"rnnbench.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise UnknownName("command", args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Folder, invoke_without_command=True)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@traceback_option
+@click.pass_context
+def group(ctx: click.Context) -> None:
+    """Which recurrent cell, at which size, on which runtime, for my sequence task?
+
+    The same task, data, initial weights and optimiser on every backend; accuracy, speed and parameters side by side.
+    """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code; `args` without the program's name, None for the process's own.
+
+    0 ok, 1 some rows failed (or a fault of rnnbench's own), 2 usage, 3 nothing ran, 130 interrupted.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks "µ" shows "?" instead of failing
+    diagnostics = Diagnostics()
+    try:
+        return int(group.main(args, prog_name="rnnbench", standalone_mode=False, obj=diagnostics) or 0)
+    except click.Abort:
+        error("interrupted")
+        return INTERRUPTED
+    except click.ClickException as problem:
+        return _fail(diagnostics, problem.format_message(), USAGE)
+    except UsageError as problem:
+        return _fail(diagnostics, str(problem), USAGE)
+    except Exception as problem:
+        hint = "" if diagnostics.traceback else "; --traceback shows where"
+        return _fail(diagnostics, f"rnnbench failed with {type(problem).__name__}: {problem}{hint}", FAILED)
+
+
+def _fail(diagnostics: Diagnostics, message: str, code: int) -> int:
+    if diagnostics.traceback:
+        import traceback
+
+        traceback.print_exc()
+    error(message)
+    return code

@@ -1,0 +1,63 @@
+"""Where results go: tables to stdout, rows and reports to files. Refused targets are told before any work."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnbench.cli._console import console, note, warn
+from rnnbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnbench.records.store import Run
+
+STDOUT = "-"
+
+
+def check_targets(json_target: str | None, exports: tuple[str, ...]) -> None:
+    """Raises UsageError where a result could not be written later."""
+    from rnnbench.report.export import check_suffix
+
+    for name in exports:
+        check_suffix(Path(name))
+    for target in (*exports, *([json_target] if json_target not in (None, STDOUT) else [])):
+        path = Path(target)
+        if path.is_dir():
+            raise UsageError(f"{target!r} is a folder; name a file")
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"there is no folder {str(path.parent)!r} to put {path.name!r} in; create it first")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise UsageError(f"{target!r} cannot be written; name another file")
+
+
+def put_json(target: str, payload: dict[str, Any]) -> None:
+    """One JSON object, never with NaN or Infinity, to a file or for "-" to stdout."""
+    text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
+    if target == STDOUT:
+        sys.stdout.write(text)
+        return
+    from rnnbench.report.export import write_atomically
+
+    write_atomically(Path(target), text)
+
+
+def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -> None:
+    """Everything asked for, of what is stored. With the JSON on stdout nothing else is printed there."""
+    from rnnbench.records.record import SCHEMA
+    from rnnbench.report.document import Report
+    from rnnbench.report.export import export
+    from rnnbench.report.terminal import render
+
+    for problem in run.problems():
+        warn(problem)
+    for target in exports:
+        export(Path(target), run)
+    if json_target is not None:
+        rows = [record.as_json() for record in run.records()]
+        put_json(json_target, {"schema": SCHEMA, "run_id": run.id, "rows": rows})
+    if json_target != STDOUT:
+        out = console()
+        for part in render(Report.of(run), out):
+            out.print(part)
+    note(f"run {run.id}; print it again with: rnnbench show {run.id}")

@@ -1,0 +1,165 @@
+"""`rnnbench compare`: the same task on every backend, trained, checked and timed."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnnbench.cli._options import (
+    export_option,
+    finite,
+    items_option,
+    json_option,
+    load_plugins,
+    plugin_option,
+    results_option,
+    traceback_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rnnbench.measure.plan import Settings
+    from rnnbench.plugins import Registry
+    from rnnbench.records.record import Record
+    from rnnbench.records.store import Run, Store
+    from rnnbench.tasks.spec import Task
+
+OK, FAILED, NOTHING_RAN, INTERRUPTED = 0, 1, 3, 130
+NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
+
+
+@click.command()
+@items_option("--task", "tasks", str, "Tasks; sunspots, adding and sine by default.")
+@items_option("--cell", "cells", str, "Cells; rnn-tanh, lstm and gru by default.")
+@items_option("--backend", "backends", str, "Backends; every installed one by default.")
+@items_option("--hidden", "hidden_sizes", int, "Hidden sizes; the task's own by default.")
+@items_option("--layers", "layers", int, "Numbers of layers; 1 by default.")
+@click.option("--bidirectional", is_flag=True, help="Run each layer in both directions.")
+@items_option("--dtype", "dtypes", str, "float32 (default), float64.")
+@click.option("--batch", "batch_size", type=int, metavar="N", help="Batch size, of training and of timed inference.")
+@click.option("--steps", type=int, metavar="N", help="Training steps; 0 leaves the initial weights.")
+@click.option("--lr", "learning_rate", type=float, callback=finite, metavar="X", help="Learning rate.")
+@click.option("--seeds", type=int, metavar="N", help="How many seeds, each with processes of its own; 5 by default.")
+@click.option("--seed", type=int, metavar="S", help="The first seed; 0 by default.")
+@items_option("--threads", "threads", int, "Threads per backend; 1 by default.")
+@click.option("--quick", is_flag=True, help="A first look: one seed in one process, which allows no verdict.")
+@click.option("--csv", "csv", metavar="FILE", help="Forecast a column of your own CSV file.")
+@click.option("--target", metavar="COLUMN", help="The column to forecast, with --csv.")
+@items_option("--features", "features", str, "Columns to forecast from, with --csv; the target alone by default.")
+@click.option("--window", type=int, metavar="N", help="Past rows that a forecast sees, with --csv.")
+@click.option("--horizon", type=int, metavar="K", help="Rows ahead that are forecast, with --csv; 1 by default.")
+@json_option
+@export_option
+@results_option
+@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same settings.")
+@plugin_option
+@traceback_option
+def command(
+    plugins: tuple[str, ...],
+    json_target: str | None,
+    exports: tuple[str, ...],
+    results: str,
+    resume: bool,
+    **options: Any,
+) -> int:
+    """Compare cells and backends on sequence tasks.
+
+    Options that take several values can be repeated or take commas: --cell lstm,gru.
+    """
+    from pathlib import Path
+
+    from rnnbench.cli._console import note
+    from rnnbench.cli._output import check_targets, put_results
+    from rnnbench.cli._progress import listening
+    from rnnbench.measure.runner import compare
+    from rnnbench.records.store import Store
+
+    check_targets(json_target, exports)
+    registry = load_plugins(plugins)
+    extra = _extra_tasks(options)
+    settings = _settings(options, extra)
+    _check_names(settings, registry, extra)
+    run = _open_run(Store(Path(results)), settings, registry, resume)
+    with listening() as listener:
+        outcome = compare(settings, registry, run, listener, extra)
+    put_results(run, json_target, exports)
+    if outcome.interrupted:
+        note("interrupted; finished groups are kept: the same command with --resume goes on from there")
+    return INTERRUPTED if outcome.interrupted else exit_code(outcome.records)
+
+
+def _extra_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
+    """The task of --csv, whose options are taken out of `options`; none without --csv."""
+    from rnnbench.errors import UsageError
+
+    given = {name: options.pop(name) for name in ("csv", "target", "features", "window", "horizon")}
+    given = {name: value for name, value in given.items() if value not in (None, ())}
+    path = given.pop("csv", None)
+    if path is None:
+        if given:
+            raise UsageError(f"--{next(iter(given))} belongs to --csv FILE, which is missing")
+        return ()
+    if "target" not in given:
+        raise UsageError("--csv needs --target COLUMN: which column is to be forecast?")
+    from rnnbench.tasks.csv_file import csv_task
+
+    return (csv_task(path, **given),)
+
+
+def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
+    """Only what was given: the defaults live in `Settings`."""
+    from rnnbench.measure.plan import Settings
+
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if extra:
+        given["tasks"] = (*given.get("tasks", ()), *(task.id for task in extra))
+    if given["quick"]:
+        given.setdefault("seeds", 1)
+    settings = Settings(**given)
+    _check_threads(settings)
+    return settings
+
+
+def _check_threads(settings: "Settings") -> None:
+    import os
+
+    from rnnbench.errors import UsageError
+    from rnnbench.measure.environment import usable_cores
+
+    cores = len(usable_cores()) or os.cpu_count() or 1
+    if max(settings.threads) > cores:
+        raise UsageError(
+            f"--threads {max(settings.threads)} is more than the {cores} cores here; ask for {cores} at most"
+        )
+
+
+def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Task]") -> None:
+    """Raises UnknownName for whatever nobody registered, UsageError without a backend; before a run is begun."""
+    from rnnbench.measure.plan import groups
+    from rnnbench.measure.runner import choose
+
+    registry.tasks.update({task.id: task for task in extra})
+    choose(settings, registry)
+    for _ in groups(settings, registry):
+        pass
+
+
+def _open_run(store: "Store", settings: "Settings", registry: "Registry", resume: bool) -> "Run":
+    """The newest unfinished run of the same settings where one is asked for and there, else a new one."""
+    from rnnbench.cli._console import note
+    from rnnbench.measure.environment import machine
+    from rnnbench.report.description import Description
+
+    if resume:
+        if run := store.unfinished(settings.digest()):
+            note(f"resuming run {run.id}")
+            return run
+        note("no unfinished run has these settings; starting a new one")
+    return store.create(Description.of(settings, registry).as_json(), settings.digest(), machine())
+
+
+def exit_code(records: "Sequence[Record]") -> int:
+    """0 ok, 1 a row failed, 3 nothing ran at all."""
+    if all(record.status in NEVER_RAN for record in records):
+        return NOTHING_RAN
+    return FAILED if any(record.failed for record in records) else OK

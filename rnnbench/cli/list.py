@@ -1,0 +1,71 @@
+"""`rnnbench list`: the cells, tasks and backends there are."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
+
+if TYPE_CHECKING:
+    from rnnbench.backends.base import BackendInfo
+    from rnnbench.cells.spec import Cell
+    from rnnbench.tasks.spec import Task
+
+Row = dict[str, object]
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["cells", "tasks", "backends"]))
+@plugin_option
+@json_flag
+@traceback_option
+def command(kind: str, plugins: tuple[str, ...], as_json: bool) -> None:
+    """List the cells, tasks or backends that can be compared."""
+    from rnnbench.cli._listing import show
+
+    registry = load_plugins(plugins)
+    rows = {
+        "cells": lambda: [_cell(cell) for cell in registry.cells.values()],
+        "tasks": lambda: [_task(task) for task in registry.tasks.values()],
+        "backends": lambda: [_backend(info) for info in registry.backends.values()],
+    }
+    show(rows[kind](), as_json)
+
+
+def _cell(cell: "Cell") -> Row:
+    return {
+        "cell": cell.id,
+        "title": cell.title,
+        "states": list(cell.states),
+        "gates": [accumulator.name for accumulator in cell.accumulators],
+        "source": cell.source,
+    }
+
+
+def _task(task: "Task") -> Row:
+    return {
+        "task": task.id,
+        "title": task.title,
+        "score": task.score_name,
+        "better": task.score_better,
+        "baseline": task.baseline,
+        "margin": task.margin,
+        "steps": task.budget.steps,
+        "batch": task.budget.batch_size,
+        "hidden": task.budget.hidden_size,
+        "source": task.source,
+    }
+
+
+def _backend(info: "BackendInfo") -> Row:
+    absent = info.missing()
+    return {
+        "backend": info.id,
+        "title": info.title,
+        "status": f"needs {absent.module}" if absent else "installed",
+        "remedy": absent.remedy if absent else "",
+        "trains": info.trains,
+        "devices": list(info.devices),
+        "dtypes": list(info.dtypes),
+        "cells": "all" if info.cells is None else list(info.cells),
+    }

@@ -46,7 +46,7 @@ COPY = Task(
     score_better="lower",
     baseline=BASELINE,
     margin=BASELINE / 2,
-    budget=Budget(steps=3000, hidden_size=64, forget_bias=2.0),
+    budget=Budget(steps=4000, hidden_size=64, forget_bias=2.0),
     data=generated(draw, train=8192, test=256),
     score=cross_entropy,
 )

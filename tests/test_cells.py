@@ -15,7 +15,7 @@ from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.model import Model, Params
 from rnnbench.plugins import registry
 
-H, I, T = 2, 3, 4  # noqa: E741
+H, I, T = 2, 3, 4
 Vector = list[float]
 # A dozen float64 operations a step on values near 1, over four steps.
 ROUNDING = 1e-14

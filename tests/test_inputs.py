@@ -8,7 +8,7 @@ from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession
 from rnnbench.errors import UsageError
 from rnnbench.model import Model
 
-T, B, I, H = 4, 3, 2, 5  # noqa: E741
+T, B, I, H = 4, 3, 2, 5
 LSTM = Model("lstm", I, H, dtype="float32")
 
 

@@ -72,7 +72,7 @@ def test_counts_that_others_publish(model, canonical, two_bias):
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("sides", [1, 2])
 def test_two_bias_counts_are_those_of_torch(cell, gates, layers, sides):
-    I, H, O = 7, 11, 2  # noqa: E741
+    I, H, O = 7, 11, 2
     stack = sum(sides * gates * H * ((I if layer == 0 else sides * H) + H + 2) for layer in range(layers))
     model = Model(cell, I, H, O, layers=layers, bidirectional=sides == 2)
     assert model.count_parameters(two_bias=True) == stack + O * (sides * H + 1)

@@ -23,7 +23,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-T, B, I, H, O, L, D = 5, 3, 3, 4, 2, 2, 2  # noqa: E741
+T, B, I, H, O, L, D = 5, 3, 3, 4, 2, 2, 2
 STEPS = 10
 LEARNING_RATE = 1e-2
 Arrays = dict[str, np.ndarray]

@@ -162,7 +162,7 @@ def test_too_few_processes_are_told() -> None:
 
 
 def test_compile_times_are_told_cold_and_warm() -> None:
-    rows = [record("adding", "gru", "numba", s, compile_seconds=c) for s, c in enumerate((2.0, 0.02, 0.05))]
+    rows = [record("adding", "gru", "numba", s, compile_seconds=c) for s, c in enumerate((2.0, 0.02, 0.05, 0.0))]
     line = notes.compile_line(rows)
     assert line is not None
     assert "numba 2.00 s with a cold cache and numba 20.0 ms to 50.0 ms with a warm cache" in line

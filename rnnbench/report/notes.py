@@ -125,10 +125,13 @@ def process_line(records: Iterable[Record]) -> str | None:
 
 
 def compile_line(records: Iterable[Record]) -> str | None:
-    """Per backend, what compiling cost with a cold kernel cache and loading with a warm one; None without either."""
+    """Per backend, what compiling cost with a cold kernel cache and loading with a warm one; None without either.
+
+    A case whose kernels were there already spent nothing, and does not count.
+    """
     seconds: dict[tuple[str, str], list[float]] = {}
     for record in records:
-        if record.compile_seconds is not None and record.compile_cache is not None:
+        if record.compile_seconds and record.compile_cache is not None:
             seconds.setdefault((record.backend, record.compile_cache), []).append(record.compile_seconds)
     words = [f"{backend} {_range(spent)} with a {cache} cache" for (backend, cache), spent in sorted(seconds.items())]
     return f"Compiling or loading kernels, in no figure above: {joined(words)}." if words else None

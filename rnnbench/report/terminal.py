@@ -1,7 +1,7 @@
 """A report for a terminal: as many columns as it is wide, lines broken between words."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.box import Box
 from rich.console import Console, RenderableType
@@ -9,7 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from rnnbench.report.columns import ALWAYS, Column
+from rnnbench.report.columns import ALWAYS
 from rnnbench.report.document import Report, Section
 from rnnbench.report.text import printable
 
@@ -17,47 +17,50 @@ RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")  # a rule un
 
 
 def render(report: Report, console: Console) -> Iterator[RenderableType]:
-    """What to print on `console`, in order."""
+    """What to print on `console`, in order. All tables show the same columns: those that the widest has room for."""
+    level = _level(report.sections, console)
     for section in report.sections:
-        yield from _section(section, console)
+        yield from _section(section, level, console.width)
     for line in report.closing:
         yield _paragraph(line, console.width, "dim")
 
 
-def _section(section: Section, console: Console) -> Iterator[RenderableType]:
-    yield _paragraph(section.title, console.width, "bold")
-    yield _paragraph(section.score, console.width, "dim")
+def _section(section: Section, level: int, width: int) -> Iterator[RenderableType]:
+    yield _paragraph(section.title, width, "bold")
+    yield _paragraph(section.score, width, "dim")
     yield Text("")
-    yield fitted(section, console)
+    yield _table(section, level)
     yield Text("")
     for line in section.troubles:
-        yield _paragraph(line, console.width, "yellow")
+        yield _paragraph(line, width, "yellow")
     for line in section.findings:
-        yield _paragraph(line, console.width, "")
+        yield _paragraph(line, width, "")
     for line in section.basis:
-        yield _paragraph(line, console.width, "dim")
+        yield _paragraph(line, width, "dim")
     yield Text("")
 
 
-def fitted(section: Section, console: Console) -> Table:
-    """The table with the columns there is room for, the most important first."""
-    chosen = [column for column in section.columns if column.priority == ALWAYS]
-    options = console.options.update(width=10_000)
-    for column in sorted(section.columns, key=lambda column: column.priority):
-        if column.priority == ALWAYS:
-            continue
-        wider = [c for c in section.columns if c in chosen or c is column]
-        if Measurement.get(console, options, _table(wider, section.failed)).maximum <= console.width:
-            chosen = wider
-    return _table(chosen, section.failed)
+def _level(sections: Sequence[Section], console: Console) -> int:
+    """The highest priority up to which the columns of every section fit."""
+    unlimited = console.options.update(width=10_000)
+    chosen = ALWAYS
+    for level in sorted({column.priority for section in sections for column in section.columns}):
+        widths = (Measurement.get(console, unlimited, _table(section, level)).maximum for section in sections)
+        if max(widths) > console.width:
+            break
+        chosen = level
+    return chosen
 
 
-def _table(columns: Sequence[Column], failed: Iterable[bool]) -> Table:
+def _table(section: Section, level: int) -> Table:
+    """The columns up to priority `level`; lines with a failure are coloured."""
+    columns = [column for column in section.columns if column.priority <= level]
+    two_lines = any(column.unit for column in columns)
     table = Table(box=RULED, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
     for column in columns:
-        head = f"{column.name}\n{column.unit}" if any(c.unit for c in columns) else column.name
+        head = f"{column.name}\n{column.unit}" if two_lines else column.name
         table.add_column(head, justify="right" if column.right else "left", no_wrap=True)
-    for cells, bad in zip(zip(*(column.cells for column in columns), strict=True), failed, strict=True):
+    for cells, bad in zip(zip(*(column.cells for column in columns), strict=True), section.failed, strict=True):
         table.add_row(*(printable(cell) for cell in cells), style="yellow" if bad else None)
     return table
 

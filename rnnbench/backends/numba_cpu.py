@@ -7,9 +7,9 @@ visits) is NumPy on BLAS.
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.metadata import version
 from typing import Any
 
-import numba
 import numpy as np
 
 from rnnbench.backends import inputs
@@ -346,7 +346,7 @@ class NumbaSession:
 class NumbaBackend:
     """Kernels compiled on first use. `threads` also limits the BLAS that NumPy calls in this process."""
 
-    version = numba.__version__
+    version = version("numba")
 
     def __init__(self, threads: int) -> None:
         from threadpoolctl import threadpool_limits

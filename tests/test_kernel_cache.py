@@ -1,0 +1,108 @@
+"""The kernel cache: a second process does not compile, and nothing damaged or foreign is ever run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnbench.kernels import cache
+
+SCRIPT = """
+import json, sys
+from rnnbench.kernels import library
+library.adam("float32"), library.adam("float64")
+log = library.LOG
+print(json.dumps({"compiled": log.compiled, "read": log.read, "seconds": log.seconds, "notices": sorted(log.notices)}))
+"""
+
+
+def in_a_process(directory: Path, **environment: str) -> dict:
+    env = os.environ | {"RNNBENCH_CACHE_DIR": str(directory)} | environment
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, timeout=120, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    directory = tmp_path / "kernels"
+    first = in_a_process(directory)
+    assert (first["compiled"], first["read"]) == (2, 0)
+    return directory
+
+
+def test_a_second_process_reads_what_the_first_compiled(filled):
+    second = in_a_process(filled)
+    assert (second["compiled"], second["read"], second["notices"]) == (0, 2, [])
+
+
+def test_the_directory_is_the_owner_s_alone(filled):
+    assert filled.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a header", None], ids=["empty", "no header", "a flipped bit"])
+def test_a_damaged_file_is_compiled_anew_and_mended(filled, damage):
+    files = sorted(filled.glob("*" + cache.SUFFIX))
+    content = bytearray(files[0].read_bytes())
+    content[-20] ^= 1
+    files[0].write_bytes(content if damage is None else damage)
+    assert in_a_process(filled)["compiled"] == 1
+    assert in_a_process(filled)["compiled"] == 0
+
+
+def test_a_file_under_another_key_is_not_taken(filled):
+    files = sorted(filled.glob("*" + cache.SUFFIX))
+    files[0].write_bytes(files[1].read_bytes())
+    assert in_a_process(filled)["compiled"] == 1
+
+
+def test_a_directory_others_may_write_is_not_used(filled):
+    filled.chmod(0o777)
+    seen = in_a_process(filled)
+    assert (seen["compiled"], seen["read"]) == (2, 0)
+    assert "chmod 700" in seen["notices"][0]
+
+
+def test_no_writable_place_means_no_cache_and_one_notice(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    seen = in_a_process(blocked / "kernels")
+    assert seen["compiled"] == 2
+    assert len(seen["notices"]) == 1
+    assert "RNNBENCH_CACHE_DIR" in seen["notices"][0]
+
+
+def test_the_key_follows_what_decides_the_code(filled):
+    assert in_a_process(filled, NUMBA_OPT="2")["compiled"] == 2
+    assert in_a_process(filled, NUMBA_CPU_NAME="generic")["compiled"] == 2
+
+
+def test_an_edited_cell_has_another_key(tmp_path, monkeypatch):
+    import numpy as np
+
+    from rnnbench.plugins import registry
+
+    monkeypatch.setenv("RNNBENCH_CACHE_DIR", str(tmp_path))
+    lstm, kind = registry().cell("lstm"), np.dtype("float32")
+    before = cache.digest("forward", lstm, kind, "()")
+    assert before == cache.digest("forward", lstm, kind, "()")
+    assert before != cache.digest("forward", registry().cell("gru"), kind, "()")
+    assert before != cache.digest("backward", lstm, kind, "()")
+    original = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: original(path) + (b"#" if path.name == "lstm.py" else b""))
+    assert before != cache.digest("forward", lstm, kind, "()")
+
+
+def test_a_cell_without_a_source_file_is_not_cached():
+    import numpy as np
+
+    from rnnbench.cells.spec import Accumulator, Cell, Stage
+
+    scope: dict = {}
+    exec("def pair(m):\n    return None", scope)
+    cell = Cell("typed-in", "", ("h",), (Stage((Accumulator("h"),), scope["pair"]),), "")
+    assert cache.digest("forward", cell, np.dtype("float32"), "()") is None

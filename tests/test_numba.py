@@ -1,0 +1,227 @@
+"""The compiled kernels against the float64 reference: every registered cell, both dtypes, every kind of shape.
+
+Tolerances are the project's promise: outputs within 1e-12 (float64) and 2e-6 (float32), gradients within 1e-10 and
+1e-5, for weights within ±1/√H; what is seen is a tenth of that or less.
+"""
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from gradient_check import Problem, relative_errors
+
+import rnnbench
+from rnnbench.backends import numba_cpu
+from rnnbench.model import Model
+from rnnbench.plugins import registry
+from rnnbench.tasks.spec import Split
+from rnnbench.training import Progress, batches, train
+
+FORWARD = {"float64": 1e-12, "float32": 2e-6}
+GRADIENT = {"float64": 1e-10, "float32": 1e-5}
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+# T, B, I, H, layers, bidirectional, readout, head, ragged
+SHAPES = {
+    "smallest": (1, 1, 1, 1, 1, False, "last", True, False),
+    "one step": (1, 5, 3, 17, 1, True, "all", False, False),
+    "one row": (9, 1, 2, 17, 1, False, "all", True, False),
+    "one unit": (7, 4, 3, 1, 2, True, "last", True, True),
+    "odd": (8, 7, 5, 17, 2, True, "all", True, True),
+    "wide input, few rows": (30, 2, 33, 24, 1, True, "last", True, True),
+    "wide input, one row": (26, 1, 40, 9, 2, False, "all", False, False),
+    "more rows than a scratch holds": (4, 71, 3, 20, 1, True, "last", True, True),
+    "a full panel": (5, 12, 16, 64, 1, False, "all", True, False),
+}
+
+
+def problem(cell_id, dtype, shape, seed=0):
+    """A problem in float64 whose numbers are exact in `dtype`, and the model that runs in `dtype`."""
+    T, B, I, H, layers, bidirectional, readout, head, ragged = shape
+    model = Model(cell_id, I, H, 3 if head else None, layers, bidirectional, readout, "float64")
+    p = Problem(model, T, B, ragged=ragged, seed=seed)
+    rounded = {name: (value * H**-0.5).astype(dtype).astype("float64") for name, value in p.params.items()}
+    object.__setattr__(p, "params", rounded)
+    object.__setattr__(p, "x", p.x.astype(dtype).astype("float64"))
+    object.__setattr__(p, "state", tuple(s.astype(dtype).astype("float64") for s in p.state))
+    return p, replace(model, dtype=dtype)
+
+
+def error(value, reference):
+    return float(np.abs(value - reference).max() / np.abs(reference).max())
+
+
+def typed(arrays, dtype):
+    return tuple(a.astype(dtype) for a in arrays)
+
+
+def check(p, model, session):
+    """Outputs, final states and gradients of a session against the reference; also that inputs are left alone."""
+    dtype = model.dtype
+    reference = rnnbench.session("numpy", p.model, p.params)
+    x, state = p.x.astype(dtype), typed(p.state, dtype)
+    untouched = x.copy(), [s.copy() for s in state]
+    y, final = session.forward(x, p.lengths, state)
+    expected, expected_final = reference.forward(p.x, p.lengths, p.state)
+    assert y.dtype == dtype
+    assert y.shape == expected.shape
+    assert error(y, expected) <= FORWARD[dtype]
+    for value, wanted in zip(final, expected_final, strict=True):
+        assert error(value, wanted) <= FORWARD[dtype]
+    loss, gradients = session.gradients(x, p.target, p.lengths, state)
+    wanted_loss, wanted = reference.gradients(p.x, p.target, p.lengths, p.state)
+    assert loss == pytest.approx(wanted_loss, rel=GRADIENT[dtype])
+    assert max(relative_errors(gradients, wanted).values()) <= GRADIENT[dtype]
+    np.testing.assert_array_equal(x, untouched[0])
+    for value, before in zip(state, untouched[1], strict=True):
+        np.testing.assert_array_equal(value, before)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES.keys())
+def test_agrees_with_the_reference(cell_id, dtype, shape):
+    p, model = problem(cell_id, dtype, shape)
+    check(p, model, rnnbench.session("numba", model, p.params))
+
+
+@DTYPES
+def test_agrees_on_random_shapes(cell_id, dtype):
+    rng = np.random.default_rng(sum(map(ord, cell_id)))
+    for seed in range(12):
+        T, B, I, H = (int(rng.integers(1, most)) for most in (14, 11, 36, 40))
+        flags = [bool(v) for v in rng.integers(0, 2, 4)]
+        shape = (T, B, I, H, int(rng.integers(1, 4)), flags[0], "all" if flags[1] else "last", flags[2], flags[3])
+        p, model = problem(cell_id, dtype, shape, seed)
+        check(p, model, rnnbench.session("numba", model, p.params))
+
+
+@DTYPES
+def test_cross_entropy_gradients(dtype):
+    model = Model("lstm", 3, 11, 4, 1, True, "all", "float64")
+    p = Problem(model, T=6, B=5, loss="cross-entropy", ragged=True)
+    session = rnnbench.session("numba", replace(model, dtype=dtype), p.params, loss="cross-entropy")
+    reference = rnnbench.session("numpy", model, p.params, loss="cross-entropy")
+    _, gradients = session.gradients(p.x, p.target, p.lengths)
+    _, wanted = reference.gradients(p.x, p.target, p.lengths)
+    assert max(relative_errors(gradients, wanted).values()) <= GRADIENT[dtype]
+
+
+@DTYPES
+def test_steps_joined_are_the_sequence(cell_id, dtype):
+    p, model = problem(cell_id, dtype, (12, 3, 4, 17, 2, False, "all", True, False))
+    session = rnnbench.session("numba", model, p.params)
+    x = p.x.astype(dtype)
+    whole, final = session.forward(x)
+    state, outputs = None, []
+    for x_t in x:
+        y_t, state = session.step(x_t, state)
+        outputs.append(y_t.copy())
+    np.testing.assert_allclose(np.stack(outputs), whole, rtol=0, atol=FORWARD[dtype] * np.abs(whole).max())
+    for stepped, wanted in zip(state, final, strict=True):
+        np.testing.assert_allclose(stepped, wanted, rtol=0, atol=FORWARD[dtype] * np.abs(wanted).max())
+
+
+def test_a_step_updates_the_state_it_returned_in_place():
+    model = Model("lstm", 2, 8, 1)
+    session = rnnbench.session("numba", model, model.init(0))
+    _, state = session.step(np.ones((1, 2), "float32"), None)
+    address = state[0].ctypes.data
+    _, again = session.step(np.ones((1, 2), "float32"), state)
+    assert again[0].ctypes.data == address
+
+
+def test_a_bidirectional_model_cannot_stream():
+    model = Model("gru", 2, 8, 1, bidirectional=True)
+    with pytest.raises(rnnbench.Unsupported, match="whole sequence"):
+        rnnbench.session("numba", model, model.init(0)).step(np.ones((1, 2), "float32"), None)
+
+
+@DTYPES
+@pytest.mark.parametrize("ragged", [False, True])
+def test_rows_split_over_threads_give_the_same(cell_id, dtype, ragged, monkeypatch):
+    monkeypatch.setattr(numba_cpu, "OPERATIONS_WORTH_A_THREAD", 1)
+    p, model = problem(cell_id, dtype, (6, 9, 3, 17, 2, True, "all", True, ragged))
+    session = rnnbench.session("numba", model, p.params, threads=3)
+    assert len(session._rows(6, 9, p.lengths)) == 3
+    check(p, model, session)
+
+
+def test_sizes_may_change_from_call_to_call():
+    """Scratch memory is kept between calls: one of another size, or with lengths, must not see what was left there."""
+    model = Model("lstm", 3, 17, 2, layers=2, bidirectional=True, readout="all")
+    params = model.init(0)
+    session = rnnbench.session("numba", model, params)
+    rng = np.random.default_rng(0)
+    for T, B in [(5, 9), (1, 1), (7, 2), (5, 9), (3, 40), (7, 2)]:
+        x, lengths = rng.standard_normal((T, B, 3)).astype("float32"), rng.integers(1, T + 1, B)
+        for given in (None, lengths):
+            fresh = rnnbench.session("numba", model, params)
+            np.testing.assert_array_equal(session.forward(x, given)[0], fresh.forward(x, given)[0])
+            target = rng.standard_normal((T, B, 2))
+            kept, new = session.gradients(x, target, given)[1], fresh.gradients(x, target, given)[1]
+            for name, value in new.items():
+                np.testing.assert_array_equal(kept[name], value)
+
+
+def test_read_only_strided_and_foreign_inputs():
+    model = Model("gru", 3, 9, 2)
+    session = rnnbench.session("numba", model, model.init(0))
+    x = np.random.default_rng(0).standard_normal((5, 4, 3)).astype("float32")
+    wanted = session.forward(x)[0]
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    wide = np.zeros((5, 8, 6), "float32")
+    wide[:, ::2, ::2] = x
+    for given in (frozen, wide[:, ::2, ::2], x.astype(">f4"), np.asfortranarray(x)):
+        np.testing.assert_array_equal(session.forward(given)[0], wanted)
+
+
+def test_nan_in_a_valid_step_stays_in_its_row():
+    model = Model("lstm", 2, 9, 1)
+    session = rnnbench.session("numba", model, model.init(0))
+    x = np.ones((4, 3, 2), "float32")
+    x[1, 1, 0] = np.nan
+    y, _ = session.forward(x)
+    np.testing.assert_array_equal(np.isnan(y[:, 0]), [False, True, False])
+
+
+@pytest.mark.parametrize("recurrent", ["lstm", "gru"])
+def test_fifty_steps_of_training_follow_the_reference(recurrent):
+    """Adam, clipping and the batch order included: the two loss curves in float64 differ by rounding alone."""
+    task = registry().task("adding")
+    data = task.data(0)
+    some = Split(data.train.x[:, :200], data.train.target[:200])
+    model = Model(recurrent, task.input_size, 16, task.output_size, dtype="float64")
+    curves = {}
+    for backend in ("numpy", "numba"):
+        session = rnnbench.session(backend, model, model.init(0), optimiser=task.budget.optimiser)
+        progress = Progress()
+        train(session, batches(some, 16, seed=0), 50, progress)
+        curves[backend] = np.array(progress.losses)
+    assert curves["numba"][-1] != curves["numba"][0]
+    np.testing.assert_allclose(curves["numba"], curves["numpy"], rtol=1e-9)
+
+
+@DTYPES
+def test_training_returns_parameters_in_canonical_layout(dtype):
+    model = Model("gru-before", 3, 9, 2, layers=2, bidirectional=True, dtype=dtype)
+    p, _ = problem("gru-before", dtype, (5, 6, 3, 9, 2, True, "last", True, True))
+    target = np.zeros((6, 2))
+    one, other = (rnnbench.session(name, replace(model, dtype=dtype), model.init(1)) for name in ("numba", "numpy"))
+    for _ in range(3):
+        one.train_step(p.x, target, p.lengths)
+        other.train_step(p.x, target, p.lengths)
+    trained, wanted = one.parameters(), other.parameters()
+    assert {name: value.shape for name, value in trained.items()} == model.parameter_shapes()
+    # Adam divides by the root of the squared gradient, so rounding errors of tiny gradients grow: 1e-3 of a step.
+    atol = 1e-12 if dtype == "float64" else 1e-6
+    for name, value in wanted.items():
+        np.testing.assert_allclose(trained[name], value, rtol=0, atol=atol)
+        assert not np.array_equal(value, model.init(1)[name]), "training changed every tensor"
+    trained["head.b"][:] = 7
+    assert not np.array_equal(one.parameters()["head.b"], trained["head.b"]), "parameters() gives copies"
+
+
+def test_a_model_survives_its_own_description():
+    model = Model("lstm", 2, 3, 1)
+    assert Model(**asdict(model)) == model

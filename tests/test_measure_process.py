@@ -6,26 +6,14 @@ import time
 
 import psutil
 import pytest
+from marks import marked
 
 from rnnbench.measure.failure import Failure
-from rnnbench.measure.janitor import MARKER
 from rnnbench.measure.process import Limits, Worker, memory_limit
 from rnnbench.measure.workplace import Workplace
 
 GIB = 1024**3
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSIX signals")
-
-
-def marked(marker):
-    """The processes that carry a marker: what must be empty in the end."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER, "").startswith(marker) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from rnnbench.measure import arrays, parity
 from rnnbench.measure.assignment import Assignment, Desk
 from rnnbench.measure.failure import Failure
 from rnnbench.measure.lane import Lane
-from rnnbench.measure.reference import GRADIENT, PARAMETER, trained_expectation
+from rnnbench.measure.reference import GRADIENT, PARAMETER, Outputs, trained_expectation
 from rnnbench.model import Array
 
 
@@ -43,12 +43,12 @@ def check_trained(lane: Lane, assignment: Assignment, desk: Desk) -> None:
     lane.streams = reason is None
 
 
-def _check_forward(lane: Lane, assignment: Assignment, found: dict[str, Array], expected: dict[str, Array]) -> None:
+def _check_forward(lane: Lane, assignment: Assignment, found: dict[str, Array], expected: Outputs) -> None:
     """The worst of all checks so far goes into the record."""
     dtype = assignment.model.dtype
-    if complaint := parity.malformed(found, expected, dtype):
+    if complaint := parity.malformed(found, expected.arrays, dtype):
         raise Failure("bad_output", complaint)
-    worst, allowed = parity.deviation(found, expected), parity.FORWARD_TOLERANCE[dtype]
+    worst, allowed = parity.deviation(found, expected.arrays, expected.scales), parity.FORWARD_TOLERANCE[dtype]
     error = max(worst.error, lane.columns.get("forward_error", 0.0))
     lane.put({"forward_error": error, "forward_tolerance": allowed})
     if worst.error > allowed:

@@ -2,7 +2,7 @@
 
 An error is max |Δ| / max |reference| per tensor, and the worst tensor's counts. For gradients the denominator is not
 smaller than 1e-3 of the largest gradient in the model: a tensor whose gradient cancels almost to nothing has only
-rounding to compare.
+rounding to compare. An output's denominator has a floor too, for the same reason (see `reference.Outputs`).
 """
 
 from collections.abc import Mapping
@@ -46,15 +46,20 @@ def error(value: Array, reference: Array, smallest: float = 0.0) -> float:
     return difference / size if size > 0 else difference
 
 
-def deviation(values: Mapping[str, Array], references: Mapping[str, Array], smallest: float = 0.0) -> Deviation:
-    """The worst of all tensors of `references`, which must not be empty."""
-    worst = max(references, key=lambda name: error(values[name], references[name], smallest))
-    return Deviation(error(values[worst], references[worst], smallest), worst)
+def deviation(
+    values: Mapping[str, Array], references: Mapping[str, Array], scales: Mapping[str, float] | None = None
+) -> Deviation:
+    """The worst of all tensors of `references`, which must not be empty. scales: by tensor, what the denominator is
+    not smaller than."""
+    least = scales or {}
+    errors = {name: error(values[name], value, least.get(name, 0.0)) for name, value in references.items()}
+    worst = max(errors, key=lambda name: errors[name])
+    return Deviation(errors[worst], worst)
 
 
 def gradient_deviation(values: Mapping[str, Array], references: Mapping[str, Array]) -> Deviation:
     largest = max(float(np.max(np.abs(reference))) for reference in references.values())
-    return deviation(values, references, SMALLEST_GRADIENT * largest)
+    return deviation(values, references, dict.fromkeys(references, SMALLEST_GRADIENT * largest))
 
 
 def curve_error(losses: list[float], reference: list[float]) -> float:

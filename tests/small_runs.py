@@ -1,0 +1,54 @@
+"""Comparisons that take a second: a tiny task, backends that wrap NumPy, and a listener that notes what it hears."""
+
+from pathlib import Path
+from typing import Any
+
+from rnnbench import plugins
+from rnnbench.measure.environment import machine
+from rnnbench.measure.plan import Settings
+from rnnbench.measure.process import Limits
+from rnnbench.measure.runner import Outcome, compare
+from rnnbench.plugins import Registry
+from rnnbench.records.store import Run, Store
+
+FAULTY = str(Path(__file__).parent / "plugins" / "faulty.py")
+STAND_IN = str(Path(__file__).parent / "plugins" / "stand_in_numba.py")
+NO_NUMBA = "no:backends.numba_cpu"
+LIMITS = Limits(load_seconds=60.0, call_seconds=20.0)
+
+
+class Quiet:
+    """A listener that notes what it is told."""
+
+    def __init__(self):
+        self.plans, self.stages, self.done, self.running = [], [], [], False
+
+    def planned(self, total_groups, done, backends, notices):
+        self.plans.append((total_groups, done, backends, notices))
+
+    def stage(self, group, backend, what):
+        self.stages.append((backend, what))
+
+    def clock(self, running):
+        assert running is not self.running
+        self.running = running
+
+    def finished(self, group, records, seconds):
+        assert not self.running
+        self.done.append(group.key)
+
+
+def settings(**changes: Any) -> Settings:
+    return Settings(**{"tasks": ("mean",), "cells": ("gru",), "seeds": 1, **changes})
+
+
+def load(monkeypatch: Any, *requests: str) -> Registry:
+    """The registry with these plugins, until the test is over."""
+    monkeypatch.setattr(plugins, "_current", plugins.registry())
+    monkeypatch.setattr(plugins, "_requests", plugins.requests())
+    return plugins.configure(requests)
+
+
+def carry_out(root: Path, chosen: Settings, limits: Limits = LIMITS, listener: Any = None) -> tuple[Outcome, Run]:
+    run = Store(root).create({}, chosen.digest(), machine())
+    return compare(chosen, plugins.registry(), run, listener or Quiet(), limits=limits), run

@@ -1,0 +1,300 @@
+"""A comparison from plan to records: who trains, who is scored with whose weights, resuming, stopping."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from marks import children, marked
+from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, load, settings
+
+from rnnbench.errors import UnknownName, UsageError
+from rnnbench.measure.runner import choose, compare
+from rnnbench.records.comparisons import INFER, TWIN
+from rnnbench.records.store import Store
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Small backends, one of them in the place of `numba`."""
+    return load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
+
+
+@pytest.fixture
+def without_numba(monkeypatch):
+    return load(monkeypatch, FAULTY, NO_NUMBA)
+
+
+def test_a_row_holds_everything_that_was_measured(stand_in, tmp_path):
+    listener = Quiet()
+    outcome, run = carry_out(tmp_path, settings(backends=("numba", "infers")), listener=listener)
+    trained, inferred = outcome.records
+    assert [trained.backend, inferred.backend] == ["numba", "infers"]
+    for row in outcome.records:
+        assert (row.status, row.reason, row.warnings) == ("ok", "", ())
+        assert (row.batch_size, row.seq_len, row.input_size, row.hidden_size) == (8, 5, 1, 4)
+        assert row.parameters == 3 * 4 * (1 + 4) + 4 * 4 + 4 + 1  # R and W of r z n, b of r z n q, the head
+        assert row.infer_seconds_low <= row.infer_seconds <= row.infer_seconds_high
+        assert 0 < row.latency_p50_seconds <= row.latency_p99_seconds
+        assert row.first_call_seconds > 0
+        assert row.peak_rss_bytes > 10 * 2**20
+        assert (row.compile_seconds, row.compile_cache) == (0.0, "warm")
+        assert row.forward_error < row.forward_tolerance
+        assert row.flops_per_second > 0
+        assert row.run_id == run.id
+        assert row.machine == run.machine["id"]
+    assert trained.train_steps == 12
+    assert trained.gradient_error < trained.gradient_tolerance
+    assert trained.learned is True
+    assert 0 < trained.seconds_to_learn <= trained.train_seconds
+    assert inferred.train_steps is None
+    assert inferred.score == trained.score
+    assert not outcome.interrupted
+    assert run.complete
+    assert listener.plans == [(1, 0, ["numba", "infers"], [])]
+    assert {what for _, what in listener.stages} == {"checking", "training", "timing"}
+
+
+def test_raw_samples_are_kept_beside_the_rows(stand_in, tmp_path):
+    outcome, run = carry_out(tmp_path, settings(backends=("numba", "infers")))
+    (samples,) = run.samples().values()
+    assert samples.keys() == {"numba", "infers", TWIN}
+    assert {len(own[INFER]) for own in samples.values()} == {7}
+    trained = outcome.records[0]
+    assert sorted(samples["numba"][INFER])[3] == trained.infer_seconds
+    assert len(samples["numba"]["train_losses"]) == 12
+
+
+def test_the_twin_gives_the_machines_noise_for_the_first_cell_alone(stand_in, tmp_path):
+    chosen = settings(backends=("numba",), cells=("gru", "lstm"), seeds=2, steps=0)
+    outcome, run = carry_out(tmp_path, chosen)
+    twinned = [key for key, samples in run.samples().items() if TWIN in samples]
+    assert len(twinned) == 2
+    assert all("_gru_" in key for key in twinned)
+    assert outcome.noise.processes == 2
+    assert 0.2 < outcome.noise.value < 5  # the same program, on however busy a machine
+
+
+def test_a_trainer_nobody_asked_for_has_no_row(stand_in, tmp_path):
+    outcome, _ = carry_out(tmp_path, settings(backends=("infers",)))
+    (row,) = outcome.records
+    assert row.status == "ok"
+    assert row.score is not None
+    assert outcome.noise is None
+
+
+def test_without_a_trainer_there_is_no_score_and_a_warning_says_so(without_numba, tmp_path):
+    outcome, _ = carry_out(tmp_path, settings(backends=("infers",)))
+    (row,) = outcome.records
+    assert (row.status, row.score, row.learned) == ("ok", None, None)
+    assert "not scored" in row.warnings[0]
+    assert row.infer_seconds > 0
+
+
+def test_no_steps_score_the_untrained_model(without_numba, tmp_path):
+    outcome, _ = carry_out(tmp_path, settings(backends=("good",), steps=0))
+    (row,) = outcome.records
+    assert (row.status, row.train_steps, row.train_seconds) == ("ok", 0, None)
+    trained, _ = carry_out(tmp_path, settings(backends=("good",)))
+    assert row.score > trained.records[0].score
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dtypes": ("float64",)},
+        {"layers": (2,), "bidirectional": True},
+        {"batch_size": 64},  # more than there are sequences
+        {"batch_size": 1},
+    ],
+)
+@pytest.mark.parametrize("task", ["mean", "ragged"])
+def test_every_shape_of_a_case_is_ok(without_numba, tmp_path, task, changes):
+    outcome, _ = carry_out(tmp_path, settings(tasks=(task,), backends=("good",), cells=("lstm",), **changes))
+    (row,) = outcome.records
+    assert (row.status, row.reason) == ("ok", "")
+    assert (row.latency_p50_seconds is None) is row.bidirectional
+    assert row.learned is (task == "mean")
+    if row.dtype == "float64":
+        assert row.forward_error < 1e-12
+
+
+def test_scores_are_the_same_again(without_numba, tmp_path):
+    chosen = settings(backends=("good",), seeds=2)
+    first, second = (carry_out(tmp_path, chosen)[0].records for _ in range(2))
+    assert [row.score for row in first] == [row.score for row in second]
+    assert first[0].score != first[1].score
+
+
+def test_a_backend_that_declines_has_its_reason(stand_in, tmp_path):
+    outcome, _ = carry_out(tmp_path, settings(backends=("choosy",), cells=("lstm", "gru")))
+    took, declined = outcome.records
+    assert (took.status, took.latency_p50_seconds) == ("ok", None)
+    assert took.warnings == ("no single steps: streams are for fish",)
+    assert (declined.status, declined.reason) == ("unsupported", "no GRU here")
+
+
+def _absent(registry):
+    from rnnbench import Requirement
+
+    need = (Requirement("cheese", "pip install cheese"),)
+    registry.backends["absent"] = replace(registry.backend("good"), id="absent", requires=need)
+
+
+def test_what_is_not_installed_is_left_out_unless_it_was_named(without_numba, tmp_path):
+    _absent(without_numba)
+    everyone = choose(settings(), without_numba)
+    assert "absent" not in everyone.ids
+    assert everyone.notices == ("absent is left out: cheese is not installed; pip install cheese",)
+    outcome, _ = carry_out(tmp_path, settings(backends=("absent", "good")))
+    absent, good = outcome.records
+    assert (absent.status, absent.reason) == ("load_error", "needs cheese, which is not installed; pip install cheese")
+    assert good.status == "ok"
+
+
+def test_cells_and_dtypes_a_backend_does_not_list_need_no_process(without_numba, tmp_path):
+    without_numba.backends["good"] = replace(without_numba.backend("good"), cells=("lstm",), dtypes=("float64",))
+    outcome, _ = carry_out(tmp_path, settings(backends=("good",), cells=("gru", "lstm")))
+    assert [row.status for row in outcome.records] == ["unsupported"] * 2
+    assert [row.reason for row in outcome.records] == ["runs lstm; not gru", "runs in float64; not in float32"]
+
+
+def test_what_cannot_run_is_refused_before_any_work(without_numba, tmp_path):
+    run = Store(tmp_path).create({}, "d", {})
+    with pytest.raises(UnknownName, match="did you mean 'good'"):
+        compare(settings(backends=("goood",)), without_numba, run, Quiet())
+    with pytest.raises(UsageError, match=r"more than the .* cores here"):
+        compare(settings(backends=("good",), threads=(100_000,)), without_numba, run, Quiet())
+    assert run.records() == []
+
+
+class Impatient(Quiet):
+    """Presses Ctrl-C when the first group is done."""
+
+    def finished(self, group, records, seconds):
+        super().finished(group, records, seconds)
+        if len(self.done) == 1:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_interrupted_resumes_where_it_stopped(without_numba, tmp_path):
+    chosen = settings(backends=("good",), seeds=2, cells=("gru", "rnn-tanh"))
+    outcome, run = carry_out(tmp_path, chosen, listener=Impatient())
+    assert outcome.interrupted
+    assert len(outcome.records) == 1
+    assert children() == []
+    again = Store(tmp_path).unfinished(chosen.digest())
+    assert again.id == run.id
+    listener = Quiet()
+    resumed = compare(chosen, without_numba, again, listener, limits=LIMITS)
+    assert listener.plans[0][:2] == (4, 1)
+    assert len(listener.done) == 3
+    assert len(resumed.records) == 4
+    whole, _ = carry_out(tmp_path, chosen)
+    assert {(r.cell, r.seed): r.score for r in resumed.records} == {(r.cell, r.seed): r.score for r in whole.records}
+    assert Store(tmp_path).unfinished(chosen.digest()) is None
+
+
+def test_resuming_with_another_version_of_a_backend_is_told(without_numba, tmp_path):
+    chosen = settings(backends=("good",), cells=("gru", "rnn-tanh"))
+    _, run = carry_out(tmp_path, chosen, listener=Impatient())
+    (group,) = run.groups()
+    run.append(group.key, [replace(row, backend_version="0.1") for row in group.records], group.samples)
+    outcome = compare(chosen, without_numba, run, Quiet(), limits=LIMITS)
+    assert outcome.records[1].warnings == ("other groups of this run were measured with version 0.1",)
+
+
+def test_resuming_on_another_machine_is_refused(without_numba, tmp_path):
+    chosen = settings(backends=("good",), cells=("gru", "rnn-tanh"))
+    _, run = carry_out(tmp_path, chosen, listener=Impatient())
+    run.machine = {"id": "abacus-1c-000000"}
+    with pytest.raises(UsageError, match=r"begun on another machine .abacus"):
+        compare(chosen, without_numba, run, Quiet(), limits=LIMITS)
+
+
+def test_affinity_and_signal_handlers_are_as_before(without_numba, tmp_path):
+    def state():
+        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+        return cores, signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+
+    before = state()
+    carry_out(tmp_path, settings(backends=("good",), steps=0))
+    assert state() == before
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from rnnbench import plugins
+from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, settings
+
+class Telling(Quiet):
+    def finished(self, group, records, seconds):
+        print("finished", flush=True)
+    def stage(self, group, backend, what):
+        print(backend, what, flush=True)
+
+if __name__ == "__main__":
+    plugins.configure([FAULTY, NO_NUMBA])
+    chosen = settings(backends=("good", "hangs"), cells=("rnn-tanh",), seeds=3)
+    outcome, _ = carry_out(Path({root!r}), chosen, listener=Telling())
+    sys.exit(130 if outcome.interrupted else 0)
+"""
+
+
+@pytest.fixture
+def hanging_run(tmp_path):
+    """A comparison in a process of its own, in its temporary folder, that has come to a backend that hangs."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    script = SCRIPT.format(tests=str(TESTS), root=str(tmp_path / "runs"))
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.strip() == "hangs checking":
+            break
+    (folder,) = scratch.iterdir()
+    assert len(marked(folder.name)) == 2
+    time.sleep(0.5)
+    yield process, folder
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def _gone(folder):
+    """Whether, five seconds later at most, no process and no file of a run is left."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        if not folder.exists() and not marked(folder.name):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGTERM]], ids=str)
+def test_a_signal_ends_a_run_and_leaves_nothing(hanging_run, signals):
+    process, folder = hanging_run
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.02)
+    assert process.wait(timeout=10) == 130
+    assert _gone(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_a_parent_that_is_killed_outright_leaves_nothing_either(hanging_run, tmp_path):
+    process, folder = hanging_run
+    process.kill()
+    process.wait()
+    assert _gone(folder)
+    assert Store(tmp_path / "runs").runs()[0].problems() == []

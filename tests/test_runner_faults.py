@@ -1,0 +1,117 @@
+"""Backends that fail in every way we know: each has its status and reason, and nobody else suffers."""
+
+import pytest
+from marks import children
+from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, load, settings
+
+from rnnbench.measure.process import Limits
+from rnnbench.measure.runner import compare
+from rnnbench.records.comparisons import INFER
+from rnnbench.records.store import Store
+
+LIMITS = Limits(load_seconds=60.0, call_seconds=4.0, memory_bytes=250_000_000)
+
+# backend -> status, what its reason says
+FAULTS = {
+    "raises": ("crashed", "RuntimeError: no luck"),
+    "hangs": ("timeout", "no answer within 4 s"),
+    "leaves": ("crashed", "exited with code 0 without an answer"),
+    "abandons": ("crashed", "exited with code 1"),
+    "wrong": ("mismatch", "forward differs from the float64 reference by"),
+    "wrong-state": ("mismatch", "state 0"),
+    "wrong-shape": ("bad_output", "must be float32 (8, 1)"),
+    "wrong-dtype": ("bad_output", "as float64"),
+    "not-an-array": ("bad_output", "gave y as list; it must be a NumPy array"),
+    "nan": ("bad_output", "NaN or infinity in y"),
+    "mutates": ("mismatch", "forward changed its input x"),
+    "mutates-weights": ("mismatch", "changed its input layers.0.forward.W"),
+    "caches": ("mismatch", "halved"),
+    "late": ("mismatch", "right when checked and is off by"),
+    "half-gradients": ("mismatch", "training differs from the float64 reference"),
+    "lazy": ("mismatch", "the loss of the first 10 steps leaves"),
+    "nan-loss": ("diverged", "the loss became nan at training step 2"),
+    "inf-loss-later": ("diverged", "the loss became inf at training step 11"),
+    "text-loss": ("crashed", "TypeError"),
+    "wrong-step": ("mismatch", "in steps"),
+    "greedy": ("oom", "GiB"),
+    "no-factory": ("load_error", "libcheese.so.4 is missing"),
+    "dying-factory": ("load_error", "exited with code 7"),
+    "choosy": ("unsupported", "no GRU here"),
+    "refuses": ("unsupported", "changed its mind"),
+}
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory):
+    """One run of all of them together, with two good ones among them."""
+    names = ("good", *FAULTS, "loud")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        load(monkeypatch, FAULTY, NO_NUMBA)
+        outcome, run = carry_out(tmp_path_factory.mktemp("runs"), settings(backends=names), LIMITS)
+    assert run.problems() == []
+    return {record.backend: record for record in outcome.records}, run.samples()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_has_its_status_and_reason(rows, name):
+    status, reason = FAULTS[name]
+    row = rows[0][name]
+    assert (row.status, reason in row.reason) == (status, True), row.reason
+    assert row.reason.isprintable()
+
+
+def test_the_size_of_a_mismatch_is_told(rows):
+    row = rows[0]["wrong"]
+    assert row.forward_error > 1e-3
+    assert row.forward_tolerance == 1e-5
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_failed_is_not_timed(rows, name):
+    row, samples = rows[0][name], next(iter(rows[1].values()))
+    assert row.infer_seconds is None
+    assert not samples.get(name, {}).get(INFER)
+
+
+@pytest.mark.parametrize("name", ["good", "loud"])
+def test_those_without_fault_are_as_good_as_alone(rows, name, tmp_path, monkeypatch):
+    load(monkeypatch, FAULTY, NO_NUMBA)
+    outcome, _ = carry_out(tmp_path, settings(backends=(name,)), LIMITS)
+    (alone,) = outcome.records
+    row = rows[0][name]
+    assert (row.status, row.reason) == ("ok", "")
+    assert row.score == alone.score
+    assert row.infer_seconds > 0
+    assert row.train_steps == 12
+
+
+def test_a_backend_that_hangs_again_and_again_is_not_tried_for_ever(tmp_path, monkeypatch):
+    load(monkeypatch, FAULTY, NO_NUMBA)
+    limits = Limits(load_seconds=60.0, call_seconds=1.0)
+    outcome, _ = carry_out(tmp_path, settings(backends=("hangs", "good"), seeds=3, steps=0), limits)
+    hung = [row for row in outcome.records if row.backend == "hangs"]
+    assert [row.status for row in hung] == ["timeout"] * 3
+    assert "not tried again" in hung[2].reason
+    assert [row.status for row in outcome.records if row.backend == "good"] == ["ok"] * 3
+
+
+def test_a_task_that_raises_ends_its_groups_and_no_other(tmp_path, monkeypatch):
+    import dataclasses
+
+    registry = load(monkeypatch, FAULTY, NO_NUMBA)
+
+    def broken(seed):
+        raise ValueError("the file\nis gone")
+
+    broken_task = dataclasses.replace(registry.task("mean"), id="broken", data=broken)
+    chosen = settings(backends=("good",), tasks=("broken", "mean"))
+    run = Store(tmp_path).create({}, chosen.digest(), {})
+    outcome = compare(chosen, registry, run, Quiet(), extra_tasks=(broken_task,), limits=LIMITS)
+    bad, fine = outcome.records
+    assert (bad.task, bad.status) == ("broken", "crashed")
+    assert "task 'broken' with cell 'gru': ValueError: the file" in bad.reason
+    assert fine.status == "ok"
+
+
+def test_nothing_is_left_of_all_this(rows):
+    assert children() == []

@@ -135,6 +135,12 @@ def test_warnings_are_told_once() -> None:
     assert notes.warning_lines(summarise(rows)) == ["Note on numpy: scored with others"]
 
 
+def test_who_took_over_the_weights_of_another_is_told() -> None:
+    rows = [record("adding", cell, name, 0) for cell in ("lstm", "gru") for name in ("numba", "numpy")]
+    assert notes.adopted_line(summarise(rows)) == "numpy: scored with the weights that numba trained."
+    assert notes.adopted_line(summarise(rows[::2])) is None
+
+
 def test_settings_line_states_what_training_was() -> None:
     rows = summarise(record("adding", "gru", "numba", seed) for seed in range(5))
     line = notes.settings_line(rows, Training(200, 16, Adam(3e-3, clip_norm=1.0), "orthogonal", 1.0))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnbench.cli._console import console, note, warn
+from rnnbench.cli._console import console, warn
 from rnnbench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,4 +60,3 @@ def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -
         out = console()
         for part in render(Report.of(run), out):
             out.print(part)
-    note(f"run {run.id}; print it again with: rnnbench show {run.id}")

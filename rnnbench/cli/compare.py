@@ -83,6 +83,7 @@ def command(
     with listening() as listener:
         outcome = compare(settings, registry, run, listener, extra)
     put_results(run, json_target, exports)
+    note(f"stored as {run.path}; `rnnbench show` prints it again")
     if outcome.interrupted:
         note("interrupted; finished groups are kept: the same command with --resume goes on from there")
     return INTERRUPTED if outcome.interrupted else exit_code(outcome.records)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rnnbench.report.summary import Row, varying
-from rnnbench.report.text import DASH, Unit, bracketed, plus_minus, significant, time_unit
+from rnnbench.report.text import DASH, Unit, plus_minus, significant, time_unit
 
 ALWAYS = 0
 MEBIBYTE = 2**20
@@ -99,7 +99,7 @@ def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
     ends = tuple(
         DASH
         if row.infer is None or row.infer.low is None or row.infer.high is None
-        else bracketed(row.infer.low / unit.seconds, row.infer.high / unit.seconds)
+        else f"{_in(unit, row.infer.low)}–{_in(unit, row.infer.high)}"
         for row in rows
     )
     return Column("infer", unit.name, values), Column("95 %", unit.name, ends, 4)

@@ -56,14 +56,15 @@ class Report:
 def _section(
     task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, machine_noise: Ratio | None
 ) -> Section:
-    timing, unlearned = notes.timing_line(rows), sentences.learning_sentence(rows)
+    basis = (notes.settings_line(rows, note.training), notes.adopted_line(rows), notes.timing_line(rows))
+    unlearned = sentences.learning_sentence(rows)
     speed = sentences.speed_sentences(rows, groups, minimum_effect(machine_noise))
     return Section(
         title=f"{task}: {note.title}",
         score=_score(rows[0].records[0]),
         columns=columns(rows),
         failed=tuple(any(record.failed for record in row.records) for row in rows),
-        basis=(notes.settings_line(rows, note.training), *([timing] if timing else [])),
+        basis=tuple(line for line in basis if line),
         troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),
         findings=(*sentences.score_sentences(rows), *([unlearned] if unlearned else []), *speed),
     )

@@ -1,16 +1,13 @@
 """What a reader must know beside the figures: how models were trained, why a figure is missing, what was noisy."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from textwrap import shorten
 from typing import Any
 
 from rnnbench.measure.plan import Training
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
-from rnnbench.report.summary import Row, label, varying
+from rnnbench.report.summary import TRAINER, Row, label, varying
 from rnnbench.report.text import counted, duration, joined, percent
-
-LONGEST = 300  # characters of a reason or warning; the record keeps all of it
 
 
 def settings_line(rows: Sequence[Row], training: Training) -> str:
@@ -63,7 +60,7 @@ def trouble_lines(rows: Sequence[Row]) -> list[str]:
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         for status, records in _by_status(row).items():
-            reason = shorten(records[0].reason or "no reason was given", LONGEST)
+            reason = records[0].reason or "no reason was given"
             all_seeds = len(records) == len(row.records)
             where = "" if all_seeds else f", on {_seeds(records)} of {len(row.records)}"
             found.setdefault((f"{status}{where}", reason), []).append(row)
@@ -78,12 +75,18 @@ def _by_status(row: Row) -> dict[str, list[Record]]:
     return found
 
 
+def adopted_line(rows: Sequence[Row]) -> str | None:
+    """Which rows have a score and no training of their own; None where all that have a score trained."""
+    adopted = [row for row in rows if any(r.score is not None and r.train_steps is None for r in row.passed)]
+    return f"{_which(adopted, rows)}: scored with the weights that {TRAINER} trained." if adopted else None
+
+
 def warning_lines(rows: Sequence[Row]) -> list[str]:
     """Each warning once, with the rows that gave it."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         for text in dict.fromkeys(text for record in row.records for text in record.warnings):
-            found.setdefault(shorten(text, LONGEST), []).append(row)
+            found.setdefault(text, []).append(row)
     return [f"Note on {_which(own, rows)}: {text}" for text, own in found.items()]
 
 

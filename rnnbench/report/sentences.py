@@ -14,10 +14,8 @@ from rnnbench.records.statistics import (
     verdict,
 )
 from rnnbench.records.store import StoredGroup
-from rnnbench.report.summary import Row, Variant, label, varying
+from rnnbench.report.summary import TRAINER, Row, Variant, label, varying
 from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, significant
-
-SCORED_ON = "numba"  # the backend whose scores are compared where it is there: it trains in every default run
 
 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
@@ -122,9 +120,9 @@ def _positive(difference: Interval) -> bool:
 
 def _entrants(rows: Sequence[Row]) -> list[Row]:
     """Rows whose scores may be compared: of the one backend, dtype and thread count that most rows with a score have,
-    of `SCORED_ON` among equals."""
+    of `TRAINER` among equals."""
     found: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         if row.ranked and row.scores:
             found.setdefault((row.backend, row.variant.dtype, row.variant.threads), []).append(row)
-    return max(found.values(), key=lambda own: (len(own), own[0].backend == SCORED_ON), default=[])
+    return max(found.values(), key=lambda own: (len(own), own[0].backend == TRAINER), default=[])

@@ -9,6 +9,8 @@ from statistics import fmean
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval, mean_interval
 
+TRAINER = "numba"  # trains in every default run, and lends its weights to backends that only infer
+
 
 @dataclass(frozen=True)
 class Variant:

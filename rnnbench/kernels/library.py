@@ -76,8 +76,9 @@ class Kernels:
     def forward(self) -> Any:
         flat, real3, real4 = (_array(self._real, n) for n in (1, 3, 4))
         index, i64 = _array(types.int64, 1), types.int64
+        x = types.Array(self._real, 3, "C", readonly=True)
         states, out, rows = (real4, real4, i64, i64), (real3, i64, i64), (index, index, index)
-        arguments = (real3, flat, *states, *out, *rows, types.boolean, flat, index, real4, real4, *(i64,) * 5)
+        arguments = (x, flat, *states, *out, *rows, types.boolean, flat, index, real4, real4, *(i64,) * 5)
         return self._compile("forward", self._forward[0], arguments)
 
     @cached_property

@@ -15,7 +15,7 @@ ROUNDS = 5
 
 
 def make_chains(dtype):
-    """chains(count, out): `count` turns of CHAINS vector multiply-adds, whose sum goes to `out`: none can be left out."""
+    """chains(count, out): `count` turns of CHAINS vector multiply-adds, all of them needed for the sum in `out`."""
     vector = vector_type(dtype.name, target().lanes(dtype))
     step, factor = constant(vector, 1e-9), constant(vector, 0.999999)
     _, store, _ = vectors(vector, 1)

@@ -148,6 +148,17 @@ def test_listings_fit_the_terminal(kind: str, columns: str, capsys: Capture, mon
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= int(columns)
     assert not any("…" in line for line in lines)
+    assert len(lines) <= 2 + 4 * len(vars(plugins.registry())[kind])  # wrapped, and not into a tower
+
+
+def test_a_wider_terminal_shows_more_of_a_task(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = []
+    for columns in ("80", "120"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert main(["list", "tasks"]) == 0
+        heads.append(capsys.readouterr().out.splitlines()[0].split())
+    assert heads[0] == ["task", "title", "score", "baseline", "steps"]
+    assert heads[1] == ["task", "title", "score", "baseline", "steps", "batch", "hidden", "source"]
 
 
 def test_names_from_plugins_cannot_drive_the_terminal(capsys: Capture, tmp_path: Path) -> None:

@@ -1,44 +1,55 @@
-"""Rows of a listing, as a table that gives every line its room or as JSON."""
+"""Rows of a listing: as JSON with every field, or as a table with those that a terminal has room for."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rnnbench.cli._console import console
 from rnnbench.cli._output import STDOUT, put_json
-from rnnbench.report.text import printable, significant
+from rnnbench.report.text import printable
 
 LISTING_SCHEMA = 1
+WIDE = 110  # columns of a terminal from which the wide ones are shown too
+Row = dict[str, Any]
 
 
-def show(rows: list[dict[str, Any]], as_json: bool) -> None:
-    """Prints `rows`, which share their keys."""
+@dataclass(frozen=True)
+class Column:
+    """name: the head, and the row's field unless `text` makes the cell. wraps: may be broken into lines. wide: left
+    out on a narrow terminal. right: aligned so, for figures."""
+
+    name: str
+    text: Callable[[Row], str] | None = None
+    wraps: bool = False
+    wide: bool = False
+    right: bool = False
+
+    def cell(self, row: Row) -> str:
+        value = self.text(row) if self.text else row[self.name]
+        return printable(", ".join(value) if isinstance(value, list) else str(value))
+
+
+def show(rows: list[Row], columns: Sequence[Column], as_json: bool) -> None:
+    """Prints `rows`."""
     if as_json:
         put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": rows})
     else:
-        print_table(rows)
+        print_table(rows, columns)
 
 
-def print_table(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: list[Row], columns: Sequence[Column]) -> None:
     """Columns that are empty throughout are left out."""
     from rich.table import Table
 
     from rnnbench.report.terminal import RULED
 
-    names = [name for name in (rows[0] if rows else ()) if any(row[name] not in ("", [], None) for row in rows)]
+    out = console()
     table = Table(box=RULED, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in names:
-        numeric = all(isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows)
-        first = name == names[0]
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=first or numeric, overflow="fold")
+    shown = [c for c in columns if (out.width >= WIDE or not c.wide) and any(c.cell(row) for row in rows)]
+    for column in shown:
+        table.add_column(
+            column.name, justify="right" if column.right else "left", no_wrap=not column.wraps, overflow="fold"
+        )
     for row in rows:
-        table.add_row(*(_cell(row[name]) for name in names))
-    console().print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return significant(value, 4)
-    if isinstance(value, list):
-        return printable(", ".join(value))
-    return printable(str(value))
+        table.add_row(*(column.cell(row) for column in shown))
+    out.print(table)

@@ -1,6 +1,6 @@
 """`rnnbench list`: the cells, tasks and backends there are."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,13 +9,14 @@ from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceb
 if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
     from rnnbench.cells.spec import Cell
+    from rnnbench.cli._listing import Column
     from rnnbench.tasks.spec import Task
 
-Row = dict[str, object]
+Row = dict[str, Any]
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["cells", "tasks", "backends"]))
+@click.argument("kind", type=click.Choice(["cells", "tasks", "backends"]), metavar="cells|tasks|backends")
 @plugin_option
 @json_flag
 @traceback_option
@@ -24,12 +25,12 @@ def command(kind: str, plugins: tuple[str, ...], as_json: bool) -> None:
     from rnnbench.cli._listing import show
 
     registry = load_plugins(plugins)
-    rows = {
-        "cells": lambda: [_cell(cell) for cell in registry.cells.values()],
-        "tasks": lambda: [_task(task) for task in registry.tasks.values()],
-        "backends": lambda: [_backend(info) for info in registry.backends.values()],
-    }
-    show(rows[kind](), as_json)
+    if kind == "cells":
+        show([_cell(cell) for cell in registry.cells.values()], _cell_columns(), as_json)
+    elif kind == "tasks":
+        show([_task(task) for task in registry.tasks.values()], _task_columns(), as_json)
+    else:
+        show([_backend(info) for info in registry.backends.values()], _backend_columns(), as_json)
 
 
 def _cell(cell: "Cell") -> Row:
@@ -40,6 +41,12 @@ def _cell(cell: "Cell") -> Row:
         "gates": [accumulator.name for accumulator in cell.accumulators],
         "source": cell.source,
     }
+
+
+def _cell_columns() -> "list[Column]":
+    from rnnbench.cli._listing import Column
+
+    return [Column("cell"), Column("title"), Column("states"), Column("gates"), Column("source", wraps=True)]
 
 
 def _task(task: "Task") -> Row:
@@ -57,6 +64,23 @@ def _task(task: "Task") -> Row:
     }
 
 
+def _task_columns() -> "list[Column]":
+    from rnnbench.cli._listing import Column
+
+    return [
+        Column("task"),
+        Column("title", wraps=True),
+        Column("score"),
+        Column(
+            "baseline", lambda row: f"{'>' if row['better'] == 'higher' else '<'} {row['baseline']:.4g}", right=True
+        ),
+        Column("steps", right=True),
+        Column("batch", wide=True, right=True),
+        Column("hidden", wide=True, right=True),
+        Column("source", wraps=True, wide=True),
+    ]
+
+
 def _backend(info: "BackendInfo") -> Row:
     absent = info.missing()
     return {
@@ -69,3 +93,18 @@ def _backend(info: "BackendInfo") -> Row:
         "dtypes": list(info.dtypes),
         "cells": "all" if info.cells is None else list(info.cells),
     }
+
+
+def _backend_columns() -> "list[Column]":
+    from rnnbench.cli._listing import Column
+
+    return [
+        Column("backend"),
+        Column("title", wraps=True),
+        Column("status"),
+        Column("remedy", wraps=True),
+        Column("trains", lambda row: "yes" if row["trains"] else "no"),
+        Column("devices", wide=True),
+        Column("dtypes", wide=True),
+        Column("cells", wraps=True),
+    ]

@@ -203,3 +203,7 @@ def test_workers_get_the_last_cores_and_the_parent_the_others():
     assert worker_cores([0, 1, 2, 3], 2) == [2, 3]
     assert worker_cores([5], 1) == [5]
     assert worker_cores([], 1) == []
+
+
+def test_workers_load_side_by_side_while_there_are_cores():
+    assert [worker_cores([0, 1, 2, 3, 4], 2, position) for position in range(3)] == [[3, 4], [1, 2], [3, 4]]

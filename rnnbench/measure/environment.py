@@ -19,7 +19,7 @@ def machine() -> dict[str, Any]:
 
     ``id`` names the kind of machine, not the machine: two of a kind may be compared.
     """
-    cpu, cores = cpu_model(), psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    cpu, cores = cpu_model(), core_count()
     commit, dirty = source_state()
     return {
         "id": machine_id(cpu, cores),
@@ -36,6 +36,11 @@ def machine() -> dict[str, Any]:
         "commit": commit,
         "dirty": dirty,
     }
+
+
+def core_count() -> int:
+    """Physical cores, where the system tells them from logical ones."""
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 def machine_id(cpu: str, cores: int) -> str:

@@ -35,9 +35,9 @@ class Team:
 
     def __enter__(self) -> "Team":
         starting = {}
-        for member in self._members.values():
-            if member.info.id not in self._unloadable.reasons:
-                starting[member.name] = self._place.start(member.info, self._threads)
+        wanted = [member for member in self._members.values() if member.info.id not in self._unloadable.reasons]
+        for position, member in enumerate(wanted):
+            starting[member.name] = self._place.start(member.info, self._threads, position)
         for name, worker in starting.items():
             self._settle(self._members[name], worker)
         return self

@@ -34,14 +34,18 @@ def main() -> None:
         replies.flush()
 
 
-def _load(factory: str, threads: int, cores: list[int], plugins: list[str]) -> dict[str, Callable[..., dict[str, Any]]]:
-    pin(cores)
+def _load(
+    factory: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str]
+) -> dict[str, Callable[..., dict[str, Any]]]:
+    pin(loading_cores)
     from rnnbench import plugins as finder
     from rnnbench.backends.base import load_factory
     from rnnbench.measure.case import CaseWork
 
     finder.configure(plugins)
-    return CaseWork(load_factory(factory)(threads), threads).actions()
+    actions = CaseWork(load_factory(factory)(threads), threads).actions()
+    pin(cores)
+    return actions
 
 
 def _answer(action: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:

@@ -67,8 +67,12 @@ class Workplace:
             with suppress(subprocess.TimeoutExpired):
                 self._janitor.wait(timeout=10)
 
-    def start(self, backend: BackendInfo, threads: int) -> Worker:
-        """A worker that is loading `backend`; `receive` its reply to know that it has."""
+    def start(self, backend: BackendInfo, threads: int, position: int = 0) -> Worker:
+        """A worker that is loading `backend`; `receive` its reply to know that it has.
+
+        position: its number among those that load at the same time, each on cores of its own while there are enough;
+        measured is on the same cores for all.
+        """
         self._count += 1
         limited = {name: str(threads) for name in THREAD_VARIABLES}
         worker = Worker(
@@ -79,9 +83,15 @@ class Workplace:
             self.limits,
         )
         self._workers.append(worker)
-        cores = worker_cores(self.cores, threads)
         worker.send(
-            {"do": "load", "factory": backend.factory, "threads": threads, "cores": cores, "plugins": list(requests())}
+            {
+                "do": "load",
+                "factory": backend.factory,
+                "threads": threads,
+                "loading_cores": worker_cores(self.cores, threads, position),
+                "cores": worker_cores(self.cores, threads),
+                "plugins": list(requests()),
+            }
         )
         return worker
 
@@ -90,9 +100,14 @@ class Workplace:
         worker.kill()
 
 
-def worker_cores(usable: Sequence[int], threads: int) -> list[int]:
-    """The last `threads` cores: the first ones serve the system, and the parent. Empty where there are too few."""
-    return list(usable[-threads:]) if len(usable) >= threads else []
+def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list[int]:
+    """The last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and the
+    parent. Empty where there are too few."""
+    places = len(usable) // threads
+    if not places:
+        return []
+    end = len(usable) - threads * (position % places)
+    return list(usable[end - threads : end])
 
 
 @contextmanager

@@ -73,6 +73,11 @@ def test_rows_with_a_failure_are_not_compared() -> None:
     assert said(rows) == []
 
 
+def test_cells_without_a_common_seed_are_not_compared() -> None:
+    rows = scored(lstm=(0.5,) * 5, gru=(0.4,) * 5)
+    assert said([row for row in rows if (row.cell == "lstm") == (row.seed < 2)]) == []
+
+
 def test_scores_are_compared_on_one_backend() -> None:
     others = [record("adding", cell, "torch", s, score=0.1) for cell in ("lstm", "gru") for s in range(5)]
     lines = said([*others, *scored(lstm=(0.5,) * 5, gru=(0.4,) * 5)])

@@ -73,28 +73,6 @@ def load_plugins(requests: tuple[str, ...]) -> "Registry":
     return registry
 
 
-class Items(click.ParamType[Any]):
-    """Comma-separated values, each of `kind`; with `multiple=True`, `flatten` joins the repetitions."""
-
-    def __init__(self, kind: type[str] | type[int] = str) -> None:
-        self.kind = kind
-        self.name = "names" if kind is str else "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
-        items = [item.strip() for item in value.split(",")]
-        if not all(items):
-            self.fail(f"{value!r} has an empty item; separate items by single commas", param, ctx)
-        try:
-            return tuple(self.kind(item) for item in items)
-        except ValueError:
-            self.fail(f"{value!r} is not a whole number, or several separated by commas", param, ctx)
-
-
-def flatten(ctx: click.Context, param: click.Parameter, value: tuple[tuple[Any, ...], ...]) -> tuple[Any, ...]:
-    """All items of a repeatable option in order, each once."""
-    return tuple(dict.fromkeys(item for items in value for item in items))
-
-
 def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
     """Refuses inf and nan, which Python's float reads."""
     if value is not None and not math.isfinite(value):
@@ -103,8 +81,18 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
 
 
 def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
-    """A repeatable option that also takes commas."""
+    """A repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
+
+    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
+        items = [item.strip() for value in values for item in value.split(",")]
+        if not all(items):
+            raise click.BadParameter("an item is empty; separate items by single commas", ctx, param)
+        try:
+            return tuple(dict.fromkeys(kind(item) for item in items))
+        except ValueError:
+            raise click.BadParameter(
+                f"{','.join(items)!r} is not whole numbers with commas between", ctx, param
+            ) from None
+
     metavar = "NAME" if kind is str else "N"
-    return click.option(
-        flag, name, type=Items(kind), multiple=True, callback=flatten, metavar=f"{metavar}[,...]", help=help
-    )
+    return click.option(flag, name, multiple=True, callback=parse, metavar=f"{metavar}[,...]", help=help)

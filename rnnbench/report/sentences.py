@@ -21,13 +21,19 @@ from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
     """Which cell has the best score, by how much, and what stays undecided; on one backend, dtype and thread count."""
     entrants = _entrants(rows)
-    if len(entrants) < 2:
+    if not entrants:
         return []
     several = varying(entrants)
     task = entrants[0].records[0]
     lower = task.score_better == "lower"
     best, *others = sorted(entrants, key=lambda row: fmean(row.scores.values()), reverse=not lower)
-    gains = [(label(other.variant, several), gain(best.scores, other.scores, lower)) for other in others]
+    gains = [
+        (label(other.variant, several), gain(best.scores, other.scores, lower))
+        for other in others
+        if best.scores.keys() & other.scores.keys()  # an interrupted run may hold other seeds of another cell
+    ]
+    if not gains:
+        return []
     name = label(best.variant, several)
     basis = f"({task.score_name} on {best.backend}, {counted(min(won.seeds for _, won in gains), 'seed')}, paired)"
     beaten = [f"{other} by {won.text}" for other, won in gains if won.real]

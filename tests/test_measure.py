@@ -108,6 +108,12 @@ def test_what_cannot_be_compared_is_said_in_words(change, complaint):
     assert (found is None) if complaint is None else (complaint in found)
 
 
+def test_a_tolerance_widens_with_what_rounding_alone_does_and_not_without_end():
+    assert parity.widened(1e-5, 1e-7) == 1e-5
+    assert parity.widened(1e-5, 1e-5) == 4e-5
+    assert parity.widened(1e-5, 1.0) == 1e-3
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_tolerances_pass_rounding_and_refuse_a_percent(cell_id, dtype):
     """The NumPy backend in the row's dtype against float64: the tolerance leaves room above its rounding (measured:

@@ -9,14 +9,16 @@ import numpy as np
 from rnnbench.measure import arrays
 from rnnbench.measure.failure import Failure, explain
 from rnnbench.measure.plan import Group, Training
-from rnnbench.measure.reference import Expectation, expectation
-from rnnbench.model import Model, Params
+from rnnbench.measure.reference import Oracle, Outputs
+from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.spec import Data, Split, Task
+from rnnbench.training import batches
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """batch: rows of the test split, as many as a training batch has: what inference is timed on."""
+    """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
+    losses: what the oracle gives for the initial weights."""
 
     group: Group
     task: Task
@@ -25,7 +27,10 @@ class Assignment:
     data: Data
     batch: Split
     params: Params
-    expected: Expectation
+    oracle: Oracle
+    fresh: Outputs
+    gradients: dict[str, Array]
+    losses: list[float]
     files: dict[str, str]
 
     def request(self, trains: bool) -> dict[str, Any]:
@@ -55,13 +60,16 @@ class Desk:
             data, files = self._data_of(group, task)
             params = model.init(group.seed, training.recurrent, training.forget_bias)
             batch = timed_batch(data.test, training.batch_size)
-            expected = expectation(model, task, training, params, batch, data.train, group.seed)
+            first = next(batches(data.train, training.batch_size, group.seed))
+            oracle = Oracle(model, task, training, batch, first)
+            fresh, gradients = oracle.fresh(params), oracle.gradients(params)
+            losses = oracle.losses(params, data.train, group.seed)
         except Exception as error:  # a plugin's task or cell may raise anything
             raise Failure("crashed", f"task {task.id!r} with cell {group.cell!r}: {explain(error)}") from error
         files = {**files, "params": str(self._folder / "params.npz"), "batch": str(self._folder / "batch.npz")}
         arrays.save(Path(files["params"]), params)
         arrays.save_split(Path(files["batch"]), batch)
-        return Assignment(group, task, training, model, data, batch, params, expected, files)
+        return Assignment(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files)
 
     def path(self, name: str) -> Path:
         return self._folder / name

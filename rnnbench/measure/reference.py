@@ -21,8 +21,9 @@ CANCELLATION = 0.1
 
 @dataclass(frozen=True)
 class Outputs:
-    """scales: what an output's error is measured against where the output itself is smaller. The terms that a head
-    adds up may cancel, and what they leave may be all rounding: a tenth of their absolute sum is the least."""
+    """Arrays are named as a worker names what it gives. scales: what an output's error is measured against where the
+    output itself is smaller. The terms that a head adds up may cancel, and what they leave may be all rounding: a
+    tenth of their absolute sum is the least."""
 
     arrays: dict[str, Array]
     scales: dict[str, float]
@@ -32,41 +33,52 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Expectation:
-    """Named as a worker names what it gives: forward by output, gradients by tensor; losses of the first steps."""
+class Oracle:
+    """The reference for one case. `dtype` below is float64 for the reference itself, or the row's own, for what the
+    same formulas give when they are rounded as the row is.
 
-    forward: "Outputs"
-    gradients: dict[str, Array]
-    losses: list[float]
+    batch: what inference is timed on. first: the first training batch.
+    """
 
+    model: Model
+    task: Task
+    training: Training
+    batch: Split
+    first: Split
 
-def expectation(
-    model: Model, task: Task, training: Training, params: Mapping[str, Array], batch: Split, train: Split, seed: int
-) -> Expectation:
-    """Of initial parameters. batch: what is timed; its halved twin shows a result cached by its input's identity."""
-    session = _session(model, task, training, params)
-    forward = _outputs(session, batch) | _outputs(session, _halved(batch), "halved ")
-    stream = batches(train, training.batch_size, seed)
-    first = next(stream)
-    _, gradients = session.gradients(_wide(first.x), _wide(first.target), first.lengths)
-    losses = []
-    for step in [first, *islice(stream, CURVE_STEPS - 1)][: training.steps]:
-        losses.append(session.train_step(_wide(step.x), _wide(step.target), step.lengths))
-    return Expectation(forward, {f"{GRADIENT}{name}": value for name, value in gradients.items()}, losses)
+    def fresh(self, params: Mapping[str, Array], dtype: str = "float64") -> Outputs:
+        """Of the batch, and of the batch halved, by which a result cached by its input's identity is found out."""
+        session = self._session(params, dtype)
+        halved = replace(self.batch, x=self.batch.x * self.batch.x.dtype.type(0.5))
+        return _outputs(session, self.batch) | _outputs(session, halved, "halved ")
 
+    def trained(self, params: Mapping[str, Array], streams: bool, dtype: str = "float64") -> Outputs:
+        """Of the batch; with `streams` of single steps along its first row too."""
+        session, batch = self._session(params, dtype), self.batch
+        found = _outputs(session, batch)
+        if streams:
+            length = len(batch.x) if batch.lengths is None else int(batch.lengths[0])
+            steps = session.forward(batch.x[:length, :1])[0]
+            largest = max(found.scales["y"], float(np.max(np.abs(found.arrays["y"]))))  # a row of y: y's size counts
+            found |= Outputs({"steps": steps}, {"steps": largest})
+        return found
 
-def trained_expectation(
-    model: Model, task: Task, training: Training, params: Mapping[str, Array], batch: Split, streams: bool
-) -> Outputs:
-    """Forward outputs with trained parameters; with `streams` those of single steps along the first row too."""
-    session = _session(model, task, training, params)
-    found = _outputs(session, batch)
-    if streams:
-        length = len(batch.x) if batch.lengths is None else int(batch.lengths[0])
-        steps = session.forward(_wide(batch.x[:length, :1]))[0]
-        largest = max(found.scales["y"], float(np.max(np.abs(found.arrays["y"]))))  # one row of y: y's size counts
-        found |= Outputs({"steps": steps}, {"steps": largest})
-    return found
+    def gradients(self, params: Mapping[str, Array], dtype: str = "float64") -> dict[str, Array]:
+        """Of the first training batch."""
+        target, first = _as(self.first.target, dtype), self.first
+        _, named = self._session(params, dtype).gradients(first.x, target, first.lengths)
+        return {f"{GRADIENT}{name}": value for name, value in named.items()}
+
+    def losses(self, params: Mapping[str, Array], train: Split, seed: int) -> list[float]:
+        """Of the first steps of training."""
+        session = self._session(params, "float64")
+        steps = islice(batches(train, self.training.batch_size, seed), min(CURVE_STEPS, self.training.steps))
+        return [session.train_step(step.x, _as(step.target, "float64"), step.lengths) for step in steps]
+
+    def _session(self, params: Mapping[str, Array], dtype: str) -> NumpySession:
+        own = {name: value.astype(dtype) for name, value in params.items()}
+        model = replace(self.model, dtype=dtype)
+        return NumpyBackend(1).session(model, own, self.task.loss, self.training.optimiser)
 
 
 def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:
@@ -78,16 +90,6 @@ def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:
     return Outputs({f"{prefix}y": done.prediction, **states}, {f"{prefix}y": CANCELLATION * float(np.max(terms))})
 
 
-def _session(model: Model, task: Task, training: Training, params: Mapping[str, Array]) -> NumpySession:
-    wide = {name: _wide(value) for name, value in params.items()}
-    model64 = replace(model, dtype="float64")
-    return NumpyBackend(1).session(model64, wide, task.loss, training.optimiser)
-
-
-def _halved(batch: Split) -> Split:
-    """As the worker halves it, in the row's dtype: exact but for denormal numbers."""
-    return replace(batch, x=batch.x * batch.x.dtype.type(0.5))
-
-
-def _wide(value: Array) -> Array:
-    return value.astype(np.float64) if value.dtype.kind == "f" else value
+def _as(target: Array, dtype: str) -> Array:
+    """Class indices stay what they are."""
+    return target.astype(dtype) if target.dtype.kind == "f" else target

@@ -208,3 +208,49 @@ def test_a_gradient_s_inputs_are_checked_too(x, session):
         session.train_step(x, np.zeros((B, H)), np.array([0, 1, 2]))
     with pytest.raises(UsageError, match=r"the target of mse must have the prediction's shape \(3, 5\)"):
         session.train_step(x, np.zeros((B, 1)))
+
+
+# ---- targets, for a framework's own loss -----------------------------------------------------------------------------
+
+LENGTHS = np.array([1, 4, 2])
+EVERY_STEP = Model("lstm", I, H, 2, readout="all")
+
+
+def test_a_padded_target_of_numbers_is_cleared_and_counted():
+    target = np.ones((T, B, 2))
+    target[np.arange(T)[:, None] >= LENGTHS] = np.nan
+    cleared, count = inputs.targets(EVERY_STEP, "mse", target, T, B, LENGTHS)
+    assert cleared.dtype == "float32"
+    assert cleared.sum() == count == 2 * LENGTHS.sum()
+
+
+def test_a_padded_target_of_classes_is_ignored_and_counted():
+    target = np.ones((T, B), np.int32)
+    target[np.arange(T)[:, None] >= LENGTHS] = 99
+    cleared, count = inputs.targets(EVERY_STEP, "cross-entropy", target, T, B, LENGTHS)
+    assert cleared.dtype == "int64"
+    assert (cleared == 1).sum() == count == LENGTHS.sum()
+    assert (cleared == inputs.IGNORED).sum() == T * B - count
+
+
+def test_lengths_leave_a_target_of_the_last_step_alone():
+    target = np.ones((B, H), np.float32)
+    cleared, count = inputs.targets(LSTM, "mse", target, T, B, LENGTHS)
+    np.testing.assert_array_equal(cleared, target)
+    assert count == B * H
+
+
+@pytest.mark.parametrize(
+    ("loss", "target", "says"),
+    [
+        ("mse", np.zeros((T, B, 3)), r"must be real numbers \(4, 3, 2\); got float64 \(4, 3, 3\)"),
+        ("cross-entropy", np.zeros((T, B)), r"must be class indices \(4, 3\); got float64 \(4, 3\)"),
+        ("cross-entropy", np.full((T, B), 2), r"must lie in 0\.\.1; got 2\.\.2"),
+        ("hinge", np.zeros((T, B)), "loss must be one of mse, cross-entropy; got 'hinge'"),
+    ],
+    ids=["shape", "dtype", "class", "loss"],
+)
+def test_a_target_that_does_not_fit_is_one_clear_line(loss, target, says):
+    with pytest.raises(UsageError, match=says) as raised:
+        inputs.targets(EVERY_STEP, loss, target, T, B)
+    one_line(raised)

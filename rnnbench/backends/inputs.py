@@ -6,6 +6,9 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, State
+from rnnbench.training import LOSSES
+
+IGNORED = -1  # a class index that no loss counts
 
 
 def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Array, Array | None]:
@@ -41,6 +44,37 @@ def valid_lengths(lengths: Array, T: int, B: int) -> Array:
     if given.min() < 1 or given.max() > T:
         raise UsageError(f"lengths must lie in 1..{T}; got {given.min()}..{given.max()}")
     return given.astype(np.int64)
+
+
+def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Array | None = None) -> tuple[Array, int]:
+    """What a framework's own loss takes: the target, and the number of elements that the sum of losses is divided by.
+
+    For "mse" the target [B, O] or [T, B, O] is of the model's dtype, zero past a row's length, where predictions are
+    zero too; for "cross-entropy" it is int64 [B] or [T, B], `IGNORED` there. Raises UsageError for a misfit.
+    """
+    if loss not in LOSSES:
+        raise UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
+    outputs = model.output_size or model.features
+    steps = (T, B) if model.readout == "all" else (B,)
+    shape, kinds, what = {
+        "mse": ((*steps, outputs), "fiu", "real numbers"),
+        "cross-entropy": (steps, "iu", "class indices"),
+    }[loss]
+    given = np.asarray(target)
+    if given.shape != shape or given.dtype.kind not in kinds:
+        raise UsageError(f"the target of {loss} must be {what} {shape}; got {given.dtype} {given.shape}")
+    valid = np.ones(steps, bool)
+    if lengths is not None and model.readout == "all":
+        valid = np.arange(T)[:, None] < lengths
+    if loss == "mse":
+        cleared = given if valid.all() else np.where(valid[..., None], given, 0)
+        return np.ascontiguousarray(cleared, dtype=model.dtype), int(valid.sum()) * outputs
+    chosen = given[valid]
+    if chosen.min() < 0 or chosen.max() >= outputs:
+        raise UsageError(
+            f"the target of cross-entropy must lie in 0..{outputs - 1}; got {chosen.min()}..{chosen.max()}"
+        )
+    return np.where(valid, given, IGNORED).astype(np.int64, copy=False), int(valid.sum())
 
 
 def states(model: Model, state: Sequence[Array] | None, B: int) -> State:

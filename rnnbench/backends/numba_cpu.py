@@ -195,7 +195,7 @@ class NumbaSession:
 
         def compute(part: int) -> None:
             r = rows[part]
-            narrow = len(r.order) < side.kernels.layout.rows(self._widest)[0]
+            narrow = len(r.order) < self._tile_rows
             chunk = min(T, VISITS_AT_ONCE // len(r.order)) if narrow and I >= WIDE_INPUT and T > 1 else 0
             work, index = self._space("forward", part, len(r.order), chunk)
             kernel(
@@ -205,9 +205,13 @@ class NumbaSession:
 
         self._in_parallel(compute, len(rows))
 
-    @property
-    def _widest(self) -> int:
-        return max(stage.accumulators for stage in self.kernels.layout.stages)
+    @cached_property
+    def _tile_rows(self) -> int:
+        """Rows that fill the registers of the tile of the cell's widest stage."""
+        from rnnbench.kernels.tile import tile_rows
+
+        layout = self.kernels.layout
+        return tile_rows(layout.vector, max(stage.accumulators for stage in layout.stages))[0]
 
     def _in_parallel(self, compute: Any, parts: int) -> None:
         """compute(part) for each part: the first here, the rest on the session's threads (kernels release the GIL)."""

@@ -10,7 +10,7 @@ from numba import njit
 
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.target import OPTIONS, PASTED
-from rnnbench.kernels.tile import make_tile, tile_memory
+from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import get, pointer, put, shift, vectors
 
 
@@ -19,50 +19,20 @@ def make_products(layout, slots):
 
     slots: where on the tape the gradients lie that this operand's accumulators left.
     """
-    rows_of_block = None
-    for rows in reversed(layout.rows(layout.columns)):
-        rows_of_block = _products(layout, slots, rows, rows_of_block)
+    panel = make_panel(layout.vector, ((True,) * layout.columns,))
     width, count = layout.columns * layout.lanes, len(slots)
 
     @njit(**PASTED)
     def products(n, at, tape, stride, Hp, H, R, out, out_stride):
-        for b in range(out_stride // width):
-            rows_of_block(
-                n, at, tape, stride, Hp, H, shift(R, b * count * H * width), shift(out, b * width), out_stride
-            )
+        for block in range(out_stride // width):
+            target = shift(out, block * width)
+            for j in range(count):
+                weights = shift(R, (block * count + j) * H * width)
+                panel(
+                    n, target, out_stride, target, out_stride, ((shift(tape, slots[j] * Hp), at, stride, H, weights),)
+                )
 
     return products
-
-
-def _products(layout, slots, rows, smaller):
-    vector, columns = layout.vector, layout.columns
-    tile = make_tile(vector, rows, (True,) * columns)
-    load, store = tile_memory(vector, rows, columns)
-    width, count = columns * vector.lanes, len(slots)
-
-    @njit(**PASTED)
-    def block(n, at, tape, stride, Hp, H, R, out, out_stride):
-        i = 0
-        while n - i >= rows:
-            target = shift(out, i * out_stride)
-            acc = load(target, out_stride)
-            for j in range(count):
-                acc = tile(acc, shift(tape, slots[j] * Hp), shift(at, i), stride, H, shift(R, j * H * width))
-            store(target, out_stride, acc)
-            i += rows
-        return i
-
-    if smaller is None:
-        return block
-
-    @njit(**PASTED)
-    def blocks(n, at, tape, stride, Hp, H, R, out, out_stride):
-        i = block(n, at, tape, stride, Hp, H, R, out, out_stride)
-        if i < n:
-            smaller(n - i, shift(at, i), tape, stride, Hp, H, R, shift(out, i * out_stride), out_stride)
-        return n
-
-    return blocks
 
 
 def _slots(plan, mask):

@@ -98,15 +98,6 @@ class Layout:
         """Vectors of neighbouring units that the backward tile computes side by side."""
         return 2 if self.lanes == target().lanes(self.dtype) else 1
 
-    def rows(self, columns: int) -> tuple[int, ...]:
-        """Row counts of the tiles, largest first: as many as registers hold, then what is left over."""
-        width = self.lanes // target().lanes(self.dtype)
-        most = max(1, target().accumulators // (columns * width))
-        sizes = [most]
-        while sizes[-1] > 1:
-            sizes.append(sizes[-1] // 2)
-        return tuple(sizes)
-
     def padded(self, H: int) -> int:
         return -(-H // self.lanes) * self.lanes
 

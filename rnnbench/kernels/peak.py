@@ -53,4 +53,4 @@ def measure_flops_peak(dtype: str, threads: int = 1, seconds: float = 0.02) -> f
         while timed(count) < seconds:
             count *= 2
         best = min(timed(count) for _ in range(ROUNDS))
-    return 2 * CHAINS * lanes * count * threads / best
+    return float(2 * CHAINS * lanes * count * threads / best)

@@ -12,53 +12,10 @@ from numba import njit
 
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.target import OPTIONS, PASTED
-from rnnbench.kernels.tile import make_tile, tile_memory
+from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import get, pointer, put, shift, vectors
 
 GROUP = 32  # rows whose pre-activations share the scratch: 4 KiB for an LSTM in float32
-
-
-def make_blocks(layout, plan):
-    """blocks(n, at, x, x_stride, Kx, W, rows, h, u, Hp, H, Ku, R, U, start, start_stride, out): the pre-activations of
-    n rows for one panel, into out [n, accumulators, lane]. Row i reads x at at[i] and h, u at rows[i]."""
-    blocks = None
-    for rows in reversed(layout.rows(plan.accumulators)):
-        blocks = _block(layout, plan, rows, blocks)
-    return blocks
-
-
-def _block(layout, plan, rows, smaller):
-    vector, count = layout.vector, plan.accumulators
-    tile_x, tile_h, tile_u = (make_tile(vector, rows, mask) for mask in (plan.w, plan.r, plan.u))
-    load, store = tile_memory(vector, rows, count)
-    size = count * vector.lanes
-
-    @njit(**PASTED)
-    def block(n, at, x, x_stride, Kx, W, index, h, u, Hp, H, R, U, start, start_stride, out):
-        i = 0
-        while n - i >= rows:
-            acc = load(shift(start, i * start_stride), start_stride)
-            acc = tile_x(acc, x, shift(at, i), x_stride, Kx, W)
-            acc = tile_h(acc, h, shift(index, i), Hp, H, R)
-            acc = tile_u(acc, u, shift(index, i), Hp, H, U)
-            store(shift(out, i * size), size, acc)
-            i += rows
-        return i
-
-    if smaller is None:
-        return block
-
-    @njit(**PASTED)
-    def blocks(n, at, x, x_stride, Kx, W, index, h, u, Hp, H, R, U, start, start_stride, out):
-        i = block(n, at, x, x_stride, Kx, W, index, h, u, Hp, H, R, U, start, start_stride, out)
-        if i < n:
-            smaller(
-                n - i, shift(at, i), x, x_stride, Kx, W, shift(index, i), h, u, Hp, H, R, U,
-                shift(start, i * start_stride), start_stride, shift(out, i * size),
-            )  # fmt: skip
-        return n
-
-    return blocks
 
 
 def make_stage(layout, number, m):
@@ -69,7 +26,7 @@ def make_stage(layout, number, m):
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
     forward = njit(**OPTIONS)(layout.cell.stages[number].pair(m)[0])
-    blocks = make_blocks(layout, plan)
+    panel = make_panel(layout.vector, (plan.w, plan.r, plan.u))
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, Gw, Gr, Gu, first_slot = plan.accumulators, sum(plan.w), sum(plan.r), sum(plan.u), plan.slot
     load_pre, _, _ = vectors(layout.vector, count)
@@ -116,10 +73,12 @@ def make_stage(layout, number, m):
                     start, stride, Kx = shift(projected, ((p * chunk + step % chunk) * N + i) * size), size, 0
                 else:
                     start, stride, Kx = shift(packed, p * size), 0, I
-                blocks(
-                    rows, shift(at, i), x, I, Kx, shift(W, p * I * Gw * lanes), shift(index, i), prev, u, Hp, H,
-                    shift(R, p * H * Gr * lanes), shift(U, p * H * Gu * lanes), start, stride, scratch,
-                )  # fmt: skip
+                operands = (
+                    (x, shift(at, i), I, Kx, shift(W, p * I * Gw * lanes)),
+                    (prev, shift(index, i), Hp, H, shift(R, p * H * Gr * lanes)),
+                    (u, shift(index, i), Hp, H, shift(U, p * H * Gu * lanes)),
+                )
+                panel(rows, start, stride, scratch, size, operands)
                 for row in range(rows):
                     place = (i + row) * Hp + p * lanes
                     old = load_states(shift(prev, place), N * Hp)
@@ -139,15 +98,17 @@ def make_stage(layout, number, m):
         return shift(U, panels * H * Gu * lanes)
 
     @njit(**PASTED)
-    def project_stage(n, I, H, Hp, at, index, x, packed, projected):
+    def project_stage(n, I, H, Hp, at, x, packed, projected):
         """x · W + b for n visits at once, into projected [panel, visit, accumulator, lane]."""
         panels = Hp // lanes
         W = shift(packed, panels * size)
         for p in range(panels):
-            blocks(
-                n, at, x, I, I, shift(W, p * I * Gw * lanes), index, x, x, 0, 0, W, W,
-                shift(packed, p * size), 0, shift(projected, p * n * size),
-            )  # fmt: skip
+            operands = (
+                (x, at, I, I, shift(W, p * I * Gw * lanes)),
+                (x, at, 0, 0, W),
+                (x, at, 0, 0, W),
+            )
+            panel(n, shift(packed, p * size), 0, shift(projected, p * n * size), size, operands)
         return shift(W, panels * (I * Gw + H * (Gr + Gu)) * lanes)
 
     return stage, project_stage, count
@@ -193,9 +154,9 @@ def _in_turn(first, following, accumulators):
         )  # fmt: skip
 
     @njit(**PASTED)
-    def project_stages(n, I, H, Hp, at, index, x, packed, projected):
-        packed = project(n, I, H, Hp, at, index, x, packed, projected)
-        return project_rest(n, I, H, Hp, at, index, x, packed, shift(projected, n * Hp * accumulators))
+    def project_stages(n, I, H, Hp, at, x, packed, projected):
+        packed = project(n, I, H, Hp, at, x, packed, projected)
+        return project_rest(n, I, H, Hp, at, x, packed, shift(projected, n * Hp * accumulators))
 
     return stages, project_stages
 
@@ -283,7 +244,7 @@ def make_forward(layout):
                         s = min(step + c, get(length_, i) - 1)
                         t = get(length_, i) - 1 - s if reverse else s
                         put(ahead, c * N + i, t * B + get(order_, i))
-                project_stages(chunk * N, I, H, Hp, ahead, ahead, x_, packed_, projected)
+                project_stages(chunk * N, I, H, Hp, ahead, x_, packed_, projected)
             for i in range(n):
                 t = get(length_, i) - 1 - step if reverse else step
                 put(at, i, t * B + get(order_, i))

@@ -1,13 +1,18 @@
-"""The register tile: acc[row, column] += x[row, k] · w[k, column], the only matrix product of the time loop.
+"""The register tile, the only matrix product of the time loop, and the panel that it fills.
 
-`rows` batch rows times `columns` vectors of sums stay in registers through one loop over k. Weights lie packed as
-`[k, column, lane]`, in the order in which the loop reads them. A mask says which columns this operand feeds, so one
-tile serves every accumulator of every cell (those without R are skipped in the pass over h) and the backward pass,
-where the columns are neighbouring units.
+    out[row, column] = start[row, column] + Σ over operands, k of x[row, k] · w[k, column]
+
+A column is a vector: of one accumulator's units in the forward pass, of neighbouring units in the backward pass. A tile
+keeps some rows times all columns of sums in registers through one loop over k for each operand (x, h, ...). Weights lie
+packed as `[k, column, lane]`, in the order in which the loop reads them. An operand's mask says which columns it feeds,
+so one tile serves every accumulator of every cell: those without R are not met in the pass over h.
 """
+
+from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rnnbench.kernels.target import target
@@ -16,149 +21,171 @@ from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vect
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 
 
+def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
+    """Row counts of the tiles, largest first: as many as registers hold, then what is left over."""
+    registers = columns * vector.lanes // target().lanes(vector.dtype)
+    sizes = [max(1, target().accumulators // registers)]
+    while sizes[-1] > 1:
+        sizes.append(max(1, sizes[-1] // 3))
+    return tuple(sizes)
+
+
+def make_panel(vector, masks):
+    """An intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of `len(masks[0])` columns.
+
+    Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows.
+    operands: for each mask a tuple (x, at, stride, K, w): row r of x begins at x + at[r] * stride (at: int64 pointer).
+    """
+    columns = len(masks[0])
+    sizes = tile_rows(vector, columns)
+
+    @intrinsic
+    def panel(typing, n, start, start_stride, out, out_stride, operands):
+        def gen(context, builder, signature, args):
+            n, start, start_stride, out, out_stride, given = args
+            parts = [
+                [builder.extract_value(builder.extract_value(given, number), field) for field in range(5)]
+                for number in range(len(masks))
+            ]
+            row = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
+            for rows in sizes:
+                enough = builder.append_basic_block("rows.enough")
+                body, after = builder.append_basic_block("rows"), builder.append_basic_block("rows.end")
+                builder.branch(enough)
+                builder.position_at_end(enough)
+                left = builder.sub(n, builder.load(row))
+                builder.cbranch(builder.icmp_signed(">=", left, ir.Constant(I64, rows)), body, after)
+                builder.position_at_end(body)
+                first = builder.load(row)
+                source = builder.gep(start, [builder.mul(first, start_stride)])
+                destination = builder.gep(out, [builder.mul(first, out_stride)])
+                sums = _load(builder, vector, source, start_stride, rows, columns)
+                for mask, (x, at, stride, K, w) in zip(masks, parts, strict=True):
+                    rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), stride, rows)
+                    sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
+                _store(builder, vector, destination, out_stride, rows, columns, sums)
+                builder.store(builder.add(first, ir.Constant(I64, rows)), row)
+                builder.branch(enough)
+                builder.position_at_end(after)
+            return context.get_dummy_value()
+
+        scalar, i64 = types.CPointer(vector.scalar), types.int64
+        return types.void(i64, scalar, i64, scalar, i64, operands), gen
+
+    return panel
+
+
+def _place(builder, vector, base, stride, row, column):
+    start = builder.gep(base, [builder.mul(stride, ir.Constant(I64, row))])
+    return builder.gep(start, [ir.Constant(I64, column * vector.lanes)])
+
+
+def _load(builder, vector, base, stride, rows, columns):
+    """The sums' start, row by row."""
+    cells = [(row, column) for row in range(rows) for column in range(columns)]
+    return [load_vector(builder, vector, _place(builder, vector, base, stride, *cell)) for cell in cells]
+
+
+def _store(builder, vector, base, stride, rows, columns, sums):
+    for number, value in enumerate(sums):
+        store_vector(builder, vector, value, _place(builder, vector, base, stride, *divmod(number, columns)))
+
+
+def _row_pointers(builder, x, at, stride, rows):
+    offsets = [builder.load(builder.gep(at, [ir.Constant(I64, row)])) for row in range(rows)]
+    return [builder.gep(x, [builder.mul(offset, stride)]) for offset in offsets]
+
+
+def _accumulate(builder, vector, mask, sums, rows, K, w):
+    """`sums` with one operand's products added. With few rows the sum over k is split into several chains, because one
+    chain would wait for its own multiply-adds."""
+    used = [column for column, fed in enumerate(mask) if fed]
+    if not used:
+        return sums
+    numbers = [row * len(mask) + column for row in range(len(rows)) for column in used]
+    active = [sums[number] for number in numbers]
+    in_flight = max(1, len(active) * vector.lanes // target().lanes(vector.dtype))
+    chains = -(-CHAINS // in_flight)
+    first = ir.Constant(I64, 0)
+    if chains > 1:
+        count = ir.Constant(I64, chains)
+        whole = builder.mul(builder.sdiv(K, count), count)
+        active = _in_chains(builder, vector, chains, active, rows, len(used), w, whole)
+        first = whole
+    active = _loop(
+        builder, vector, first, K, 1, active, lambda k, a: _multiply(builder, vector, rows, len(used), w, k, a)
+    )
+    result = list(sums)
+    for number, value in zip(numbers, active, strict=True):
+        result[number] = value
+    return result
+
+
+def _in_chains(builder, vector, chains, active, rows, used, w, whole):
+    """All of k below `whole`, a multiple of the chains, added to `active`."""
+    size = len(active)
+    start = active + [vector.constant(0)] * (size * (chains - 1))
+
+    def body(k, carried):
+        out = []
+        for chain in range(chains):
+            part = carried[chain * size : (chain + 1) * size]
+            out += _multiply(builder, vector, rows, used, w, builder.add(k, ir.Constant(I64, chain)), part)
+        return out
+
+    ends = _loop(builder, vector, ir.Constant(I64, 0), whole, chains, start, body)
+    total = ends[:size]
+    for chain in range(1, chains):
+        part = ends[chain * size : (chain + 1) * size]
+        total = [builder.fadd(a, b) for a, b in zip(total, part, strict=True)]
+    return total
+
+
+def _multiply(builder, vector, rows, used, w, k, sums):
+    """One k: each weight vector and each row's value is loaded once, and every sum takes one multiply-add."""
+    base = builder.gep(w, [builder.mul(k, ir.Constant(I64, used * vector.lanes))])
+    fma = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
+    weights = [
+        load_vector(builder, vector, builder.gep(base, [ir.Constant(I64, j * vector.lanes)])) for j in range(used)
+    ]
+    spread = [splat(builder, vector, builder.load(builder.gep(row, [k]))) for row in rows]
+    pairs = [(row, j) for row in range(len(rows)) for j in range(used)]
+    if len(rows) <= used:  # what is fewer stays in registers, what is more is loaded when its turn comes
+        pairs.sort(key=lambda pair: pair[1])
+    out = list(sums)
+    for row, j in pairs:
+        out[row * used + j] = builder.call(fma, [spread[row], weights[j], sums[row * used + j]])
+    return out
+
+
+def _loop(builder, vector, first, last, step, values, body):
+    """for k in range(first, last, step): values = body(k, values), in phi nodes; the values after it."""
+    entry = builder.block
+    block, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
+    builder.cbranch(builder.icmp_signed("<", first, last), block, done)
+    builder.position_at_end(block)
+    k = builder.phi(I64)
+    k.add_incoming(first, entry)
+    carried = [builder.phi(vector.llvm) for _ in values]
+    after = body(k, carried)
+    following = builder.add(k, ir.Constant(I64, step))
+    k.add_incoming(following, block)
+    again = builder.cbranch(builder.icmp_signed("<", following, last), block, done)
+    again.set_metadata("llvm.loop", _not_unrolled(builder.module))
+    builder.position_at_end(done)
+    result = []
+    for phi, before, value in zip(carried, values, after, strict=True):
+        phi.add_incoming(before, entry)
+        phi.add_incoming(value, block)
+        result.append(builder.phi(vector.llvm))
+        result[-1].add_incoming(before, entry)
+        result[-1].add_incoming(value, block)
+    return result
+
+
 def _not_unrolled(module):
-    """Loop metadata: unrolled by LLVM, the k-loop would hold twice its sums' operands and spill."""
+    """Loop metadata: unrolled by LLVM, the k-loop would hold the operands of two turns at once and spill its sums."""
     disable = module.add_metadata(["llvm.loop.unroll.disable"])
     loop = module.add_metadata([disable, disable, ir.Constant(I64, len(module.metadata))])
     loop.operands = (loop, disable)  # a loop's metadata begins with itself; the number above kept it apart
     return loop
-
-
-def make_tile(vector, rows, mask):
-    """An intrinsic (acc, x, at, stride, K, w) -> acc, with acc a tuple of rows * columns vectors, row by row.
-
-    x: pointer; row r begins at x + at[r] * stride (at: int64 pointer). w: pointer to the packed weights. With few rows
-    the sum over k is split into several chains, because one chain would wait for its own multiply-adds.
-    """
-    columns, used = len(mask), [c for c, seen in enumerate(mask) if seen]
-    in_flight = max(1, rows * len(used) * vector.lanes // target().lanes(vector.dtype))
-    chains = -(-CHAINS // in_flight)
-    several = types.UniTuple(vector, rows * columns)
-    scalar = types.CPointer(vector.scalar)
-    sums = [row * columns + column for row in range(rows) for column in used]
-
-    def multiply(builder, row_pointers, w, k, acc):
-        """One k: loads the used columns' weights once and feeds every row."""
-        base = builder.gep(w, [builder.mul(k, ir.Constant(I64, len(used) * vector.lanes))])
-        fma = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
-        weights = [
-            load_vector(builder, vector, builder.gep(base, [ir.Constant(I64, j * vector.lanes)]))
-            for j in range(len(used))
-        ]
-        spread = [splat(builder, vector, builder.load(builder.gep(pointer, [k]))) for pointer in row_pointers]
-        pairs = [(row, j) for row in range(rows) for j in range(len(used))]
-        if rows <= len(used):  # what is fewer stays in registers, what is more is loaded when its turn comes
-            pairs.sort(key=lambda pair: pair[1])
-        out = list(acc)
-        for row, j in pairs:
-            out[row * len(used) + j] = builder.call(fma, [spread[row], weights[j], acc[row * len(used) + j]])
-        return out
-
-    def loop(builder, first, last, step, values, body):
-        """for k in range(first, last, step): values = body(k, values); the values after it, in phi nodes."""
-        entry = builder.block
-        block, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
-        builder.cbranch(builder.icmp_signed("<", first, last), block, done)
-        builder.position_at_end(block)
-        k = builder.phi(I64)
-        k.add_incoming(first, entry)
-        carried = [builder.phi(vector.llvm) for _ in values]
-        for phi, value in zip(carried, values, strict=True):
-            phi.add_incoming(value, entry)
-        after = body(k, carried)
-        following = builder.add(k, ir.Constant(I64, step))
-        k.add_incoming(following, builder.block)
-        for phi, value in zip(carried, after, strict=True):
-            phi.add_incoming(value, builder.block)
-        leaving = builder.block
-        again = builder.cbranch(builder.icmp_signed("<", following, last), block, done)
-        again.set_metadata("llvm.loop", _not_unrolled(builder.module))
-        builder.position_at_end(done)
-        result = []
-        for before, value in zip(values, after, strict=True):
-            phi = builder.phi(vector.llvm)
-            phi.add_incoming(before, entry)
-            phi.add_incoming(value, leaving)
-            result.append(phi)
-        return result
-
-    @intrinsic
-    def tile(typing, acc, x, at, stride, K, w):
-        def gen(context, builder, signature, args):
-            acc, x, at, stride, K, w = args
-            values = [builder.extract_value(acc, n) for n in range(rows * columns)]
-            if used:
-                row_pointers = []
-                for row in range(rows):
-                    index = builder.load(builder.gep(at, [ir.Constant(I64, row)]))
-                    row_pointers.append(builder.gep(x, [builder.mul(index, stride)]))
-                active = [values[n] for n in sums]
-                whole = K
-                if chains > 1:
-                    active, whole = chained(builder, row_pointers, w, K, active)
-                active = loop(
-                    builder, whole if chains > 1 else ir.Constant(I64, 0), K, 1, active,
-                    lambda k, a: multiply(builder, row_pointers, w, k, a),
-                )  # fmt: skip
-                for n, value in zip(sums, active, strict=True):
-                    values[n] = value
-            return context.make_tuple(builder, several, values)
-
-        def chained(builder, row_pointers, w, K, active):
-            """All of K that divides by the chains; the sums of the chains, and where the rest begins."""
-            count = ir.Constant(I64, chains)
-            whole = builder.mul(builder.sdiv(K, count), count)
-            zero = vector.constant(0)
-            start = active + [zero] * (len(active) * (chains - 1))
-
-            def body(k, carried):
-                out = []
-                for chain in range(chains):
-                    part = carried[chain * len(active) : (chain + 1) * len(active)]
-                    out += multiply(builder, row_pointers, w, builder.add(k, ir.Constant(I64, chain)), part)
-                return out
-
-            ends = loop(builder, ir.Constant(I64, 0), whole, chains, start, body)
-            while len(ends) > len(active):  # the last chain into the first, until one is left
-                tail = ends[-len(active) :]
-                head = ends[: len(active)]
-                ends = [builder.fadd(a, b) for a, b in zip(head, tail, strict=True)] + ends[len(active) : -len(active)]
-            return ends, whole
-
-        return several(several, scalar, types.CPointer(types.int64), types.int64, types.int64, scalar), gen
-
-    return tile
-
-
-def tile_memory(vector, rows, columns):
-    """Intrinsics (base, stride) -> acc and (base, stride, acc): row r's `columns` vectors lie side by side at
-    base + r * stride elements. Loading with stride 0 gives every row the same: how a bias enters.
-    """
-    several = types.UniTuple(vector, rows * columns)
-
-    def place(builder, base, stride, row, column):
-        start = builder.gep(base, [builder.mul(stride, ir.Constant(I64, row))])
-        return builder.gep(start, [ir.Constant(I64, column * vector.lanes)])
-
-    cells = [(row, column) for row in range(rows) for column in range(columns)]
-
-    @intrinsic
-    def load(typing, base, stride):
-        def gen(context, builder, signature, args):
-            values = [load_vector(builder, vector, place(builder, *args, *cell)) for cell in cells]
-            return context.make_tuple(builder, several, values)
-
-        return several(types.CPointer(vector.scalar), types.int64), gen
-
-    @intrinsic
-    def store(typing, base, stride, acc):
-        def gen(context, builder, signature, args):
-            base, stride, acc = args
-            for number, cell in enumerate(cells):
-                value = builder.extract_value(acc, number)
-                store_vector(builder, vector, value, place(builder, base, stride, *cell))
-            return context.get_dummy_value()
-
-        return types.void(types.CPointer(vector.scalar), types.int64, several), gen
-
-    return load, store

@@ -22,7 +22,7 @@ LAYERS = (
     ("model",),
     ("training",),
     ("tasks", "kernels"),
-    ("backends",),
+    ("backends", "weights"),
     ("plugins",),
     ("api",),
     ("measure",),

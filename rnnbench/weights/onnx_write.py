@@ -1,0 +1,187 @@
+"""A model as an ONNX graph: recurrent operators, a linear head, states in and out, lengths in.
+
+Inputs: x [T, B, I]; if asked for, lengths int32 [B] and the initial states (h0, c0), each [L*D, B, H]. Outputs: y as
+`Session.forward` gives it, then the final states (h, c). T and B are free dimensions.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rnnbench.errors import UsageError
+from rnnbench.model import Array, Model, Params
+from rnnbench.weights.onnx_layout import LAYOUTS, pack
+from rnnbench.weights.spec import Trained
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17  # of 2022: LSTM-14, GRU-14 and RNN-14 are in it, and every runtime in use reads it
+IR_VERSION = 8  # the one that came with it
+REMEDY = 'pip install "rnnbench[onnx]"'
+LARGEST_FILE = 2**31 - 1  # bytes: protobuf's limit
+
+
+def onnx_module() -> Any:
+    """The onnx package. Raises UsageError with the remedy where it is not installed."""
+    try:
+        import onnx
+    except ImportError:
+        raise UsageError(f"ONNX files need the onnx package, which is not installed; {REMEDY}") from None
+    return onnx
+
+
+def write(path: Path, trained: Trained) -> None:
+    """A file whose only input is x. Raises UsageError as `build` does."""
+    graph = build(trained.model, trained.params)
+    path.write_bytes(graph.SerializeToString())
+
+
+def build(model: Model, params: Params, lengths: bool = False, states: bool = False) -> "onnx.ModelProto":
+    """The graph of `model`. lengths, states: whether it takes them as inputs; without, all steps and zeros.
+
+    Raises UsageError for a cell that ONNX has no operator for, or for more parameters than a file may hold.
+    """
+    if model.cell not in LAYOUTS:
+        raise UsageError(f"ONNX has no operator for the cell {model.cell!r}; it has {', '.join(LAYOUTS)}")
+    checked = model.check_params(params)
+    if sum(value.nbytes for value in checked.values()) > LARGEST_FILE:
+        raise UsageError("the parameters take more than the 2 GiB that an ONNX file may hold; use .safetensors")
+    return _Builder(model, checked, lengths, states).finished()
+
+
+class _Builder:
+    """Collects nodes and constants; each method adds a part and returns the name of its result."""
+
+    def __init__(self, model: Model, params: Params, lengths: bool, states: bool) -> None:
+        self.onnx = onnx_module()
+        self.model, self.params, self.lengths, self.states = model, params, lengths, states
+        self.layout = LAYOUTS[model.cell]
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Array] = {}
+
+    def finished(self) -> "onnx.ModelProto":
+        helper, model = self.onnx.helper, self.model
+        real = helper.np_dtype_to_tensor_dtype(np.dtype(model.dtype))
+        self._add_stack()
+        H, stacked = model.hidden_size, model.layers * model.directions
+        sizes: dict[str, tuple[int, list[int | str]]] = {"x": (real, ["T", "B", model.input_size])}
+        if self.lengths:
+            sizes["lengths"] = (self.onnx.TensorProto.INT32, ["B"])
+        if self.states:
+            sizes |= {f"{name}0": (real, [stacked, "B", H]) for name in model.spec.states}
+        width = model.features if model.output_size is None else model.output_size
+        results: dict[str, list[int | str]] = {"y": ["T", "B", width] if model.readout == "all" else ["B", width]}
+        results |= {name: [stacked, "B", H] for name in model.spec.states}
+        graph = helper.make_graph(
+            self.nodes,
+            f"{model.cell} with {model.layers} layers of {H}",
+            [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in sizes.items()],
+            [helper.make_tensor_value_info(name, real, shape) for name, shape in results.items()],
+            [self.onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()],
+        )
+        made = helper.make_model(
+            graph,
+            producer_name="rnnbench",
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+        )
+        self.onnx.checker.check_model(made, full_check=True)
+        return made  # type: ignore[no-any-return]
+
+    def _add_stack(self) -> None:
+        model = self.model
+        starts = self._starts()
+        x, finals = "x", []
+        for layer in range(model.layers):
+            outputs, final = self._recurrent(layer, x, [names[layer] for names in starts])
+            finals.append(final)
+            if layer < model.layers - 1 or model.readout == "all":
+                x = self._joined_steps(outputs, layer)
+        features = x if model.readout == "all" else self._joined_finals(finals[-1][0])
+        y = self._head(features)
+        masks = self.lengths and model.readout == "all"
+        self._node("Where" if masks else "Identity", self._masked(y) if masks else [y], ["y"])
+        for number, name in enumerate(model.spec.states):
+            self._node("Concat", [final[number] for final in finals], [name], axis=0)
+
+    def _starts(self) -> list[list[str]]:
+        """By state, by layer: the name of the initial state [D, B, H]; empty strings where there is none."""
+        layers = self.model.layers
+        if not self.states:
+            return [[""] * layers for _ in self.model.spec.states]
+        names = []
+        for state in self.model.spec.states:
+            parts = [f"{state}0.{layer}" for layer in range(layers)]
+            sizes = self._constant("directions", np.full(layers, self.model.directions, np.int64))
+            self._node("Split", [f"{state}0", sizes], parts, axis=0)
+            names.append(parts)
+        return names
+
+    def _recurrent(self, layer: int, x: str, starts: list[str]) -> tuple[str, list[str]]:
+        """Y [T, D, B, H] and the final states, each [D, B, H]."""
+        model, layout = self.model, self.layout
+        sides = [prefix for number, _, prefix in model.prefixes() if number == layer]
+        packed = zip(*(pack(model.spec, self.params, prefix) for prefix in sides), strict=True)
+        weights = [
+            self._constant(f"layers.{layer}.{kind}", np.stack(part)) for kind, part in zip("WRB", packed, strict=True)
+        ]
+        finals = [f"layers.{layer}.{state}" for state in model.spec.states]
+        self._node(
+            layout.op,
+            [x, *weights, "lengths" if self.lengths else "", *starts],
+            [f"layers.{layer}.Y", *finals],
+            hidden_size=model.hidden_size,
+            direction="bidirectional" if model.bidirectional else "forward",
+            activations=list(layout.activations) * model.directions,
+            **layout.attributes,
+        )
+        return f"layers.{layer}.Y", finals
+
+    def _joined_steps(self, Y: str, layer: int) -> str:
+        """[T, D, B, H] -> [T, B, D*H]"""
+        if not self.model.bidirectional:
+            axis = self._constant("direction", np.array([1], np.int64))
+            return self._node("Squeeze", [Y, axis], [f"layers.{layer}.out"])
+        turned = self._node("Transpose", [Y], [f"layers.{layer}.turned"], perm=[0, 2, 1, 3])
+        shape = self._constant("steps", np.array([0, 0, self.model.features], np.int64))
+        return self._node("Reshape", [turned, shape], [f"layers.{layer}.out"])
+
+    def _joined_finals(self, h: str) -> str:
+        """[D, B, H] -> [B, D*H]"""
+        if not self.model.bidirectional:
+            return self._node("Squeeze", [h, self._constant("side", np.array([0], np.int64))], ["last.features"])
+        turned = self._node("Transpose", [h], ["last.turned"], perm=[1, 0, 2])
+        shape = self._constant("last", np.array([0, self.model.features], np.int64))
+        return self._node("Reshape", [turned, shape], ["last.features"])
+
+    def _head(self, features: str) -> str:
+        if self.model.output_size is None:
+            return features
+        W = self._constant("head.W", np.ascontiguousarray(self.params["head.W"].T))
+        product = self._node("MatMul", [features, W], ["head.product"])
+        return self._node("Add", [product, self._constant("head.b", self.params["head.b"])], ["head.y"])
+
+    def _masked(self, y: str) -> list[str]:
+        """What `Where` takes for y [T, B, O] to be 0 past each length: no rule obliges an operator to that, and a
+        head adds its bias there."""
+        first = self._constant("first", np.array(0, np.int32))
+        one = self._constant("one", np.array(1, np.int32))
+        last = self._constant("last axis", np.array([-1], np.int64))
+        T = self._node("Shape", ["x"], ["steps.count"], start=0, end=1)
+        scalar = self._node("Squeeze", [T], ["steps.scalar"])
+        count = self._node("Cast", [scalar], ["steps.int32"], to=self.onnx.TensorProto.INT32)
+        steps = self._node("Range", [first, count, one], ["steps.range"])
+        column = self._node("Unsqueeze", [steps, last], ["steps.column"])
+        valid = self._node("Less", [column, "lengths"], ["steps.valid"])
+        wide = self._node("Unsqueeze", [valid, last], ["steps.mask"])
+        return [wide, y, self._constant("zero", np.zeros((), self.model.dtype))]
+
+    def _node(self, op: str, taken: list[str], given: list[str], **attributes: Any) -> str:
+        self.nodes.append(self.onnx.helper.make_node(op, taken, given, **attributes))
+        return given[0]
+
+    def _constant(self, name: str, value: Array) -> str:
+        self.constants[name] = value
+        return name

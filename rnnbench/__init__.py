@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.api import session
+    from rnnbench.api import load_weights, save_weights, session
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
     from rnnbench.cells.spec import Accumulator, Cell, Stage
     from rnnbench.errors import Unsupported, UsageError
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from rnnbench.model import Model
     from rnnbench.tasks.spec import Budget, Data, Split, Task
     from rnnbench.training import Adam
+    from rnnbench.weights.spec import Converter, Trained
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rnnbench.api": ("session",),
+    "rnnbench.api": ("load_weights", "save_weights", "session"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
     "rnnbench.errors": ("Unsupported", "UsageError"),
@@ -27,6 +28,7 @@ _HOMES = {
     "rnnbench.model": ("Model",),
     "rnnbench.tasks.spec": ("Budget", "Data", "Split", "Task"),
     "rnnbench.training": ("Adam",),
+    "rnnbench.weights.spec": ("Converter", "Trained"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Case",
     "Cell",
     "CompileReport",
+    "Converter",
     "Data",
     "Model",
     "Requirement",
@@ -45,9 +48,12 @@ __all__ = [
     "Split",
     "Stage",
     "Task",
+    "Trained",
     "Unsupported",
     "UsageError",
     "hookimpl",
+    "load_weights",
+    "save_weights",
     "session",
 ]
 

@@ -1,10 +1,14 @@
-"""The one call that scripts start from."""
+"""The calls that scripts start from."""
+
+import os
+from pathlib import Path
 
 from rnnbench.backends.base import Session, load_factory
 from rnnbench.errors import UsageError
 from rnnbench.model import Model, Params
 from rnnbench.plugins import registry
 from rnnbench.training import DEFAULT_ADAM, Adam
+from rnnbench.weights.spec import Converter, Trained
 
 
 def session(
@@ -21,3 +25,26 @@ def session(
         raise UsageError(f"backend {backend!r} needs {absent.module}, which is not installed; {absent.remedy}")
     session: Session = load_factory(info.factory)(threads).session(model, params, loss, optimiser)
     return session
+
+
+def load_weights(path: str | os.PathLike[str]) -> Trained:
+    """The model and parameters in a file; its suffix says which converter reads it.
+
+    Raises UsageError, one line, for a file that is not there or that the converter cannot understand.
+    """
+    converter: Converter = registry().converter(Path(path))
+    if not Path(path).is_file():
+        raise UsageError(f"there is no file {str(path)!r}")
+    try:
+        return converter.read(Path(path))
+    except OSError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+
+
+def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:
+    """Writes a file that `load_weights` reads back bit for bit; its suffix says which converter writes it.
+
+    Raises UsageError for parameters that do not fit the model, or a model that the format cannot express.
+    """
+    converter: Converter = registry().converter(Path(path))
+    converter.write(Path(path), Trained(model, model.check_params(params)))

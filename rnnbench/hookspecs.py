@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
     from rnnbench.cells.spec import Cell
     from rnnbench.tasks.spec import Task
+    from rnnbench.weights.spec import Converter
 
 hookspec = pluggy.HookspecMarker("rnnbench")
 hookimpl = pluggy.HookimplMarker("rnnbench")
@@ -27,3 +28,8 @@ def rnnbench_tasks() -> "Iterable[Task]":  # type: ignore[empty-body]
 @hookspec
 def rnnbench_backends() -> "Iterable[BackendInfo]":  # type: ignore[empty-body]
     """Backends this plugin offers: a light description each; the runtime itself is imported only in a worker."""
+
+
+@hookspec
+def rnnbench_converters() -> "Iterable[Converter]":  # type: ignore[empty-body]
+    """File formats of trained weights this plugin reads and writes."""

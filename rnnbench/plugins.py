@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import inspect
 import io
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from rnnbench import hookspecs
 from rnnbench.errors import UnknownName, UsageError
 
 GROUP = "rnnbench"
-KINDS = ("cells", "tasks", "backends")
+KINDS = ("cells", "tasks", "backends", "converters")
 BUILT_IN = "built in"
 
 
@@ -45,6 +46,7 @@ class Registry:
     cells: dict[str, Any] = field(default_factory=dict)
     tasks: dict[str, Any] = field(default_factory=dict)
     backends: dict[str, Any] = field(default_factory=dict)
+    converters: dict[str, Any] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -56,6 +58,17 @@ class Registry:
 
     def backend(self, name: str) -> Any:
         return self._get("backend", self.backends, name)
+
+    def converter(self, path: Path) -> Any:
+        """The one whose suffix the file has. Raises UsageError where there is none, or more than one."""
+        found = [known for known in self.converters.values() if path.name.lower().endswith(known.suffix)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(repr(known.id) for known in found)
+            raise UsageError(f"{names} both claim {str(path)!r}; turn one plugin off with -p no:NAME")
+        known_suffixes = ", ".join(sorted(known.suffix for known in self.converters.values()))
+        raise UsageError(f"{str(path)!r} is of no type that is known; known: {known_suffixes}")
 
     @staticmethod
     def _get(kind: str, known: dict[str, Any], name: str) -> Any:
@@ -169,9 +182,9 @@ def _listed(offers: Callable[[], Iterable[Any]]) -> list[Any]:
 
 
 def _builtin_modules() -> Iterable[str]:
-    from rnnbench import backends, cells, tasks
+    from rnnbench import backends, cells, tasks, weights
 
-    for package in (cells, tasks, backends):
+    for package in (cells, tasks, backends, weights):
         for module in iter_modules(package.__path__):
             if module.name not in ("spec", "maths", "base", "inputs"):
                 yield f"{package.__name__}.{module.name}"
@@ -206,12 +219,16 @@ def _complaint(kind: str, offer: Any) -> str | None:
     from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
     from rnnbench.cells.spec import Cell
     from rnnbench.tasks.spec import Task
+    from rnnbench.weights.spec import Converter
 
-    expected: type[Any] = {"cells": Cell, "tasks": Task, "backends": BackendInfo}[kind]
+    kinds: dict[str, type[Any]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
+    expected = kinds[kind]
     if not isinstance(offer, expected):
         return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
     if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
         return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
+    if isinstance(offer, Converter) and not re.fullmatch(r"(\.[a-z0-9]+)+", offer.suffix):
+        return f"converter {offer.id!r} has the suffix {offer.suffix!r}; it must be like '.onnx', in lower case"
     if isinstance(offer, BackendInfo) and offer.api != API_VERSION:
         newer = isinstance(offer.api, int) and offer.api > API_VERSION
         age = "newer rnnbench" if newer else "newer version of the plugin"

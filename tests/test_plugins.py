@@ -241,9 +241,9 @@ BROKEN = {
     ),
     "hook near nothing": (
         "def rnnbench_xyzzy(): pass",
-        "has an unknown hook rnnbench_xyzzy; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_tasks",
+        "has an unknown hook rnnbench_xyzzy; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks",
     ),
-    "no hook": ("X = 1", "has no hook; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_tasks"),
+    "no hook": ("X = 1", "has no hook; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks"),
     "unmarked hook": ("def rnnbench_cells(): return []", "has rnnbench_cells without @rnnbench.hookimpl; mark it"),
     "wrong arguments": (
         """

@@ -1,0 +1,85 @@
+"""Weights as safetensors: canonical names and layouts, and the model in the header's metadata, every value a string.
+
+The safetensors package checks the container itself: a header of sane size, tensors without overlap or hole.
+"""
+
+import re
+from pathlib import Path
+
+from rnnbench.errors import UsageError
+from rnnbench.hookspecs import hookimpl
+from rnnbench.model import Model
+from rnnbench.weights.spec import Converter, Trained
+
+FORMAT = "rnnbench"
+VERSION = "1"
+SIZES = ("input_size", "hidden_size", "output_size", "layers")
+WORDS = ("cell", "readout", "dtype")
+TRUTH = {"true": True, "false": False}
+SIZE = re.compile(r"[1-9][0-9]{0,8}")
+NO_HEAD = "none"
+
+
+def write(path: Path, trained: Trained) -> None:
+    from safetensors.numpy import save
+
+    model = trained.model
+    metadata = {"format": FORMAT, "version": VERSION, "bidirectional": str(model.bidirectional).lower()}
+    metadata |= {name: str(getattr(model, name)) for name in WORDS + SIZES}
+    if model.output_size is None:
+        metadata["output_size"] = NO_HEAD
+    path.write_bytes(save(model.check_params(trained.params), metadata))
+
+
+def read(path: Path) -> Trained:
+    """Raises UsageError naming what is wrong: the container, the metadata, or a tensor."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            model = _model(path, file.metadata() or {}, len(names))
+            params = {name: file.get_tensor(name) for name in names}
+    except SafetensorError as error:
+        raise UsageError(f"{str(path)!r} is not a safetensors file that can be read: {error}") from None
+    for name, value in params.items():
+        if value.dtype != model.dtype:
+            raise UsageError(f"{str(path)!r} holds {name!r} as {value.dtype}; its metadata says {model.dtype}")
+    try:
+        return Trained(model, model.check_params(params))
+    except UsageError as error:
+        raise UsageError(f"{str(path)!r}: {error}") from None
+
+
+def _model(path: Path, metadata: dict[str, str], tensors: int) -> Model:
+    if metadata.get("format") != FORMAT:
+        raise UsageError(f"{str(path)!r} does not say which model it holds; write it with rnnbench.save_weights")
+    if metadata.get("version") != VERSION:
+        raise UsageError(
+            f"{str(path)!r} has version {metadata.get('version')!r} of the format, not {VERSION}; update rnnbench"
+        )
+    if missing := [name for name in (*WORDS, *SIZES, "bidirectional") if name not in metadata]:
+        raise UsageError(f"{str(path)!r} does not say its {missing[0]}; write it anew")
+    sizes = {name: _size(path, name, metadata[name]) for name in SIZES}
+    if metadata["bidirectional"] not in TRUTH:
+        raise UsageError(f"{str(path)!r} says bidirectional is {metadata['bidirectional']!r}; it must be true or false")
+    if (sizes["layers"] or 0) > tensors:  # before anything is made for every layer that a stranger claims
+        raise UsageError(f"{str(path)!r} says it has {sizes['layers']} layers but holds {tensors} tensors")
+    words = {name: metadata[name] for name in WORDS}
+    try:
+        return Model(**words, **sizes, bidirectional=TRUTH[metadata["bidirectional"]])  # type: ignore[arg-type]
+    except UsageError as error:
+        raise UsageError(f"{str(path)!r}: {error}") from None
+
+
+def _size(path: Path, name: str, value: str) -> int | None:
+    if name == "output_size" and value == NO_HEAD:
+        return None
+    if not SIZE.fullmatch(value):
+        raise UsageError(f"{str(path)!r} says {name} is {value[:20]!r}; it must be a whole number of at least 1")
+    return int(value)
+
+
+@hookimpl
+def rnnbench_converters() -> list[Converter]:
+    return [Converter("safetensors", ".safetensors", "safetensors, canonical names", read, write)]

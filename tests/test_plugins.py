@@ -221,6 +221,7 @@ def test_a_broken_installed_plugin_is_reported_and_can_be_refused(install, built
 
 # ---- broken plugins --------------------------------------------------------------------------------------------------
 
+HOOKS = "the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks"
 BROKEN = {
     "import error": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "syntax error": ("def (", "SyntaxError: "),
@@ -241,9 +242,9 @@ BROKEN = {
     ),
     "hook near nothing": (
         "def rnnbench_xyzzy(): pass",
-        "has an unknown hook rnnbench_xyzzy; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks",
+        "has an unknown hook rnnbench_xyzzy; " + HOOKS,
     ),
-    "no hook": ("X = 1", "has no hook; the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks"),
+    "no hook": ("X = 1", "has no hook; " + HOOKS),
     "unmarked hook": ("def rnnbench_cells(): return []", "has rnnbench_cells without @rnnbench.hookimpl; mark it"),
     "wrong arguments": (
         """

@@ -26,7 +26,7 @@ LAYERS = (
     ("plugins",),
     ("api",),
     ("measure",),
-    ("report",),
+    ("report", "testing", "scaffold"),
     ("cli",),
     ("__main__",),
 )

@@ -1,13 +1,20 @@
-"""`rnnbench plugins`: what was loaded and from where."""
+"""`rnnbench plugins`: what was loaded and from where, whether a backend keeps its promises, a new one to begin with."""
+
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 
+if TYPE_CHECKING:
+    from rnnbench.testing import Finding
+
+FAILED = 1
+
 
 @click.group()
 def command() -> None:
-    """See which plugins are loaded, and from where."""
+    """See which plugins are loaded, check a backend, begin a new one."""
 
 
 @command.command("list")
@@ -28,3 +35,47 @@ def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
         for problem in registry.problems
     ]
     show(rows, [Column("plugin"), Column("origin"), Column("status"), Column("problem", wraps=True)], as_json)
+
+
+@command.command()
+@click.argument("name", metavar="BACKEND")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads it may use.")
+@plugin_option
+@json_flag
+@traceback_option
+def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> int:
+    """Hold a backend to every promise of the contract, one line each.
+
+    Exit code 0 where it keeps them all, 1 where it breaks one.
+    """
+    from dataclasses import asdict
+
+    from rnnbench.cli._listing import LISTING_SCHEMA
+    from rnnbench.cli._output import STDOUT, put_json
+    from rnnbench.testing import check_backend
+
+    info = load_plugins(plugins).backend(name)
+    findings = check_backend(info, threads, told=_ignore if as_json else _tell)
+    if as_json:
+        put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})
+    return FAILED if any(finding.ok is False for finding in findings) else 0
+
+
+def _tell(finding: "Finding") -> None:
+    """Printed as it is found: some take their time."""
+    from rich.text import Text
+
+    from rnnbench.cli._console import console
+    from rnnbench.report.text import printable
+
+    verdict, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("not judged", "yellow")}[finding.ok]
+    figure = "" if finding.figure is None else f"{finding.figure:.2g} of {finding.tolerance:g}"
+    line = Text.assemble(
+        f"{finding.property:17}", (f"{verdict:11}", colour), f"{figure:17} ", printable(finding.reason)
+    )
+    line.rstrip()
+    console().print(line, soft_wrap=True)
+
+
+def _ignore(finding: "Finding") -> None:
+    pass

@@ -35,15 +35,15 @@ def main() -> None:
 
 
 def _load(
-    factory: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str]
+    factory: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str], work: str
 ) -> dict[str, Callable[..., dict[str, Any]]]:
     pin(loading_cores)
     from rnnbench import plugins as finder
     from rnnbench.backends.base import load_factory
-    from rnnbench.measure.case import CaseWork
 
     finder.configure(plugins)
-    actions = CaseWork(load_factory(factory)(threads), threads).actions()
+    backend = load_factory(factory)(threads)
+    actions: dict[str, Callable[..., dict[str, Any]]] = load_factory(work)(backend, threads).actions()
     pin(cores)
     return actions
 

@@ -30,6 +30,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
+MEASURING = "rnnbench.measure.case:CaseWork"
+
 
 class Workplace:
     """A context: on leaving it, however that happens, no process and no file of the run is left."""
@@ -67,11 +69,11 @@ class Workplace:
             with suppress(subprocess.TimeoutExpired):
                 self._janitor.wait(timeout=10)
 
-    def start(self, backend: BackendInfo, threads: int, position: int = 0) -> Worker:
+    def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
         """A worker that is loading `backend`; `receive` its reply to know that it has.
 
         position: its number among those that load at the same time, each on cores of its own while there are enough;
-        measured is on the same cores for all.
+        measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
         """
         self._count += 1
         limited = {name: str(threads) for name in THREAD_VARIABLES}
@@ -91,6 +93,7 @@ class Workplace:
                 "loading_cores": worker_cores(self.cores, threads, position),
                 "cores": worker_cores(self.cores, threads),
                 "plugins": list(requests()),
+                "work": work,
             }
         )
         return worker

@@ -1,0 +1,37 @@
+"""How many cores a call wants at a time, on however busy a machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+SECONDS = 0.2
+_TASKS = Path("/proc/self/task")
+
+
+def cores_wanted(call: Callable[[], Any], seconds: float = SECONDS) -> float:
+    """The mean number of this process's threads that ran, or waited for a core to run on, while `call` was repeated.
+
+    Waiting counts (where the system tells, which is Linux): two threads that take turns on the one core that others
+    leave them would seem to be one.
+    """
+    before, used = _demand(), process_time()
+    start = perf_counter()
+    while perf_counter() - start < seconds:
+        call()
+    elapsed = perf_counter() - start
+    after = _demand()
+    wanted = sum(value - before.get(thread, 0) for thread, value in after.items()) / 1e9
+    return max(wanted, process_time() - used) / elapsed
+
+
+def _demand() -> dict[str, int]:
+    """Nanoseconds each thread has run or waited for a core so far; empty where the system does not tell."""
+    found = {}
+    for thread in _TASKS.iterdir() if _TASKS.is_dir() else ():
+        try:
+            ran, waited, _ = (thread / "schedstat").read_text().split()
+        except (OSError, ValueError):  # a thread that has just ended, or a kernel without the figures
+            continue
+        found[thread.name] = int(ran) + int(waited)
+    return found

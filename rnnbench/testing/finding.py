@@ -1,0 +1,45 @@
+"""What was found about one property, and the measurements it was found by."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """figure: the measurement that came closest to its tolerance, or went furthest past it; both None where there is
+    nothing to measure. ok: None for a property that was not judged. reason: why not, what broke, or where the figure
+    comes from."""
+
+    property: str
+    ok: bool | None
+    figure: float | None = None
+    tolerance: float | None = None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        verdict = {True: "ok", False: "FAILED", None: "not judged"}[self.ok]
+        figure = "" if self.figure is None else f" {self.figure:.2g} (allowed: {self.tolerance:g})"
+        return f"{self.property}: {verdict}{figure}{'; ' if self.reason else ''}{self.reason}"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """error: never NaN; what cannot be compared is Broken."""
+
+    what: str
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return self.error <= self.tolerance
+
+    @property
+    def excess(self) -> float:
+        """The error in units of its tolerance."""
+        if self.tolerance > 0:
+            return self.error / self.tolerance
+        return float("inf") if self.error > 0 else 0.0
+
+
+class Broken(Exception):
+    """A promise broken in a way that has no measure; the message says how."""

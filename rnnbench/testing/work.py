@@ -1,0 +1,84 @@
+"""The worker's side: judges one property at a time of the backend that its process has loaded."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from rnnbench.backends.base import Backend
+from rnnbench.measure.failure import Failure, explain, printable
+from rnnbench.measure.worker import pin
+from rnnbench.plugins import registry
+from rnnbench.testing.finding import Broken, Finding, Measure
+from rnnbench.testing.problem import Problem
+from rnnbench.testing.properties import PROPERTIES, Property, Subject
+
+Reply = dict[str, Any]
+LONGEST_REASON = 300
+
+
+class ConformanceWork:
+    """Handed to a worker process by its import path, as `measure.case.CaseWork` is for a measurement."""
+
+    def __init__(self, backend: Backend, threads: int) -> None:
+        self.backend, self.threads = backend, threads
+
+    def actions(self) -> dict[str, Callable[..., Reply]]:
+        return {"describe": self.describe, "judge": self.judge}
+
+    def describe(self) -> Reply:
+        return {"version": str(self.backend.version)}
+
+    def judge(self, backend: str, name: str, cores: list[int]) -> Reply:
+        """cores: all that the process may use: a thread too many must have a core to be seen on."""
+        pin(cores)
+        subject = Subject(self.backend, registry().backend(backend), self.threads)
+        (judged,) = [each for each in PROPERTIES if each.name == name]
+        finding = judge(judged, subject)
+        return asdict(replace(finding, reason=printable(finding.reason)[:LONGEST_REASON]))
+
+
+def judge(judged: Property, subject: Subject) -> Finding:
+    """The worst over all problems the property applies to; whatever the backend raises is a finding too."""
+    worst: tuple[Problem, Measure] | None = None
+    count, refusal = 0, "it lists no cell or no dtype"
+    for problem in _problems(judged, subject):
+        try:
+            reason = None if judged.judges_refusals else _refusal(judged, subject, problem)
+            if reason is not None:
+                refusal = reason
+                continue
+            count += 1
+            for measure in judged.check(subject, problem):
+                if worst is None or measure.excess > worst[1].excess:
+                    worst = problem, measure
+        except (Broken, Failure) as fault:
+            words = fault.reason if isinstance(fault, Failure) else str(fault)
+            return Finding(judged.name, False, reason=f"{words} ({problem.title})")
+        except Exception as error:
+            return Finding(judged.name, False, reason=f"{explain(error)} ({problem.title})")
+    if not count:
+        conditional = judged.ragged or judged.training or judged.streaming
+        return Finding(judged.name, None if conditional else False, reason=refusal)
+    if worst is None:
+        return Finding(judged.name, True, reason=judged.promise)
+    problem, measure = worst
+    return Finding(judged.name, measure.ok, measure.error, measure.tolerance, f"{measure.what} ({problem.title})")
+
+
+def _problems(judged: Property, subject: Subject) -> Iterator[Problem]:
+    info = subject.info
+    cells = sorted(registry().cells) if info.cells is None else info.cells
+    for shape in judged.shapes:
+        for cell in cells:
+            for dtype in info.dtypes:
+                yield Problem(shape, cell, dtype, judged.ragged)
+
+
+def _refusal(judged: Property, subject: Subject, problem: Problem) -> str | None:
+    """Why the property does not apply. Training is asked for only where it is what is judged."""
+    plain = subject.refusal(problem)
+    if plain is None and judged.training:
+        plain = subject.refusal(problem, training=True)
+    if plain is None and judged.streaming:
+        plain = subject.refusal(problem, streaming=True)
+    return plain

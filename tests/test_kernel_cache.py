@@ -106,3 +106,31 @@ def test_a_cell_without_a_source_file_is_not_cached():
     exec("def pair(m):\n    return None", scope)
     cell = Cell("typed-in", "", ("h",), (Stage((Accumulator("h"),), scope["pair"]),), "")
     assert cache.digest("forward", cell, np.dtype("float32"), "()") is None
+
+
+SYMBOLS = """
+import itertools, json
+from numba.core.bytecode import FunctionIdentity
+from rnnbench.kernels.library import kernels
+from rnnbench.plugins import registry
+names = []
+for cell in ("ugrnn", "mingru"):
+    FunctionIdentity._unique_ids = itertools.count(1000)  # as if each were compiled by a process of its own
+    compiled = kernels(registry().cell(cell), "float32").forward
+    (result,) = compiled.overloads.values()
+    names.append(sorted(f.name for f in result.library.get_defined_functions()))
+print(json.dumps(names))
+"""
+
+
+def test_kernels_of_two_processes_do_not_mix_in_a_third(tmp_path):
+    """Numba numbers functions from 1 in every process: two cells' kernels, compiled apart and read from the cache
+    together, must not meet under one name. Gate functions may: their vector type is part of the name, and their code
+    follows from it."""
+    env = os.environ | {"RNNBENCH_CACHE_DIR": str(tmp_path / "kernels")}
+    command = [sys.executable, "-c", SYMBOLS]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=True)
+    one, other = (set(names) for names in json.loads(done.stdout))
+    ours = {name for name in one & other if "rnnbench" in name}
+    assert any("scan" in name for name in one)
+    assert {name for name in ours if "gates" not in name} == set()

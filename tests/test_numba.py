@@ -126,9 +126,20 @@ def test_a_step_updates_the_state_it_returned_in_place():
     model = Model("lstm", 2, 8, 1)
     session = rnnbench.session("numba", model, model.init(0))
     _, state = session.step(np.ones((1, 2), "float32"), None)
-    address = state[0].ctypes.data
     _, again = session.step(np.ones((1, 2), "float32"), state)
-    assert again[0].ctypes.data == address
+    assert again[0].ctypes.data == state[0].ctypes.data
+
+
+def test_a_step_leaves_a_state_that_is_not_its_own_alone():
+    model = Model("lstm", 2, 8, 1)
+    session = rnnbench.session("numba", model, model.init(0))
+    x = np.ones((3, 1, 2), "float32")
+    _, state = session.forward(x)
+    before = [s.copy() for s in state]
+    session.step(x[0], state)
+    session.step(x[0], tuple(reversed(state)))
+    for now, then in zip(state, before, strict=True):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_a_bidirectional_model_cannot_stream():
@@ -143,7 +154,7 @@ def test_rows_split_over_threads_give_the_same(cell_id, dtype, ragged, monkeypat
     monkeypatch.setattr(numba_cpu, "OPERATIONS_WORTH_A_THREAD", 1)
     p, model = problem(cell_id, dtype, (6, 9, 3, 17, 2, True, "all", True, ragged))
     session = rnnbench.session("numba", model, p.params, threads=3)
-    assert len(session._rows(6, 9, p.lengths)) == 3
+    assert len(session._plan(6, 9, p.lengths).rows) == 3
     check(p, model, session)
 
 

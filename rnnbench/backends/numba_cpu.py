@@ -4,9 +4,10 @@ The time loop is the kernels'; what stands outside it (the head, the loss, and t
 visits) is NumPy on BLAS.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
 
 NO_SEQUENCE = (0, 0, 0)
+PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
 # Handing rows to a thread costs some tens of microseconds; below this much work one thread is faster.
 OPERATIONS_WORTH_A_THREAD = 4_000_000
 # Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
@@ -97,6 +99,15 @@ class Layer:
             self.before = np.empty((layout.states + len(layout.stages) - 1, T, B, Hp), layout.dtype)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same from one call of a size to the next: the rows of each part (one a thread), and by layer and
+    direction, for each part, the forward scan's last arguments."""
+
+    rows: list[Rows]
+    calls: list[list[tuple[Any, ...]]]
+
+
 class NumbaSession:
     """The session contract of `base.py` over the kernels. One caller at a time: scratch memory is the session's."""
 
@@ -110,10 +121,13 @@ class NumbaSession:
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
         ]
         self.kernels = self.layers[0].kernels
-        self._rows_of: tuple[tuple[int, int], list[Rows]] | None = None
+        self._plans: dict[tuple[int, int], Plan] = {}
         self._memory: dict[tuple[Any, ...], tuple[Array, Array]] = {}
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._steps = 0
+        self._stream: State = ()
+        self._stream_states: Array = np.empty(0)
+        self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty((0, 0, 0, 0), model.dtype)
 
     def _views(self, flat: Array) -> Params:
         """Canonical arrays over one flat vector."""
@@ -134,48 +148,65 @@ class NumbaSession:
         return self._head(features, lengths), tuple(final)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
+        """As in the contract; a state that the last step returned is updated in place, any other is copied first."""
         if self.model.bidirectional:
             raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)[None]
-        states = self._start(state, x.shape[1])
-        features = self._run(x, None, states, states, keep=False)[-1]
+        if state is None or state is not self._stream or state[0].shape[1] != x.shape[1]:
+            self._stream_states = self._start(state, x.shape[1])
+            self._stream = tuple(self._stream_states)
+        features = self._run(x, None, self._stream_states, self._stream_states, keep=False)[-1]
         prediction = self._head(features, None)
-        return (prediction if self.model.readout == "last" else prediction[0]), tuple(states)
+        return (prediction if self.model.readout == "last" else prediction[0]), self._stream
 
     def _start(self, state: State | None, B: int) -> Array:
-        """[state, L*D, B, H]; a state that is already laid out so (one of our own) is taken as it is."""
-        shape = (self.model.layers * self.model.directions, B, self.model.hidden_size)
+        """A new array [state, L*D, B, H]."""
+        model = self.model
         if state is None:
-            return np.zeros((len(self.model.spec.states), *shape), self.model.dtype)
-        whole = state[0].base if state else None
-        if whole is not None and whole.shape == (len(state), *shape) and all(s.base is whole for s in state):
-            return whole
-        return np.stack(inputs.states(self.model, state, B))
+            layers = model.layers * model.directions
+            return np.zeros((len(model.spec.states), layers, B, model.hidden_size), model.dtype)
+        return np.stack(inputs.states(model, state, B))
 
-    def _rows(self, T: int, B: int, lengths: Array | None) -> list[Rows]:
-        if lengths is None and self._rows_of is not None and self._rows_of[0] == (T, B):
-            return self._rows_of[1]
-        cell, H = self.model.spec, self.model.hidden_size
-        operations = 2 * T * B * H * H * max(1, len(cell.r_accumulators))
-        worth = int(max(1, operations // OPERATIONS_WORTH_A_THREAD))
-        rows = Rows.split(T, B, lengths, min(self.threads, B, worth))
+    def _plan(self, T: int, B: int, lengths: Array | None) -> Plan:
+        if lengths is None and (T, B) in self._plans:
+            return self._plans[T, B]
+        model, H = self.model, self.model.hidden_size
+        operations = 2 * T * B * H * H * max(1, len(model.spec.r_accumulators))
+        rows = Rows.split(T, B, lengths, min(self.threads, B, max(1, operations // OPERATIONS_WORTH_A_THREAD)))
+        plan = Plan(rows, [[self._call(side, part, r, T, B) for part, r in enumerate(rows)] for side in self.layers])
         if lengths is None:
-            self._rows_of = ((T, B), rows)
-        return rows
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            self._plans[T, B] = plan
+        return plan
+
+    def _call(self, side: Layer, part: int, rows: Rows, T: int, B: int) -> tuple[Any, ...]:
+        """The last arguments of the forward scan of one layer and direction for one part of the rows."""
+        model, H, N = self.model, side.H, len(rows.order)
+        narrow = self._tile_rows > N and side.inputs >= WIDE_INPUT and T > 1
+        chunk = min(T, VISITS_AT_ONCE // N) if narrow else 0
+        work, index = self._space("forward", part, N, chunk)
+        states = (len(self.layers) * B * H, side.number * B * H)
+        last = side.number >= len(self.layers) - model.directions
+        y_stride = 0 if last and model.readout == "last" else model.features
+        by_row = (rows.order, rows.length, rows.active, side.reverse)
+        return (*states, y_stride, side.column, *by_row, work, index, chunk, T, B, side.inputs, H)
 
     def _run(self, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
         """Each layer's input, and last the features: of every step [T, B, D*H], or of the last [B, D*H]."""
         model = self.model
         T, B, _ = x.shape
-        rows = self._rows(T, B, lengths)
+        calls = self._plan(T, B, lengths).calls
         handed = [x]
         for layer in range(model.layers):
             wanted = layer < model.layers - 1 or model.readout == "all"
-            y = self._output(T, B, lengths) if wanted else np.empty(NO_SEQUENCE, model.dtype)
+            y = self._output(T, B, lengths) if wanted else self._no_sequence
             for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
                 if keep:
                     side.keep(T, B)
-                self._scan(side, handed[-1], rows, start, final, y, keep)
+                tape, before = (side.tape, side.before) if keep else (self._no_tape, self._no_tape)
+                scan = partial(side.kernels.forward, handed[-1], start, final, y, side.packed, tape, before)
+                self._in_parallel(scan, calls[side.number])
             handed.append(y)
         if model.readout == "last":
             tops = final[0, -model.directions :]
@@ -186,25 +217,6 @@ class NumbaSession:
         shape, dtype = (T, B, self.model.features), self.model.dtype
         return np.empty(shape, dtype) if lengths is None else np.zeros(shape, dtype)
 
-    def _scan(self, side: Layer, x: Array, rows: list[Rows], start: Array, final: Array, y: Array, keep: bool) -> None:
-        T, B, I = x.shape
-        H, packed, kernel = side.H, side.packed, side.kernels.forward
-        nothing = np.empty((0, 0, 0, 0), x.dtype)
-        tape, before = (side.tape, side.before) if keep else (nothing, nothing)
-        stride, at = start.shape[1] * B * H, side.number * B * H
-
-        def compute(part: int) -> None:
-            r = rows[part]
-            narrow = len(r.order) < self._tile_rows
-            chunk = min(T, VISITS_AT_ONCE // len(r.order)) if narrow and I >= WIDE_INPUT and T > 1 else 0
-            work, index = self._space("forward", part, len(r.order), chunk)
-            kernel(
-                x, packed, start, final, stride, at, y, y.shape[2], side.column, r.order, r.length, r.active,
-                side.reverse, work, index, tape, before, chunk, T, B, I, H,
-            )  # fmt: skip
-
-        self._in_parallel(compute, len(rows))
-
     @cached_property
     def _tile_rows(self) -> int:
         """Rows that fill the registers of the tile of the cell's widest stage."""
@@ -213,14 +225,10 @@ class NumbaSession:
         layout = self.kernels.layout
         return tile_rows(layout.vector, max(stage.accumulators for stage in layout.stages))[0]
 
-    def _in_parallel(self, compute: Any, parts: int) -> None:
-        """compute(part) for each part: the first here, the rest on the session's threads (kernels release the GIL)."""
-        if parts == 1 or self._pool is None:
-            for part in range(parts):
-                compute(part)
-            return
-        others = [self._pool.submit(compute, part) for part in range(1, parts)]
-        compute(0)
+    def _in_parallel(self, kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
+        """kernel(*call) for each: the first here, the rest on the session's threads (kernels release the GIL)."""
+        others = [self._pool.submit(kernel, *call) for call in calls[1:]] if self._pool else []
+        kernel(*calls[0])
         for other in others:
             other.result()
 
@@ -230,7 +238,7 @@ class NumbaSession:
 
         key = (purpose, part, N, chunk)
         if key not in self._memory:
-            if len(self._memory) > 16 * self.threads:
+            if len(self._memory) >= 2 * PLANS_KEPT * self.threads:
                 self._memory.clear()
             if purpose == "forward":
                 size, count = self.kernels.forward_workspace(N, self.model.hidden_size, chunk)
@@ -296,7 +304,7 @@ class NumbaSession:
             np.sum(two, axis=0, out=gradients["head.b"])
             dfeatures = dprediction @ self._params["head.W"]
         T, B, _ = x.shape
-        rows = self._rows(T, B, lengths)
+        rows = self._plan(T, B, lengths).rows
         dy, dfinal = (
             (dfeatures, np.empty((0, 0), model.dtype))
             if model.readout == "all"
@@ -312,17 +320,13 @@ class NumbaSession:
         return loss, flat
 
     def _scan_backward(self, side: Layer, T: int, B: int, rows: list[Rows], dy: Array, dfinal: Array) -> None:
-        transposed, kernel = side.transposed, side.kernels.backward
-
-        def compute(part: int) -> None:
-            r = rows[part]
+        given = (dy, dy.shape[2], side.column, dfinal, dfinal.shape[1], side.column)
+        calls = []
+        for part, r in enumerate(rows):
             work, index = self._space("backward", part, len(r.order), 0)
-            kernel(
-                dy, dy.shape[2], side.column, dfinal, dfinal.shape[1], side.column, r.order, r.length, r.active,
-                side.reverse, transposed, work, index, side.tape, side.before, T, B, side.H,
-            )  # fmt: skip
-
-        self._in_parallel(compute, len(rows))
+            calls.append((r.order, r.length, r.active, side.reverse, work, index, T, B, side.H))
+        scan = partial(side.kernels.backward, *given, side.transposed, side.tape, side.before)
+        self._in_parallel(scan, calls)
 
     def _products(self, side: Layer, x: Array, gradients: Params, dx: Array | None) -> None:
         """dW, dR, db, and what goes on to the layer below, from the pre-activations' gradients on the tape."""

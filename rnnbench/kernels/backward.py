@@ -6,10 +6,7 @@ multiplies them by the transposed R. What remains, dW, dR, db and dx, are large 
 BLAS (see `backends/numba_cpu.py`).
 """
 
-from numba import njit
-
 from rnnbench.kernels.gates import vector_maths
-from rnnbench.kernels.target import OPTIONS, PASTED
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import get, pointer, put, shift, vectors
 
@@ -22,7 +19,7 @@ def make_products(layout, slots):
     panel = make_panel(layout.vector, ((True,) * layout.columns,))
     width, count = layout.columns * layout.lanes, len(slots)
 
-    @njit(**PASTED)
+    @layout.paste
     def products(n, at, tape, stride, Hp, H, R, out, out_stride):
         for block in range(out_stride // width):
             target = shift(out, block * width)
@@ -39,18 +36,18 @@ def _slots(plan, mask):
     return tuple(plan.slot + n for n, wanted in enumerate(mask) if wanted)
 
 
-def _no_products(n, at, tape, stride, Hp, H, R, out, out_stride):
-    pass
-
-
 def make_stage_backward(layout, number, m):
     """stage(...): one stage of one step, for n rows. Gives where the next (earlier) stage's transposed weights end."""
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
-    backward = njit(**OPTIONS)(layout.cell.stages[number].pair(m)[1])
+    backward = layout.jit(layout.cell.stages[number].pair(m)[1])
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     r_slots, u_slots = _slots(plan, plan.r), _slots(plan, plan.u)
-    nothing = njit(**OPTIONS)(_no_products)
+
+    @layout.paste
+    def nothing(n, at, tape, stride, Hp, H, R, out, out_stride):
+        pass
+
     through_r = make_products(layout, r_slots) if r_slots else nothing
     through_u = make_products(layout, u_slots) if u_slots else nothing
     Gr, Gu, first_slot = len(r_slots), len(u_slots), plan.slot
@@ -60,7 +57,7 @@ def make_stage_backward(layout, number, m):
     load_one, _, _ = vectors(layout.vector, 1)
     zero = layout.dtype.type(0)
 
-    @njit(**PASTED)
+    @layout.paste
     def stage(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end):
         """carry [state, N, Hq]: the states' gradients. middles [N, Hq] per earlier stage: its result's gradient."""
         U = shift(end, -Gu * H * Hq)
@@ -92,11 +89,11 @@ def make_stage_backward(layout, number, m):
     return stage
 
 
-def _in_turn(last, earlier):
+def _in_turn(layout, last, earlier):
     if earlier is None:
         return last
 
-    @njit(**PASTED)
+    @layout.paste
     def stages(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end):
         end = last(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end)
         return earlier(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end)
@@ -107,8 +104,8 @@ def _in_turn(last, earlier):
 def make_backward(layout):
     """The backward scan of one layer and direction:
 
-    scan(dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, order, length, active, reverse, transposed, work,
-         index, tape, before, T, B, H)
+    scan(dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, transposed, tape, before,
+         order, length, active, reverse, work, index, T, B, H)
 
     Arrays, rows and tape as in the forward scan. dy: the gradient of step t of row b's output at
     (t * B + b) * dy_stride + dy_at; dy_stride 0 for none. dfinal: that of row b's final h at
@@ -122,18 +119,18 @@ def make_backward(layout):
     width = lanes * columns
     run = None
     for number in range(len(layout.stages)):
-        run = _in_turn(make_stage_backward(layout, number, m), run)
+        run = _in_turn(layout, make_stage_backward(layout, number, m), run)
     weights = sum(sum(plan.r) + sum(plan.u) for plan in layout.stages)
 
-    @njit(**OPTIONS)
+    @layout.jit
     def add_row(target, source, count):
         for j in range(count):
             put(target, j, get(target, j) + get(source, j))
 
-    @njit(**OPTIONS)
+    @layout.jit
     def scan(
-        dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, order, length, active, reverse, transposed, work, index,
-        tape, before, T, B, H
+        dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, transposed, tape, before,
+        order, length, active, reverse, work, index, T, B, H
     ):  # fmt: skip
         N, Hp, Hq = order.size, -(-H // lanes) * lanes, -(-H // width) * width
         dy_, dfinal_, tape_, before_ = pointer(dy), pointer(dfinal), pointer(tape), pointer(before)

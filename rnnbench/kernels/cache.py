@@ -93,18 +93,25 @@ def _circumstances():
     ).encode()
 
 
+def cell_fingerprint(cell):
+    """A digest of a cell's data and source; None if the source cannot be read."""
+    total = hashlib.sha256(repr((cell.id, cell.states, [s.accumulators for s in cell.stages])).encode())
+    for stage in cell.stages:
+        try:
+            total.update(Path(inspect.getsourcefile(stage.pair) or "").read_bytes())
+        except (OSError, TypeError):
+            return None
+        total.update(stage.pair.__qualname__.encode())
+    return total.hexdigest()
+
+
 def digest(name, cell, dtype, signature):
     """The key of one kernel, the same in every process; None for a cell whose source cannot be read."""
+    fingerprint = cell_fingerprint(cell) if cell is not None else ""
+    if fingerprint is None:
+        return None
     total = hashlib.sha256(_circumstances() + _sources())
-    total.update(repr((name, dtype.name, str(signature))).encode())
-    if cell is not None:
-        total.update(repr((cell.id, cell.states, [s.accumulators for s in cell.stages])).encode())
-        for stage in cell.stages:
-            try:
-                total.update(Path(inspect.getsourcefile(stage.pair) or "").read_bytes())
-            except (OSError, TypeError):
-                return None
-            total.update(stage.pair.__qualname__.encode())
+    total.update(repr((name, fingerprint, dtype.name, str(signature))).encode())
     return total.hexdigest()
 
 

@@ -12,14 +12,17 @@ The tape is [T, B, slot, Hp], in order of time whatever the direction. A stage's
 backward, having read them, writes the gradients of its accumulators in their place.
 """
 
+import uuid
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numba import njit
 
 from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
-from rnnbench.kernels.target import target
+from rnnbench.kernels.cache import cell_fingerprint
+from rnnbench.kernels.target import OPTIONS, PASTED, target
 from rnnbench.kernels.vector import vector_type
 from rnnbench.model import Array
 
@@ -74,6 +77,27 @@ class Layout:
             plans.append(plan)
             slot, first = slot + plan.slots, first + len(a)
         return tuple(plans)
+
+    @cached_property
+    def _tag(self) -> str:
+        fingerprint = cell_fingerprint(self.cell) or uuid.uuid4().hex
+        return f"{fingerprint[:16]}.{self.dtype.name}"
+
+    def jit(self, function: Any) -> Any:
+        """Compiles a helper or kernel of this layout, under a name that no other layout's has.
+
+        Numba numbers functions within a process. Two cells' kernels, compiled by two processes and read from the cache
+        by a third, would bear the same names there, and one would run the other's code.
+        """
+        return njit(**OPTIONS)(self._named(function))
+
+    def paste(self, function: Any) -> Any:
+        """The same for a helper that is pasted into its caller (see target.py)."""
+        return njit(**PASTED)(self._named(function))
+
+    def _named(self, function: Any) -> Any:
+        function.__qualname__ += f".{self._tag}"
+        return function
 
     @property
     def slots(self) -> int:

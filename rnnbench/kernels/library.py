@@ -77,16 +77,18 @@ class Kernels:
         flat, real3, real4 = (_array(self._real, n) for n in (1, 3, 4))
         index, i64 = _array(types.int64, 1), types.int64
         x = types.Array(self._real, 3, "C", readonly=True)
-        states, out, rows = (real4, real4, i64, i64), (real3, i64, i64), (index, index, index)
-        arguments = (x, flat, *states, *out, *rows, types.boolean, flat, index, real4, real4, *(i64,) * 5)
+        arrays = (x, real4, real4, real3, flat, real4, real4)
+        rows = (index, index, index, types.boolean)
+        arguments = (*arrays, i64, i64, i64, i64, *rows, flat, index, *(i64,) * 5)
         return self._compile("forward", self._forward[0], arguments)
 
     @cached_property
     def backward(self) -> Any:
         flat, real2, real3, real4 = (_array(self._real, n) for n in (1, 2, 3, 4))
         index, i64 = _array(types.int64, 1), types.int64
-        given, rows = (real3, i64, i64, real2, i64, i64), (index, index, index)
-        arguments = (*given, *rows, types.boolean, flat, flat, index, real4, real4, i64, i64, i64)
+        given, kept = (real3, i64, i64, real2, i64, i64), (flat, real4, real4)
+        rows = (index, index, index, types.boolean)
+        arguments = (*given, *kept, *rows, flat, index, i64, i64, i64)
         return self._compile("backward", self._backward[0], arguments)
 
     def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int]:

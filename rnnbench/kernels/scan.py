@@ -8,10 +8,7 @@ time. Panels are walked forwards at even steps and backwards at odd ones: what a
 the next begins.
 """
 
-from numba import njit
-
 from rnnbench.kernels.gates import vector_maths
-from rnnbench.kernels.target import OPTIONS, PASTED
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import get, pointer, put, shift, vectors
 
@@ -25,7 +22,7 @@ def make_stage(layout, number, m):
     """
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
-    forward = njit(**OPTIONS)(layout.cell.stages[number].pair(m)[0])
+    forward = layout.jit(layout.cell.stages[number].pair(m)[0])
     panel = make_panel(layout.vector, (plan.w, plan.r, plan.u))
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, Gw, Gr, Gu, first_slot = plan.accumulators, sum(plan.w), sum(plan.r), sum(plan.u), plan.slot
@@ -35,7 +32,7 @@ def make_stage(layout, number, m):
     _, store_one, _ = vectors(layout.vector, 1)
     size, first_stage = count * lanes, number == 0
 
-    @njit(**PASTED)
+    @layout.paste
     def stage(
         step,
         n,
@@ -97,7 +94,7 @@ def make_stage(layout, number, m):
                             store_one(shift(before, (states + number) * visits * Hp + by_time), 0, result)
         return shift(U, panels * H * Gu * lanes)
 
-    @njit(**PASTED)
+    @layout.paste
     def project_stage(n, I, H, Hp, at, x, packed, projected):
         """x · W + b for n visits at once, into projected [panel, visit, accumulator, lane]."""
         panels = Hp // lanes
@@ -114,14 +111,14 @@ def make_stage(layout, number, m):
     return stage, project_stage, count
 
 
-def _in_turn(first, following, accumulators):
+def _in_turn(layout, first, following, accumulators):
     """Runs stages one after the other, each with the packed weights and projected inputs that are its own."""
     run, project = first
     if following is None:
         return first
     run_rest, project_rest = following
 
-    @njit(**PASTED)
+    @layout.paste
     def stages(
         step,
         n,
@@ -153,7 +150,7 @@ def _in_turn(first, following, accumulators):
             shift(projected, chunk * N * Hp * accumulators), chunk,
         )  # fmt: skip
 
-    @njit(**PASTED)
+    @layout.paste
     def project_stages(n, I, H, Hp, at, x, packed, projected):
         packed = project(n, I, H, Hp, at, x, packed, projected)
         return project_rest(n, I, H, Hp, at, x, packed, shift(projected, n * Hp * accumulators))
@@ -165,7 +162,7 @@ def make_copy_row(layout):
     lanes = layout.lanes
     load, store, _ = vectors(layout.vector, 1)
 
-    @njit(**OPTIONS)
+    @layout.jit
     def copy_row(target, source, count):
         i = 0
         while count - i >= lanes:
@@ -181,8 +178,8 @@ def make_copy_row(layout):
 def make_forward(layout):
     """The scan of one layer and direction:
 
-    scan(x, packed, start, final, state_stride, state_at, y, y_stride, y_at, order, length, active, reverse, work,
-         index, tape, before, chunk, T, B, I, H)
+    scan(x, start, final, y, packed, tape, before,
+         state_stride, state_at, y_stride, y_at, order, length, active, reverse, work, index, chunk, T, B, I, H)
 
     Arrays are contiguous and reached by address: only the order of their elements counts. x [T, B, I]; packed: see
     layout.py. start, final: state s of this layer and direction lies [B, H] at s * state_stride + state_at. y: the
@@ -201,10 +198,10 @@ def make_forward(layout):
     combined = None
     for number in reversed(range(len(layout.stages))):
         stage, project, accumulators = make_stage(layout, number, m)
-        combined = _in_turn((stage, project), combined, accumulators)
+        combined = _in_turn(layout, (stage, project), combined, accumulators)
     run_stages, project_stages = combined
 
-    @njit(**OPTIONS)
+    @layout.jit
     def clear_padding(order, length, N, T, B, Hp, tape, before):
         """Steps past a row's length take part in the large products of backward: as zeros."""
         for i in range(N):
@@ -216,10 +213,10 @@ def make_forward(layout):
                     for j in range(Hp):
                         put(before, (s * T * B + visit) * Hp + j, zero)
 
-    @njit(**OPTIONS)
+    @layout.jit
     def scan(
-        x, packed, start, final, state_stride, state_at, y, y_stride, y_at, order, length, active, reverse, work, index,
-        tape, before, chunk, T, B, I, H
+        x, start, final, y, packed, tape, before,
+        state_stride, state_at, y_stride, y_at, order, length, active, reverse, work, index, chunk, T, B, I, H
     ):  # fmt: skip
         N, Hp = order.size, -(-H // lanes) * lanes
         kept = tape.size > 0

@@ -71,7 +71,7 @@ def _tell(finding: "Finding") -> None:
     verdict, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("not judged", "yellow")}[finding.ok]
     figure = "" if finding.figure is None else f"{finding.figure:.2g} of {finding.tolerance:g}"
     line = Text.assemble(
-        f"{finding.property:17}", (f"{verdict:11}", colour), f"{figure:17} ", printable(finding.reason)
+        f"{finding.property:18}", (f"{verdict:11}", colour), f"{figure:17} ", printable(finding.reason)
     )
     line.rstrip()
     console().print(line, soft_wrap=True)
@@ -79,3 +79,24 @@ def _tell(finding: "Finding") -> None:
 
 def _ignore(finding: "Finding") -> None:
     pass
+
+
+@command.command()
+@click.argument("name")
+@click.option(
+    "--in", "folder", default=".", metavar="DIR", type=click.Path(exists=True, file_okay=False), help="Where to write."
+)
+@traceback_option
+def new(name: str, folder: str) -> None:
+    """Write a package for a backend of your own, which passes every check, to begin from."""
+    from pathlib import Path
+
+    from rnnbench.errors import UsageError
+    from rnnbench.scaffold import write_package
+
+    if name in load_plugins(()).backends:
+        raise UsageError(f"there is a backend {name!r} already; take another name")
+    written = write_package(name, Path(folder))
+    click.echo(f"wrote {written}; next:")
+    click.echo(f"  pip install -e {written}")
+    click.echo(f"  rnnbench plugins check {name}")

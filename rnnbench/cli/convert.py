@@ -1,0 +1,36 @@
+"""`rnnbench convert`: trained weights from one file format to another."""
+
+import click
+
+from rnnbench.cli._options import load_plugins, plugin_option, traceback_option
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@plugin_option
+@traceback_option
+def command(source: str, target: str, plugins: tuple[str, ...]) -> int:
+    """Convert trained weights from file IN to file OUT.
+
+    What a file holds is told by its suffix: .safetensors, .onnx, or that of a plugin.
+    """
+    from pathlib import Path
+
+    from rnnbench.api import load_weights, save_weights
+    from rnnbench.cli._console import note
+    from rnnbench.cli._output import check_targets
+
+    registry = load_plugins(plugins)
+    registry.converter(Path(target))  # a type nobody knows is told before anything is read
+    check_targets(target, ())
+    trained = load_weights(source)
+    save_weights(target, trained.model, trained.params)
+    model = trained.model
+    sides = ", both directions" if model.bidirectional else ""
+    head = "no head" if model.output_size is None else f"head of {model.output_size}"
+    note(
+        f"wrote {target}: {model.cell}, input {model.input_size}, hidden {model.hidden_size}, layers {model.layers}"
+        f"{sides}, {head}, readout {model.readout}, {model.dtype}; {model.count_parameters()} parameters"
+    )
+    return 0

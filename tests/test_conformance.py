@@ -19,7 +19,7 @@ DEFECTIVE = str(Path(__file__).parent / "plugins" / "defective.py")
 
 # Which property a defect breaks, and words of the reason it gives.
 DEFECTS = {
-    "gate-order": ("outputs", "y (lstm float32"),
+    "gate-order": ("outputs", "the gates i f g o were taken for f i g o"),
     "writes-to-input": ("inputs kept", "forward changed its input x"),
     "writes-to-weights": ("inputs kept", "train_step changed its input"),
     "caches": ("no caching", "new numbers in the same array"),

@@ -1,13 +1,15 @@
 """Checks before anything is timed: outputs, gradients and weights against the float64 reference."""
 
 from collections.abc import Callable
+from functools import partial
 
 from rnnbench.measure import arrays, parity
 from rnnbench.measure.assignment import Assignment, Desk
+from rnnbench.measure.explain import explain_outputs
 from rnnbench.measure.failure import Failure
 from rnnbench.measure.lane import Lane
 from rnnbench.measure.reference import GRADIENT, PARAMETER, Outputs
-from rnnbench.model import Array
+from rnnbench.model import Array, Params
 
 
 def open_and_check(lane: Lane, assignment: Assignment, desk: Desk) -> None:
@@ -19,7 +21,7 @@ def open_and_check(lane: Lane, assignment: Assignment, desk: Desk) -> None:
     lane.ask("check", out=str(path), gradients=lane.info.trains)
     gradients, outputs = _parted(arrays.load(path), GRADIENT)
     oracle, params, dtype = assignment.oracle, assignment.params, assignment.model.dtype
-    _check_forward(lane, dtype, outputs, assignment.fresh, lambda: oracle.fresh(params, dtype))
+    _check_forward(lane, assignment, params, outputs, assignment.fresh, partial(oracle.fresh, params, dtype))
     if lane.info.trains:
         _check_gradients(lane, assignment, gradients)
 
@@ -40,13 +42,20 @@ def check_trained(lane: Lane, assignment: Assignment, desk: Desk) -> None:
             raise Failure("bad_output", f"after training, {complaint}")
     weights = lane.weights if lane.weights is not None else assignment.params
     expected = oracle.trained(weights, lane.streams)
-    _check_forward(lane, dtype, outputs, expected, lambda: oracle.trained(weights, lane.streams, dtype))
+    rounded = partial(oracle.trained, weights, lane.streams, dtype)
+    _check_forward(lane, assignment, weights, outputs, expected, rounded)
 
 
 def _check_forward(
-    lane: Lane, dtype: str, found: dict[str, Array], expected: Outputs, rounded: Callable[[], Outputs]
+    lane: Lane,
+    assignment: Assignment,
+    params: Params,
+    found: dict[str, Array],
+    expected: Outputs,
+    rounded: Callable[[], Outputs],
 ) -> None:
     """The worst of all checks so far goes into the record."""
+    dtype = assignment.model.dtype
     if complaint := parity.malformed(found, expected.arrays, dtype):
         raise Failure("bad_output", complaint)
     worst = parity.deviation(found, expected.arrays, expected.scales)
@@ -62,7 +71,10 @@ def _check_forward(
         }
     )
     if worst.error > allowed:
-        raise Failure("mismatch", worst.reason("forward", allowed))
+        batch = assignment.batch
+        guess = explain_outputs(assignment.model, params, batch.x, batch.lengths, found["y"], allowed)
+        reason = worst.reason("forward", allowed)
+        raise Failure("mismatch", f"{reason}; it computes as if {guess}" if guess else reason)
 
 
 def _check_gradients(lane: Lane, assignment: Assignment, found: dict[str, Array]) -> None:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
+
+if TYPE_CHECKING:
+    from rnnbench.kernels.layer import Layer
 
 NO_SEQUENCE = (0, 0, 0)
 PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
@@ -45,60 +48,6 @@ class Rows:
         return [cls(share, length[share], (steps < length[share]).sum(axis=1)) for share in shares]
 
 
-class Layer:
-    """One layer and direction: its parameters, packed, and the tape of the last forward pass kept for training."""
-
-    def __init__(self, model: Model, number: int, layer: int, reverse: bool, prefix: str, params: Params) -> None:
-        from rnnbench.kernels.library import kernels
-
-        self.kernels = kernels(model.spec, model.dtype)
-        self.number, self.reverse, self.prefix = number, reverse, prefix
-        self.inputs, self.H = model.features if layer else model.input_size, model.hidden_size
-        self.column = self.H if reverse else 0
-        self.W = params.get(prefix + "W", np.zeros((0, self.H, self.inputs), model.dtype))
-        self.R = params.get(prefix + "R", np.zeros((0, self.H, self.H), model.dtype))
-        self.b = params[prefix + "b"]
-        self._packed = self._aligned(self.kernels.layout.packed_size(self.inputs, self.H))
-        self._is_packed = self._is_transposed = False
-        self.tape, self.before = np.empty((0, 0, 0, 0), model.dtype), np.empty((0, 0, 0, 0), model.dtype)
-
-    def _aligned(self, size: int) -> Array:
-        from rnnbench.kernels.layout import aligned
-
-        made: Array = aligned(size, np.dtype(self.b.dtype))
-        return made
-
-    def changed(self) -> None:
-        """The parameters have been updated in place: pack them again when next needed."""
-        self._is_packed = self._is_transposed = False
-
-    @property
-    def packed(self) -> Array:
-        if not self._is_packed:
-            self.kernels.pack(self.W, self.R, self.b, self._packed)
-            self._is_packed = True
-        return self._packed
-
-    @cached_property
-    def _transposed(self) -> Array:
-        return self._aligned(self.kernels.layout.transposed_size(self.H))
-
-    @property
-    def transposed(self) -> Array:
-        if not self._is_transposed:
-            self.kernels.pack_transposed(self.R, self._transposed)
-            self._is_transposed = True
-        return self._transposed
-
-    def keep(self, T: int, B: int) -> None:
-        """Makes room for the tape of T steps of B rows; a tape of that size is used again."""
-        layout = self.kernels.layout
-        Hp = layout.padded(self.H)
-        if self.tape.shape != (T, B, layout.slots, Hp):
-            self.tape = np.empty((T, B, layout.slots, Hp), layout.dtype)
-            self.before = np.empty((layout.states + len(layout.stages) - 1, T, B, Hp), layout.dtype)
-
-
 @dataclass(frozen=True)
 class Plan:
     """What stays the same from one call of a size to the next: the rows of each part (one a thread), and by layer and
@@ -115,7 +64,15 @@ class NumbaSession:
         self.model, self.threads, self.loss, self.optimiser = model, threads, loss, optimiser
         checked = model.check_params(params)
         self._theta = np.concatenate([value.ravel() for value in checked.values()])
+        ends = [int(end) for end in np.cumsum([value.size for value in checked.values()])]
+        names_and_shapes = [(name, value.shape) for name, value in checked.items()]
+        self._spans = [
+            (name, start, end, shape)
+            for (name, shape), start, end in zip(names_and_shapes, [0, *ends], ends, strict=False)
+        ]
         self._params = self._views(self._theta)
+        from rnnbench.kernels.layer import Layer
+
         self.layers = [
             Layer(model, number, layer, reverse, prefix, self._params)
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
@@ -131,12 +88,7 @@ class NumbaSession:
 
     def _views(self, flat: Array) -> Params:
         """Canonical arrays over one flat vector."""
-        views, start = {}, 0
-        for name, shape in self.model.parameter_shapes().items():
-            size = int(np.prod(shape))
-            views[name] = flat[start : start + size].reshape(shape)
-            start += size
-        return views
+        return {name: flat[start:end].reshape(shape) for name, start, end, shape in self._spans}
 
     # --- inference ----------------------------------------------------------------------------------------------------
 
@@ -180,7 +132,7 @@ class NumbaSession:
             self._plans[T, B] = plan
         return plan
 
-    def _call(self, side: Layer, part: int, rows: Rows, T: int, B: int) -> tuple[Any, ...]:
+    def _call(self, side: "Layer", part: int, rows: Rows, T: int, B: int) -> tuple[Any, ...]:
         """The last arguments of the forward scan of one layer and direction for one part of the rows."""
         model, H, N = self.model, side.H, len(rows.order)
         narrow = self._tile_rows > N and side.inputs >= WIDE_INPUT and T > 1
@@ -261,19 +213,19 @@ class NumbaSession:
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
-        loss, flat = self._gradients(x, target, lengths, state)
-        return loss, self._views(flat)
+        gradients = self._views(np.empty_like(self._theta))
+        return self._differentiate(x, target, lengths, state, gradients), gradients
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         from rnnbench.kernels.library import adam
 
-        loss, gradient = self._gradients(x, target, lengths, None)
+        gradient, views, mean, square = self._training
+        loss = self._differentiate(x, target, lengths, None, views)
         settings = self.optimiser
         self._steps += 1
         scale = clip_scale(settings, float(np.sqrt(np.dot(gradient, gradient))))
         rate = settings.learning_rate / (1 - settings.beta1**self._steps)
         spread = 1 / (1 - settings.beta2**self._steps)
-        mean, square = self._moments
         adam(self.model.dtype)(
             self._theta, gradient, mean, square, scale, settings.beta1, settings.beta2, rate, spread, settings.epsilon
         )
@@ -282,21 +234,24 @@ class NumbaSession:
         return loss
 
     @cached_property
-    def _moments(self) -> tuple[Array, Array]:
-        return np.zeros_like(self._theta), np.zeros_like(self._theta)
+    def _training(self) -> tuple[Array, Params, Array, Array]:
+        """What training steps share: the gradient, flat and as views, and Adam's two moments."""
+        gradient = np.empty_like(self._theta)
+        return gradient, self._views(gradient), np.zeros_like(self._theta), np.zeros_like(self._theta)
 
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}
 
-    def _gradients(self, x: Array, target: Array, lengths: Array | None, state: State | None) -> tuple[float, Array]:
+    def _differentiate(
+        self, x: Array, target: Array, lengths: Array | None, state: State | None, gradients: Params
+    ) -> float:
+        """The loss; its gradients are written into `gradients`."""
         model = self.model
         x, lengths = inputs.sequence(model, x, lengths)
         start = self._start(state, x.shape[1])
         handed = self._run(x, lengths, start, np.empty_like(start), keep=True)
         features = handed.pop()
         loss, dprediction = loss_and_gradient(self.loss, self._head(features, lengths), target, lengths)
-        flat = np.empty_like(self._theta)
-        gradients = self._views(flat)
         dfeatures = dprediction
         if model.output_size is not None:
             two = dprediction.reshape(-1, model.output_size)
@@ -305,21 +260,19 @@ class NumbaSession:
             dfeatures = dprediction @ self._params["head.W"]
         T, B, _ = x.shape
         rows = self._plan(T, B, lengths).rows
-        dy, dfinal = (
-            (dfeatures, np.empty((0, 0), model.dtype))
-            if model.readout == "all"
-            else (np.empty(NO_SEQUENCE, model.dtype), dfeatures)
-        )
+        no_final = np.empty((0, 0), model.dtype)
+        dfeatures = np.ascontiguousarray(dfeatures)
+        dy, dfinal = (dfeatures, no_final) if model.readout == "all" else (self._no_sequence, dfeatures)
         for layer in reversed(range(model.layers)):
             dx = np.zeros((T, B, model.features), model.dtype) if layer else None
             for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
-                self._scan_backward(side, T, B, rows, np.ascontiguousarray(dy), np.ascontiguousarray(dfinal))
-                self._products(side, handed[layer], gradients, dx)
+                self._scan_backward(side, T, B, rows, dy, dfinal)
+                side.products(handed[layer], gradients, dx)
             if dx is not None:
-                dy, dfinal = dx, np.empty((0, 0), model.dtype)
-        return loss, flat
+                dy, dfinal = dx, no_final
+        return loss
 
-    def _scan_backward(self, side: Layer, T: int, B: int, rows: list[Rows], dy: Array, dfinal: Array) -> None:
+    def _scan_backward(self, side: "Layer", T: int, B: int, rows: list[Rows], dy: Array, dfinal: Array) -> None:
         given = (dy, dy.shape[2], side.column, dfinal, dfinal.shape[1], side.column)
         calls = []
         for part, r in enumerate(rows):
@@ -327,28 +280,6 @@ class NumbaSession:
             calls.append((r.order, r.length, r.active, side.reverse, work, index, T, B, side.H))
         scan = partial(side.kernels.backward, *given, side.transposed, side.tape, side.before)
         self._in_parallel(scan, calls)
-
-    def _products(self, side: Layer, x: Array, gradients: Params, dx: Array | None) -> None:
-        """dW, dR, db, and what goes on to the layer below, from the pre-activations' gradients on the tape."""
-        cell, layout, H = self.model.spec, side.kernels.layout, side.H
-        visits = x.shape[0] * x.shape[1]
-        tape: Array = side.tape.reshape(visits, layout.slots, -1)
-        before: Array = side.before.reshape(len(side.before), visits, -1)
-        flat_x = x.reshape(visits, -1)
-        ones = np.ones(visits, x.dtype)
-        w = r = 0
-        for number, accumulator in enumerate(cell.accumulators):
-            dpre = tape[:, layout.slot_of(number), :H]
-            np.dot(ones, dpre, out=gradients[side.prefix + "b"][number])
-            if accumulator.sees_x:
-                np.dot(dpre.T, flat_x, out=gradients[side.prefix + "W"][w])
-                if dx is not None:
-                    dx += (dpre @ side.W[w]).reshape(dx.shape)
-                w += 1
-            if accumulator.operand is not None:
-                operand = before[layout.operand_of(number), :, :H]
-                np.dot(dpre.T, operand, out=gradients[side.prefix + "R"][r])
-                r += 1
 
 
 class NumbaBackend:

@@ -13,9 +13,8 @@ from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.layout import DType, Layout
-from rnnbench.kernels.pack import make_across_inputs, make_across_units, pack_backward, pack_forward
+from rnnbench.kernels.pack import make_across_inputs, make_across_units
 from rnnbench.kernels.scan import make_forward
-from rnnbench.model import Array
 
 
 @dataclass
@@ -97,14 +96,6 @@ class Kernels:
 
     def backward_workspace(self, N: int, H: int) -> int:
         return int(self._backward[1](N, H))
-
-    def pack(self, W: Array, R: Array, b: Array, out: Array) -> None:
-        """W [Gw, H, I], R [Gr, H, H], b [G, H] into flat `out` for the forward scan."""
-        pack_forward(across_units(self.layout.dtype.name), self.layout, W, R, b, out)
-
-    def pack_transposed(self, R: Array, out: Array) -> None:
-        """R [Gr, H, H] into flat `out` for the backward scan."""
-        pack_backward(across_inputs(self.layout.dtype.name), self.layout, R, out)
 
 
 @cache

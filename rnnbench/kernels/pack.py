@@ -40,34 +40,33 @@ def make_across_inputs(dtype):
     return across_inputs
 
 
-def pack_forward(across_units, layout, W, R, b, out):
-    """One layer and direction, canonical W [Gw, H, I], R [Gr, H, H], b [G, H], into flat `out`."""
+def forward_packing(layout, W, R, b, out):
+    """The calls of `across_units` that put canonical W [Gw, H, I], R [Gr, H, H] and b [G, H] into flat `out`."""
     cell, H, lanes = layout.cell, b.shape[1], layout.lanes
-    Hp, start = layout.padded(H), 0
+    Hp, start, calls = layout.padded(H), 0, []
     for stage, plan in zip(cell.stages, layout.stages, strict=True):
-        b_rows = range(plan.first, plan.first + plan.accumulators)
         sections = [
-            (b.reshape(-1), b_rows, 1),
+            (b.reshape(-1), range(plan.first, plan.first + plan.accumulators), 1),
             (W.reshape(-1), _chosen(stage, cell.w_accumulators, plan.w), W.shape[-1]),
             (R.reshape(-1), _chosen(stage, cell.r_accumulators, plan.r), H),
             (R.reshape(-1), _chosen(stage, cell.r_accumulators, plan.u), H),
         ]
         for source, rows, K in sections:
-            for position, row in enumerate(rows):
-                across_units(source, row, H, K, out, start, position, len(rows), lanes)
+            calls += [(source, row, H, K, out, start, at, len(rows), lanes) for at, row in enumerate(rows)]
             start += len(rows) * K * Hp
+    return calls
 
 
-def pack_backward(across_inputs, layout, R, out):
-    """R [Gr, H, H] of one layer and direction into flat `out`, for the backward tile."""
+def backward_packing(layout, R, out):
+    """The calls of `across_inputs` that put R [Gr, H, H] into flat `out` for the backward tile."""
     cell, H, width = layout.cell, R.shape[-1], layout.lanes * layout.columns
-    start = 0
+    start, calls = 0, []
     for stage, plan in zip(cell.stages, layout.stages, strict=True):
         for wanted in (plan.r, plan.u):
             rows = _chosen(stage, cell.r_accumulators, wanted)
-            for position, row in enumerate(rows):
-                across_inputs(R.reshape(-1), row, H, out, start, position, len(rows), width)
+            calls += [(R.reshape(-1), row, H, out, start, at, len(rows), width) for at, row in enumerate(rows)]
             start += len(rows) * H * layout.padded_back(H)
+    return calls
 
 
 def _chosen(stage, canonical, wanted):

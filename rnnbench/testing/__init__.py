@@ -1,9 +1,10 @@
-"""For authors of backends: what a backend promises, property by property, and tests that hold one to it.
+"""For authors of backends and cells: what a backend promises, property by property, and tests that hold one to it.
 
 In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backend")``.
 """
 
 from rnnbench.testing.finding import Finding
+from rnnbench.testing.gradient import gradient_error
 from rnnbench.testing.suite import check_backend, conformance_tests
 
-__all__ = ["Finding", "check_backend", "conformance_tests"]
+__all__ = ["Finding", "check_backend", "conformance_tests", "gradient_error"]

@@ -40,12 +40,12 @@ class ConformanceWork:
 def judge(judged: Property, subject: Subject) -> Finding:
     """The worst over all problems the property applies to; whatever the backend raises is a finding too."""
     worst: tuple[Problem, Measure] | None = None
-    count, refusal = 0, "it lists no cell or no dtype"
+    count, refusal = 0, ""
     for problem in _problems(judged, subject):
         try:
             reason = None if judged.judges_refusals else _refusal(judged, subject, problem)
             if reason is not None:
-                refusal = reason
+                refusal = refusal or reason  # the plainest problem's
                 continue
             count += 1
             for measure in judged.check(subject, problem):
@@ -58,7 +58,7 @@ def judge(judged: Property, subject: Subject) -> Finding:
             return Finding(judged.name, False, reason=f"{explain(error)} ({problem.title})")
     if not count:
         conditional = judged.ragged or judged.training or judged.streaming
-        return Finding(judged.name, None if conditional else False, reason=refusal)
+        return Finding(judged.name, None if conditional else False, reason=refusal or "it lists no cell or no dtype")
     if worst is None:
         return Finding(judged.name, True, reason=judged.promise)
     problem, measure = worst

@@ -48,6 +48,8 @@ NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
 @items_option("--features", "features", str, "Columns to forecast from, with --csv; the target alone by default.")
 @click.option("--window", type=int, metavar="N", help="Past rows that a forecast sees, with --csv.")
 @click.option("--horizon", type=int, metavar="K", help="Rows ahead that are forecast, with --csv; 1 by default.")
+@click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")
+@click.option("--seq-len", type=int, metavar="N", help="Steps of the random inputs, with --model; 100 by default.")
 @json_option
 @export_option
 @results_option
@@ -69,6 +71,7 @@ def command(
     from pathlib import Path
 
     from rnnbench.cli._console import note
+    from rnnbench.cli._model import model_tasks
     from rnnbench.cli._output import check_targets, put_results
     from rnnbench.cli._progress import listening
     from rnnbench.measure.runner import compare
@@ -76,7 +79,7 @@ def command(
 
     check_targets(json_target, exports)
     registry = load_plugins(plugins)
-    extra = _extra_tasks(options)
+    extra = (*model_tasks(options), *_extra_tasks(options))
     settings = _settings(options, extra)
     _check_names(settings, registry, extra)
     run = _open_run(Store(Path(results)), settings, registry, resume)

@@ -58,11 +58,15 @@ class Desk:
         try:
             model = group.model(task)
             data, files = self._data_of(group, task)
-            params = model.init(group.seed, training.recurrent, training.forget_bias)
+            if task.params is None:
+                params = model.init(group.seed, training.recurrent, training.forget_bias)
+            else:
+                params = model.check_params(task.params)
             batch = timed_batch(data.test, training.batch_size)
             first = next(batches(data.train, training.batch_size, group.seed))
             oracle = Oracle(model, task, training, batch, first)
-            fresh, gradients = oracle.fresh(params), oracle.gradients(params)
+            fresh = oracle.fresh(params)
+            gradients = oracle.gradients(params) if task.params is None else {}
             losses = oracle.losses(params, data.train, group.seed)
         except Exception as error:  # a plugin's task or cell may raise anything
             raise Failure("crashed", f"task {task.id!r} with cell {group.cell!r}: {explain(error)}") from error

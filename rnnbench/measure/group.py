@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -57,6 +57,9 @@ class GroupRun:
         """The lanes of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
         lanes = [Lane(info.id, info) for info in self.infos]
         everybody = [*lanes, *self.helpers]
+        if self.task.params is not None:  # they are to be timed as they are
+            for lane in everybody:
+                lane.info = replace(lane.info, trains=False)
         for lane in everybody:
             with lane.guarded():
                 self._admit(lane)
@@ -121,7 +124,8 @@ class GroupRun:
                 checking.check_trained(lane, assignment, self.desk)
 
     def _adopt(self, lanes: Sequence[Lane], assignment: Assignment) -> None:
-        """Gives the trainer's weights to those that do not train, and scores them; the twin takes them too."""
+        """Gives the trainer's weights to those that do not train, and scores them; the twin takes them too. Where the
+        task brings its weights, nobody trains and everybody has them already."""
         trainer = next((lane for lane in lanes if lane.name == TRAINER), None)
         weights = trainer.weights if trainer and trainer.ok else None
         path = self.desk.path("trained.npz")
@@ -131,7 +135,9 @@ class GroupRun:
             if lane.info.trains and lane.name != TWIN:
                 continue
             with lane.guarded():
-                if weights is None:
+                if self.task.params is not None:
+                    lane.weights = assignment.params  # in force since the session was opened
+                elif weights is None:
                     why = trainer.status if trainer else "it is not there"
                     lane.warnings.append(f"not scored: {TRAINER} gave no trained weights ({why})")
                 else:

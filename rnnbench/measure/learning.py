@@ -57,6 +57,7 @@ def train(lanes: Sequence[Lane], assignment: Assignment, desk: Desk, random: Ran
 
 def score(lane: Lane, assignment: Assignment, desk: Desk) -> float:
     """The task's score of the weights in force, from predictions for the whole test split. Raises Failure."""
+    assert assignment.task.score is not None, "a task that brings its weights is not scored"
     path, test, model = desk.path(f"{lane.info.id}-predictions.npz"), assignment.data.test, assignment.model
     lane.ask("predict", out=str(path))
     y = arrays.load(path)["y"]

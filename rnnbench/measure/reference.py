@@ -86,8 +86,11 @@ def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:
     params = session.parameters()
     done = forward_model(session.model, params, x, lengths, inputs.states(session.model, None, x.shape[1]))
     states = {f"{prefix}state {number}": value for number, value in enumerate(done.state)}
-    terms = np.abs(done.features) @ np.abs(params["head.W"]).T + np.abs(params["head.b"])
-    return Outputs({f"{prefix}y": done.prediction, **states}, {f"{prefix}y": CANCELLATION * float(np.max(terms))})
+    scales = {f"{prefix}y": 0.0}
+    if session.model.output_size is not None:
+        terms = np.abs(done.features) @ np.abs(params["head.W"]).T + np.abs(params["head.b"])
+        scales = {f"{prefix}y": CANCELLATION * float(np.max(terms))}
+    return Outputs({f"{prefix}y": done.prediction, **states}, scales)
 
 
 def _as(target: Array, dtype: str) -> Array:

@@ -52,10 +52,13 @@ def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
         "threads": group.threads,
         "seed": group.seed,
         "batch_size": training.batch_size,
-        "score_name": task.score_name,
-        "score_baseline": task.baseline,
-        "score_better": task.score_better,
     }
+    if task.score is not None:
+        columns |= {
+            "score_name": task.score_name,
+            "score_baseline": task.baseline,
+            "score_better": task.score_better,
+        }
     return columns | _parameters(group, task)
 
 

@@ -128,7 +128,8 @@ def choose(settings: Settings, registry: Registry) -> Cast:
         raise UsageError("no backend is installed; see `rnnbench list backends`")
     trainer = registry.backends.get(TRAINER)
     helps = trainer is not None and trainer not in infos and trainer.missing() is None
-    needed = any(not info.trains and info.missing() is None for info in infos)
+    learning = any(registry.tasks[name].params is None for name in settings.tasks if name in registry.tasks)
+    needed = learning and any(not info.trains and info.missing() is None for info in infos)
     return Cast(tuple(infos), trainer if helps and needed else None, tuple(notices))
 
 

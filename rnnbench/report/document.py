@@ -71,6 +71,8 @@ def _section(
 
 
 def _score(record: Record) -> str:
+    if not record.score_name:
+        return "the weights are the model's own: neither trained nor scored"
     baseline = "" if record.score_baseline is None else f"; the trivial answer gets {record.score_baseline:.4g}"
     return f"score: {record.score_name}, {record.score_better} is better{baseline}"
 

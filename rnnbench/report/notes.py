@@ -11,7 +11,10 @@ from rnnbench.report.text import counted, duration, joined, percent
 
 
 def settings_line(rows: Sequence[Row], training: Training) -> str:
-    """How the models of a table were trained, and whatever does not vary within it."""
+    """How the models of a table were trained, where they were, and whatever does not vary within it."""
+    model = f"Model: {', '.join(_model(rows))}; {_seeds(record for row in rows for record in row.records)}."
+    if not rows[0].records[0].score_name:
+        return model
     adam = training.optimiser
     words = [
         f"Adam, learning rate {adam.learning_rate:g}",
@@ -23,8 +26,7 @@ def settings_line(rows: Sequence[Row], training: Training) -> str:
         words.append(f"{training.recurrent} recurrent weights")
     if training.forget_bias is not None:
         words.append(f"forget bias {training.forget_bias:g}")
-    seeds = _seeds(record for row in rows for record in row.records)
-    return f"Training: {', '.join(words)}. Model: {', '.join(_model(rows))}; {seeds}."
+    return f"Training: {', '.join(words)}. {model}"
 
 
 def _model(rows: Sequence[Row]) -> list[str]:

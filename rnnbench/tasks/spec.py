@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnbench.model import Array
+from rnnbench.model import Array, Params
 from rnnbench.training import Adam
 
 
@@ -69,13 +69,15 @@ class Task:
     score: (prediction, test split) -> figure; prediction as the model gives it for the whole test split.
     baseline: the score of the best trivial answer, computed exactly. margin: by how much a score must beat it to count
     as learned, in the score's own unit.
+    params: weights that the task brings, in canonical form: the model is checked and timed with these, and neither
+    trained nor scored; score is None then. output_size is None for a model without a head, which only such a task has.
     """
 
     id: str
     title: str
     source: str
     input_size: int
-    output_size: int
+    output_size: int | None
     readout: Literal["last", "all"]
     loss: Literal["mse", "cross-entropy"]
     score_name: str
@@ -84,7 +86,8 @@ class Task:
     margin: float
     budget: Budget
     data: Callable[[int], Data]
-    score: Callable[[Array, Split], float]
+    score: Callable[[Array, Split], float] | None
+    params: Params | None = None
 
     def learned(self, score: float) -> bool:
         gain = self.baseline - score if self.score_better == "lower" else score - self.baseline

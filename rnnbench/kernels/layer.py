@@ -1,13 +1,29 @@
 """One layer and direction over the compiled kernels: its packed weights, its tape, and training's large products."""
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from rnnbench.kernels.layout import aligned
-from rnnbench.kernels.library import across_inputs, across_units, kernels
+from rnnbench.kernels.library import across_inputs, across_units, kernels, products
 from rnnbench.kernels.pack import backward_packing, forward_packing
+from rnnbench.kernels.products import scratch_size
 from rnnbench.model import Array, Model, Params
+
+NO_SOURCE = -1
+
+
+@dataclass(frozen=True)
+class Share:
+    """Accumulators whose gradients come from one product: of x (kept: None), of a kept array, or of nothing but ones.
+
+    rows: (accumulator, row in W or R) of each; slots: where their gradients lie on the tape, int64.
+    """
+
+    kept: int | None
+    rows: list[tuple[int, int]]
+    slots: Array
 
 
 class Layer:
@@ -28,19 +44,8 @@ class Layer:
         self._packing = forward_packing(layout, self.W, self.R, params[prefix + "b"], self._packed)
         self._is_packed = self._is_transposed = False
         self.tape, self.before = np.empty((0, 0, 0, 0), layout.dtype), np.empty((0, 0, 0, 0), layout.dtype)
-        accumulators = model.spec.accumulators
-        w_rows = iter(range(len(model.spec.w_accumulators)))
-        r_rows = iter(range(len(model.spec.r_accumulators)))
-        # Of each accumulator: its gradient's slot, its rows in W and R, and which kept array R multiplied.
-        self._sources = [
-            (
-                layout.slot_of(index),
-                next(w_rows) if a.sees_x else None,
-                next(r_rows) if a.operand is not None else None,
-                layout.operand_of(index),
-            )
-            for index, a in enumerate(accumulators)
-        ]
+        self._shares = self._plan_products(model)
+        self._scratch: dict[int, tuple[Array, Array]] = {}
 
     def changed(self) -> None:
         """The parameters have been updated in place."""
@@ -83,21 +88,53 @@ class Layer:
             self.tape = np.empty((T, B, layout.slots, Hp), layout.dtype)
             self.before = np.empty((layout.states + len(layout.stages) - 1, T, B, Hp), layout.dtype)
 
+    def _plan_products(self, model: Model) -> list[Share]:
+        """One product per source: x for the accumulators with a W, h or a stage's result for those whose R met it."""
+        cell, layout = model.spec, self.layout
+        w_rows, r_rows = iter(range(len(cell.w_accumulators))), iter(range(len(cell.r_accumulators)))
+        by_source: dict[int | None, list[tuple[int, int]]] = {}
+        for number, accumulator in enumerate(cell.accumulators):
+            if accumulator.sees_x:
+                by_source.setdefault(None, []).append((number, next(w_rows)))
+            if accumulator.operand is not None:
+                by_source.setdefault(layout.operand_of(number), []).append((number, next(r_rows)))
+            if not accumulator.sees_x and accumulator.operand is None:
+                by_source.setdefault(NO_SOURCE, []).append((number, 0))
+        return [
+            Share(kept, pairs, np.array([layout.slot_of(number) for number, _ in pairs], np.int64))
+            for kept, pairs in by_source.items()
+        ]
+
     def products(self, x: Array, gradients: Params, dx: Array | None) -> None:
         """From the pre-activations' gradients on the tape: this layer's share of `gradients`, written into its arrays,
         and of dx [T, B, I], added."""
         visits, H = x.shape[0] * x.shape[1], self.H
-        tape: Array = self.tape.reshape(visits, self.layout.slots, -1)
-        before: Array = self.before.reshape(len(self.before), visits, -1)
-        flat_x, ones = x.reshape(visits, -1), np.ones(visits, x.dtype)
-        dW, dR = gradients.get(self.prefix + "W"), gradients.get(self.prefix + "R")
         db = gradients[self.prefix + "b"]
-        for number, (slot, w, r, operand) in enumerate(self._sources):
-            dpre = tape[:, slot, :H]
-            np.dot(ones, dpre, out=db[number])
-            if w is not None and dW is not None:
-                np.dot(dpre.T, flat_x, out=dW[w])
-                if dx is not None:
-                    dx += (dpre @ self.W[w]).reshape(dx.shape)
-            if r is not None and dR is not None:
-                np.dot(dpre.T, before[operand, :, :H], out=dR[r])
+        for share in self._shares:
+            if share.kept is None:
+                source, inputs, kind = x.reshape(visits, -1), self.inputs, "W"
+            else:
+                source, kind = self.before[max(share.kept, 0)].reshape(visits, -1), "R"
+                inputs = H if share.kept != NO_SOURCE else 0
+            out = self._multiply(source, inputs, share.slots, visits)
+            for (number, row), product in zip(share.rows, out, strict=True):
+                db[number] = product[inputs, :H]
+                if inputs:
+                    gradients[self.prefix + kind][row] = product[:inputs, :H].T
+        if dx is not None:
+            tape: Array = self.tape.reshape(visits, self.layout.slots, -1)
+            for number, row in self._shares[0].rows if self._shares[0].kept is None else ():
+                dx += (tape[:, self.layout.slot_of(number), :H] @ self.W[row]).reshape(dx.shape)
+
+    def _multiply(self, source: Array, inputs: int, slots: Array, visits: int) -> Array:
+        """[slot, inputs + 1, Hp]: the products of products.py, in memory that the next call uses again."""
+        layout = self.layout
+        Hp = layout.padded(self.H)
+        out = np.empty((len(slots), inputs + 1, Hp), layout.dtype)
+        if inputs not in self._scratch:
+            scratch = aligned(scratch_size(inputs, layout.lanes), layout.dtype)
+            self._scratch[inputs] = (scratch, np.zeros(inputs + 1, np.int64))
+        stride = layout.slots * Hp
+        kernel = products(self._dtype)
+        kernel(source, source.shape[1], inputs, self.tape, stride, slots, Hp, visits, out, *self._scratch[inputs])
+        return out

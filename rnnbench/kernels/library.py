@@ -14,6 +14,7 @@ from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.layout import DType, Layout
 from rnnbench.kernels.pack import make_across_inputs, make_across_units
+from rnnbench.kernels.products import make_products
 from rnnbench.kernels.scan import make_forward
 
 
@@ -120,6 +121,19 @@ def across_units(dtype: str) -> Any:
 def across_inputs(dtype: str) -> Any:
     """The compiled packing for the backward tile."""
     return _for_dtype("across-inputs", make_across_inputs, dtype, lambda flat: _packing(flat, (types.int64,) * 2, 4))
+
+
+@cache
+def products(dtype: str) -> Any:
+    """The compiled products over all visits."""
+    i64 = types.int64
+
+    def arguments(flat: Any) -> tuple[Any, ...]:
+        source, out = types.Array(flat.dtype, 2, "C", readonly=True), _array(flat.dtype, 3)
+        tape, index = _array(flat.dtype, 4), _array(i64, 1)
+        return (source, i64, i64, tape, i64, index, i64, i64, out, flat, index)
+
+    return _for_dtype("products", make_products, dtype, arguments)
 
 
 def _packing(flat: Any, sizes: tuple[Any, ...], numbers: int) -> tuple[Any, ...]:

@@ -88,6 +88,11 @@ def test_add_a_backend(folder: Path) -> None:
     follow("add-a-backend.md", folder)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="needs onnx, which the page's model is saved with")
+def test_bring_a_trained_model(folder: Path) -> None:
+    follow("trained-models.md", folder)
+
+
 def test_the_page_lists_every_promise() -> None:
     text = (DOCS / "add-a-backend.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([a-z ]+) \| (.+) \|$", text, re.MULTILINE)

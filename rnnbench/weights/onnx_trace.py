@@ -105,7 +105,7 @@ class Trace:
     def _spend(self, size: int) -> int:
         self._made += size
         if self._made > LARGEST:
-            raise UsageError(f"it makes tensors of more than {LARGEST} elements")
+            raise UsageError(f"it makes tensors of more than {LARGEST} elements; export it with small or free axes")
         return size
 
     def _number(self, name: str, numbers: Array) -> None:

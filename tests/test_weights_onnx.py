@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rnnbench
-from rnnbench.weights.onnx_layout import LAYOUTS
+from rnnbench.weights.onnx_layout import LAYOUTS, pack
 from rnnbench.weights.onnx_trace import LARGEST
 
 onnx = pytest.importorskip("onnx")
@@ -143,6 +143,50 @@ def test_the_last_step_of_both_directions_is_not_a_final_state(tmp_path):
     export(torch, network(torch, "LSTM", both=True), tmp_path / "a.onnx", modern=False)
     with pytest.raises(rnnbench.UsageError, match="does not read the final state or every step of the last layer"):
         rnnbench.load_weights(tmp_path / "a.onnx")
+
+
+def test_a_keras_model_as_tf2onnx_writes_it(tmp_path):
+    """Rows first; the zeros of the initial states have their shape from the graph; the head reads Y_h. Written by hand
+    after what tf2onnx gives for LSTM and Dense, since it needs TensorFlow to run."""
+    params = MODEL.init(3)
+    W, R, B = pack(MODEL.spec, params, "layers.0.forward.")
+    constants = {
+        "W": W[None],
+        "R": R[None],
+        "B": B[None],
+        "kernel": np.ascontiguousarray(params["head.W"].T),
+        "bias": params["head.b"],
+        "units": np.array([H], np.int32),
+        **{name: np.array([value], np.int64) for name, value in (("zero", 0), ("one", 1))},
+    }
+    node, INT32, INT64 = helper.make_node, onnx.TensorProto.INT32, onnx.TensorProto.INT64
+    nodes = [
+        node("Shape", ["x"], ["shape"]),
+        node("Cast", ["shape"], ["shape32"], to=INT32),
+        node("Slice", ["shape32", "zero", "one", "zero"], ["rows"]),
+        node("Concat", ["rows", "units"], ["sizes32"], axis=0),
+        node("Cast", ["sizes32"], ["sizes"], to=INT64),
+        node("ConstantOfShape", ["sizes"], ["zeros"]),
+        node("Unsqueeze", ["zeros", "zero"], ["start"]),
+        node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        node("LSTM", ["steps", "W", "R", "B", "", "start", "start"], ["", "Y_h", ""], hidden_size=H),
+        node("Squeeze", ["Y_h", "zero"], ["last"]),
+        node("MatMul", ["last", "kernel"], ["product"]),
+        node("Add", ["product", "bias"], ["dense"]),
+    ]
+    real = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "tf2onnx",
+        [helper.make_tensor_value_info("x", real, ["rows", 24, I])],
+        [helper.make_tensor_value_info("dense", real, ["rows", O])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), tmp_path / "a.onnx")
+    found = rnnbench.load_weights(tmp_path / "a.onnx")
+    assert found.model == MODEL
+    for name, value in params.items():
+        assert found.params[name].tobytes() == value.tobytes()
 
 
 # ---- strangers' ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from rnnbench_openvino import OpenVinoBackend
 
 import rnnbench
 from rnnbench.plugins import registry
+from rnnbench.testing import conformance_tests
 from rnnbench.weights.onnx_layout import LAYOUTS
 
 # Rounding of float32 sums of a few dozen terms, seen up to 4e-7; a swapped gate or a wrong bias gives 1e-2.
@@ -22,6 +23,8 @@ STACKS = {
     "both directions, every step": {"output_size": 3, "layers": 2, "bidirectional": True, "readout": "all"},
     "three layers, every step": {"layers": 3, "readout": "all"},
 }
+test_conformance = conformance_tests("openvino")
+
 CELLS = pytest.mark.parametrize("cell", LAYOUTS)
 
 

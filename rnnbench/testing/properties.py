@@ -18,7 +18,7 @@ from rnnbench.measure.timing import SPARE_CORES
 from rnnbench.model import Array, Params
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.finding import Broken, Measure
-from rnnbench.testing.problem import LARGE, PLAIN, SHAPES, Problem, Shape
+from rnnbench.testing.problem import LARGE, PLAIN, SHAPES, TWO_WAY, Problem, Shape
 from rnnbench.training import Adam
 
 CURVE_STEPS = 20
@@ -50,7 +50,8 @@ Check = Callable[[Subject, Problem], Iterator[Measure]]
 @dataclass(frozen=True)
 class Property:
     """promise: for the reader of a failure. ragged, training and streaming say what a backend must be able to do for
-    the property to apply; `judges_refusals` looks at refused problems too."""
+    the property to apply; `judges_refusals` looks at refused problems too. every_cell: False for what is the driver's
+    and not a cell's: two cells show it, and a framework that compiles has a sixth of the work."""
 
     name: str
     promise: str
@@ -61,6 +62,7 @@ class Property:
     training: bool = False
     streaming: bool = False
     judges_refusals: bool = False
+    every_cell: bool = False
 
 
 def outputs(subject: Subject, problem: Problem) -> Iterator[Measure]:
@@ -240,12 +242,20 @@ def _refuses_to_step(session: Session, problem: Problem) -> None:
 
 
 PROPERTIES = (
-    Property("outputs", "y is that of the float64 reference", outputs),
+    Property("outputs", "y is that of the float64 reference", outputs, every_cell=True),
     Property("form", "shapes and dtypes are the model's, results NumPy arrays", form),
     Property("states", "initial states count, final ones come back in the cell's order", states, needs=("outputs",)),
     Property("lengths", "rows end at their lengths, whatever lies past them", lengths, needs=("states",), ragged=True),
     Property("streaming", "single steps joined are the sequence", streaming, needs=("outputs",), streaming=True),
-    Property("gradients", "loss and gradients are the reference's", gradients, needs=("outputs",), training=True),
+    Property(
+        "gradients",
+        "loss and gradients are the reference's",
+        gradients,
+        shapes=(PLAIN, TWO_WAY),
+        needs=("outputs",),
+        training=True,
+        every_cell=True,
+    ),
     Property(
         "ragged gradients",
         "so they are with lengths, whatever lies past them",
@@ -260,7 +270,7 @@ PROPERTIES = (
     Property("determinism", "the same call gives the same bits", determinism),
     Property("no caching", "new numbers in the same array give a new result", no_caching, needs=("outputs",)),
     Property("threads", "no more cores than allowed are used", threads, shapes=(LARGE,)),
-    Property("refusals", "what cannot run is refused with a reason", refusals, judges_refusals=True),
+    Property("refusals", "what cannot run is refused with a reason", refusals, judges_refusals=True, every_cell=True),
 )
 
 

@@ -1,6 +1,6 @@
 """The worker's side: judges one property at a time of the backend that its process has loaded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -9,7 +9,7 @@ from rnnbench.measure.failure import Failure, explain, printable
 from rnnbench.measure.worker import pin
 from rnnbench.plugins import registry
 from rnnbench.testing.finding import Broken, Finding, Measure
-from rnnbench.testing.problem import Problem
+from rnnbench.testing.problem import PLAIN, Problem
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
 
 Reply = dict[str, Any]
@@ -67,11 +67,24 @@ def judge(judged: Property, subject: Subject) -> Finding:
 
 def _problems(judged: Property, subject: Subject) -> Iterator[Problem]:
     info = subject.info
-    cells = sorted(registry().cells) if info.cells is None else info.cells
+    cells = [cell for cell in sorted(registry().cells) if info.cells is None or cell in info.cells]
+    if not judged.every_cell:
+        cells = _sample(subject, cells) or cells
     for shape in judged.shapes:
         for cell in cells:
             for dtype in info.dtypes:
                 yield Problem(shape, cell, dtype, judged.ragged)
+
+
+def _sample(subject: Subject, cells: Sequence[str]) -> list[str]:
+    """Of the cells that run, one with the most states and one with the fewest."""
+    running = [
+        cell
+        for cell in cells
+        if any(subject.refusal(Problem(PLAIN, cell, dtype)) is None for dtype in subject.info.dtypes)
+    ]
+    ordered = sorted(running, key=lambda cell: len(registry().cell(cell).states))
+    return list(dict.fromkeys([*ordered[-1:], *ordered[:1]]))
 
 
 def _refusal(judged: Property, subject: Subject, problem: Problem) -> str | None:

@@ -14,12 +14,16 @@ import rnnbench
 from rnnbench import Adam, Case, Model, Unsupported, UsageError
 from rnnbench.backends.inputs import sequence
 from rnnbench.measure.parity import FORWARD_TOLERANCE, GRADIENT_TOLERANCE, deviation, gradient_deviation
+from rnnbench.testing import conformance_tests
 from rnnbench.training import DEFAULT_ADAM
 
 T, B, I, H = 7, 5, 4, 6
 LENGTHS = np.array([1, 7, 3, 7, 4])
 CELLS = pytest.mark.parametrize("cell", LAYERS)
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+test_conformance = conformance_tests("torch")
+
 # layers, bidirectional, readout, head, lengths, loss
 SHAPES = {
     "plain": (1, False, "last", 3, None, "mse"),

@@ -1,0 +1,49 @@
+"""The README keeps its word: its figures, its commands and its Python are the repository's."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_its_table_is_the_reference_run_s():
+    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "tools" / "update_readme.py")
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    reference = (ROOT / "results" / "reference" / "compare.md").read_text(encoding="utf-8")
+    assert "| lstm | numba |" in tool.excerpt(reference)
+    assert tool.updated(README, reference) == README
+
+
+def test_ci_runs_its_test_command_as_written():
+    command = blocks("sh")[1].strip()
+    assert "pytest" in command
+    assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_its_python_runs(capsys):
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("(8, 2) ")
+
+
+def test_its_commands_take_the_options_they_show():
+    command = [sys.executable, "-m", "rnnbench", "compare", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    options = {option for line in blocks("sh")[2].splitlines() for option in re.findall(r"--[a-z]+", line)}
+    assert options
+    assert {option for option in options if option not in shown} == set()
+
+
+def test_its_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

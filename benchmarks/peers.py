@@ -61,7 +61,10 @@ def measured(cell: str, shape: tuple[int, int, int, int], seeds: int, backends: 
     settings = Settings(tasks=(task.id,), cells=(cell,), backends=backends, hidden_sizes=(H,), seeds=seeds, steps=0)
     with tempfile.TemporaryDirectory() as folder:
         run = Store(Path(folder)).create({}, settings.digest(), {})
-        yield from compare(settings, registry(), run, Quiet(), (task,)).records
+        outcome = compare(settings, registry(), run, Quiet(), (task,))
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    yield from outcome.records
 
 
 def row(cell: str, shape: tuple[int, int, int, int], records: list[Record]) -> dict[str, object]:

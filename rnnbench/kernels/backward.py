@@ -16,7 +16,7 @@ def make_products(layout, slots):
 
     slots: where on the tape the gradients lie that this operand's accumulators left.
     """
-    panel = make_panel(layout.vector, ((True,) * layout.columns,))
+    add = make_panel(layout.vector, (True,) * layout.columns)
     width, count = layout.columns * layout.lanes, len(slots)
 
     @layout.paste
@@ -24,10 +24,8 @@ def make_products(layout, slots):
         for block in range(out_stride // width):
             target = shift(out, block * width)
             for j in range(count):
-                weights = shift(R, (block * count + j) * H * width)
-                panel(
-                    n, target, out_stride, target, out_stride, ((shift(tape, slots[j] * Hp), at, stride, H, weights),)
-                )
+                source, weights = shift(tape, slots[j] * Hp), shift(R, (block * count + j) * H * width)
+                add(n, target, out_stride, target, out_stride, source, at, stride, H, weights)
 
     return products
 

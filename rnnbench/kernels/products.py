@@ -30,7 +30,7 @@ def make_products(dtype):
     lanes, zero, one = vector.lanes, dtype.type(0), dtype.type(1)
     load, store, _ = vectors(vector, COLUMNS)
     load_one, store_one, _ = vectors(vector, 1)
-    panel, narrow_panel = (make_panel(vector, ((True,) * columns,)) for columns in (COLUMNS, 1))
+    panel, narrow_panel = (make_panel(vector, (True,) * columns) for columns in (COLUMNS, 1))
 
     @njit(**OPTIONS)
     def products(source, source_stride, inputs, tape, tape_stride, slots, Hp, visits, out, scratch, index):
@@ -50,7 +50,6 @@ def make_products(dtype):
                     row = shift(source_, (first + v) * source_stride)
                     for j in range(i, min(i + BLOCK, inputs)):
                         put(turned, j * CHUNK + v, get(row, j))
-            operands = ((turned, index_, CHUNK, count, block),)
             for s in range(slots.size):
                 base = shift(tape_, first * tape_stride + slots[s] * Hp)
                 for at in range(0, Hp, COLUMNS * lanes):
@@ -60,13 +59,13 @@ def make_products(dtype):
                             store(
                                 shift(block, v * COLUMNS * lanes), lanes, load(shift(base, v * tape_stride + at), lanes)
                             )
-                        panel(inputs + 1, sums, Hp, sums, Hp, operands)
+                        panel(inputs + 1, sums, Hp, sums, Hp, turned, index_, CHUNK, count, block)
                     else:
                         for v in range(count):
                             store_one(
                                 shift(block, v * lanes), lanes, load_one(shift(base, v * tape_stride + at), lanes)
                             )
-                        narrow_panel(inputs + 1, sums, Hp, sums, Hp, operands)
+                        narrow_panel(inputs + 1, sums, Hp, sums, Hp, turned, index_, CHUNK, count, block)
 
     return products
 

@@ -23,7 +23,7 @@ def make_stage(layout, number, m):
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
     forward = layout.jit(layout.cell.stages[number].pair(m)[0])
-    panel = make_panel(layout.vector, (plan.w, plan.r, plan.u))
+    add_x, add_h, add_u = (make_panel(layout.vector, mask) for mask in (plan.w, plan.r, plan.u))
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, Gw, Gr, Gu, first_slot = plan.accumulators, sum(plan.w), sum(plan.r), sum(plan.u), plan.slot
     load_pre, _, _ = vectors(layout.vector, count)
@@ -70,12 +70,13 @@ def make_stage(layout, number, m):
                     start, stride, Kx = shift(projected, ((p * chunk + step % chunk) * N + i) * size), size, 0
                 else:
                     start, stride, Kx = shift(packed, p * size), 0, I
-                operands = (
-                    (x, shift(at, i), I, Kx, shift(W, p * I * Gw * lanes)),
-                    (prev, shift(index, i), Hp, H, shift(R, p * H * Gr * lanes)),
-                    (u, shift(index, i), Hp, H, shift(U, p * H * Gu * lanes)),
-                )
-                panel(rows, start, stride, scratch, size, operands)
+                add_x(rows, start, stride, scratch, size, x, shift(at, i), I, Kx, shift(W, p * I * Gw * lanes))
+                if Gr:
+                    weights = shift(R, p * H * Gr * lanes)
+                    add_h(rows, scratch, size, scratch, size, prev, shift(index, i), Hp, H, weights)
+                if Gu:
+                    weights = shift(U, p * H * Gu * lanes)
+                    add_u(rows, scratch, size, scratch, size, u, shift(index, i), Hp, H, weights)
                 for row in range(rows):
                     place = (i + row) * Hp + p * lanes
                     old = load_states(shift(prev, place), N * Hp)
@@ -100,12 +101,8 @@ def make_stage(layout, number, m):
         panels = Hp // lanes
         W = shift(packed, panels * size)
         for p in range(panels):
-            operands = (
-                (x, at, I, I, shift(W, p * I * Gw * lanes)),
-                (x, at, 0, 0, W),
-                (x, at, 0, 0, W),
-            )
-            panel(n, shift(packed, p * size), 0, shift(projected, p * n * size), size, operands)
+            out = shift(projected, p * n * size)
+            add_x(n, shift(packed, p * size), 0, out, size, x, at, I, I, shift(W, p * I * Gw * lanes))
         return shift(W, panels * (I * Gw + H * (Gr + Gu)) * lanes)
 
     return stage, project_stage, count

@@ -1,11 +1,11 @@
 """The register tile, the only matrix product of the time loop, and the panel that it fills.
 
-    out[row, column] = start[row, column] + Σ over operands, k of x[row, k] · w[k, column]
+    out[row, column] = start[row, column] + Σ over k of x[row, k] · w[k, column]
 
 A column is a vector: of one accumulator's units in the forward pass, of neighbouring units in the backward pass. A tile
-keeps some rows times all columns of sums in registers through one loop over k for each operand (x, h, ...). Weights lie
-packed as `[k, column, lane]`, in the order in which the loop reads them. An operand's mask says which columns it feeds,
-so one tile serves every accumulator of every cell: those without R are not met in the pass over h.
+keeps some rows times all columns of sums in registers through one loop over k. Weights lie packed as `[k, column,
+lane]`, in the order in which the loop reads them. A mask says which columns this x feeds, so one tile serves every
+accumulator of every cell: those without R are not met in the pass over h.
 """
 
 from typing import Any
@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from rnnbench.kernels.target import target
 from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vector
 
+L1_FOR_WEIGHTS = 16 * 1024  # bytes: half of the smallest first-level data cache there is
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 
 
@@ -26,51 +27,73 @@ def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
     registers = columns * vector.lanes // target().lanes(vector.dtype)
     sizes = [max(1, target().accumulators // registers)]
     while sizes[-1] > 1:
-        sizes.append(max(1, sizes[-1] // 3))
+        sizes.append(-(-sizes[-1] // 2))
     return tuple(sizes)
 
 
-def make_panel(vector, masks):
-    """An intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of `len(masks[0])` columns.
+def make_panel(vector, mask):
+    """An intrinsic panel(n, start, start_stride, out, out_stride, x, at, x_stride, K, w), for n rows of all columns.
 
-    Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows.
-    operands: for each mask a tuple (x, at, stride, K, w): row r of x begins at x + at[r] * stride (at: int64 pointer).
+    Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows; start
+    may be out itself. Row r of x begins at x + at[r] * x_stride (at: int64 pointer). w: the packed weights of the
+    columns in the mask. Many rows share the weights, so the sum over K is cut into pieces whose weights stay in L1 from
+    row to row; few rows (one tile) stream them once whatever the cut.
     """
-    columns = len(masks[0])
+    columns, width = len(mask), sum(mask) * vector.lanes
     sizes = tile_rows(vector, columns)
+    most = ir.Constant(I64, L1_FOR_WEIGHTS * 8 // (max(width, 1) * vector.scalar.bitwidth))
+    zero = ir.Constant(I64, 0)
+
+    def fill(builder, row, n, source, source_stride, out, out_stride, x, at, x_stride, K, w):
+        """All n rows, tile by tile, for one piece of the sum; row: where their count is kept."""
+        builder.store(zero, row)
+        for rows in sizes:
+            enough = builder.append_basic_block("rows.enough")
+            body, after = builder.append_basic_block("rows"), builder.append_basic_block("rows.end")
+            builder.branch(enough)
+            builder.position_at_end(enough)
+            first = builder.load(row)
+            left = builder.sub(n, first)
+            builder.cbranch(builder.icmp_signed(">=", left, ir.Constant(I64, rows)), body, after)
+            builder.position_at_end(body)
+            begin = builder.gep(source, [builder.mul(first, source_stride)])
+            end = builder.gep(out, [builder.mul(first, out_stride)])
+            sums = _load(builder, vector, begin, source_stride, rows, columns)
+            rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
+            sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
+            _store(builder, vector, end, out_stride, rows, columns, sums)
+            builder.store(builder.add(first, ir.Constant(I64, rows)), row)
+            builder.branch(enough)
+            builder.position_at_end(after)
 
     @intrinsic
-    def panel(typing, n, start, start_stride, out, out_stride, operands):
+    def panel(typing, n, start, start_stride, out, out_stride, x, at, x_stride, K, w):
         def gen(context, builder, signature, args):
-            n, start, start_stride, out, out_stride, given = args
-            parts = [
-                [builder.extract_value(builder.extract_value(given, number), field) for field in range(5)]
-                for number in range(len(masks))
-            ]
-            row = cgutils.alloca_once_value(builder, ir.Constant(I64, 0))
-            for rows in sizes:
-                enough = builder.append_basic_block("rows.enough")
-                body, after = builder.append_basic_block("rows"), builder.append_basic_block("rows.end")
-                builder.branch(enough)
-                builder.position_at_end(enough)
-                left = builder.sub(n, builder.load(row))
-                builder.cbranch(builder.icmp_signed(">=", left, ir.Constant(I64, rows)), body, after)
-                builder.position_at_end(body)
-                first = builder.load(row)
-                source = builder.gep(start, [builder.mul(first, start_stride)])
-                destination = builder.gep(out, [builder.mul(first, out_stride)])
-                sums = _load(builder, vector, source, start_stride, rows, columns)
-                for mask, (x, at, stride, K, w) in zip(masks, parts, strict=True):
-                    rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), stride, rows)
-                    sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
-                _store(builder, vector, destination, out_stride, rows, columns, sums)
-                builder.store(builder.add(first, ir.Constant(I64, rows)), row)
-                builder.branch(enough)
-                builder.position_at_end(after)
+            n, start, start_stride, out, out_stride, x, at, x_stride, K, w = args
+            row = cgutils.alloca_once(builder, I64)
+            few = builder.icmp_signed("<=", n, ir.Constant(I64, sizes[0]))
+            piece = builder.select(builder.or_(few, builder.icmp_signed("<=", K, most)), K, most)
+            entry, body = builder.block, builder.append_basic_block("piece")
+            done = builder.append_basic_block("piece.end")
+            builder.branch(body)  # once for K = 0 too: out = start
+            builder.position_at_end(body)
+            k = builder.phi(I64)
+            k.add_incoming(zero, entry)
+            begins = builder.icmp_signed("==", k, zero)
+            source = builder.select(begins, start, out)
+            stride = builder.select(begins, start_stride, out_stride)
+            left = builder.sub(K, k)
+            count = builder.select(builder.icmp_signed("<", left, piece), left, piece)
+            weights = builder.gep(w, [builder.mul(k, ir.Constant(I64, width))])
+            fill(builder, row, n, source, stride, out, out_stride, builder.gep(x, [k]), at, x_stride, count, weights)
+            following = builder.add(k, piece)
+            k.add_incoming(following, builder.block)
+            builder.cbranch(builder.icmp_signed("<", following, K), body, done)
+            builder.position_at_end(done)
             return context.get_dummy_value()
 
-        scalar, i64 = types.CPointer(vector.scalar), types.int64
-        return types.void(i64, scalar, i64, scalar, i64, operands), gen
+        scalar, index, i64 = types.CPointer(vector.scalar), types.CPointer(types.int64), types.int64
+        return types.void(i64, scalar, i64, scalar, i64, scalar, index, i64, i64, scalar), gen
 
     return panel
 

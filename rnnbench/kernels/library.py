@@ -1,6 +1,7 @@
 """Compiled kernels of a cell and dtype, each made (or read from the cache) when it is first asked for."""
 
 import time
+import warnings
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -38,8 +39,9 @@ def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None
     kept = KernelCache(key) if key else None
     if kept is not None:
         dispatcher._cache = kept
-        if kept.notice:
+        if kept.notice and kept.notice not in LOG.notices:
             LOG.notices.add(kept.notice)
+            warnings.warn(kept.notice, RuntimeWarning, stacklevel=2)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     LOG.seconds += time.perf_counter() - start

@@ -11,7 +11,7 @@ import numpy as np
 FASTMATH = {"contract"}
 OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 # Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
-# ones are pasted into their caller instead: an LSTM's kernels compile in a third of the time.
+# ones are pasted into their caller instead.
 PASTED = {**OPTIONS, "inline": "always"}
 
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
@@ -20,7 +20,7 @@ _AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerap
 
 @dataclass(frozen=True)
 class Target:
-    """vector_bytes: the widest register; registers: how many there are. fma: whether multiply-adds can fuse."""
+    """vector_bytes: the widest register; registers: how many there are."""
 
     cpu: str
     vector_bytes: int

@@ -6,6 +6,7 @@ import pytest
 from stored_runs import ERRORS, failed, record, stored
 
 from rnnbench.measure.plan import Training
+from rnnbench.records.comparisons import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Run
@@ -65,6 +66,28 @@ def test_where_more_is_better_the_difference_is_absolute(seeds: int, word: str) 
 def test_an_error_of_zero_has_no_ratio_and_still_wins() -> None:
     (line,) = said(scored(lstm=tuple(0.5 + d for d in SPREAD), gru=(0.0,) * 5))
     assert "gru beats lstm by 0.500 [" in line
+
+
+def test_many_pairs_demand_more_of_each() -> None:
+    """Five seeds with p = 0.02 for each rival: enough for one pair, not for the six that four cells make."""
+    rival = tuple(0.5 + d for d in (0.03, 0.08, 0.04, 0.12, 0.01))
+    two = scored(lstm=rival, gru=(0.5,) * 5)
+    (line,) = said(two)
+    assert line.startswith("Score: gru beats lstm")
+    assert "corrected" not in line
+    others = [replace(row, cell=name) for row in two if row.cell == "lstm" for name in ("ugrnn", "mingru")]
+    lines = said([*two, *others])
+    assert [line.split(":")[1].strip()[:9] for line in lines] == ["undecided"]
+    assert "corrected for 6 pairs" in lines[0]
+
+
+def test_what_the_run_could_have_told_apart_is_said(tmp_path: Path) -> None:
+    groups = stored(tmp_path, cells=("lstm", "gru")).groups()
+    rows = summarise(row for group in groups for row in group.records)
+    line = printable(str(sentences.detectable_sentence(rows, groups, least=0.04)))
+    assert line.startswith("Detectable in 80 % of such runs: a difference of 4.0 % in speed and")
+    assert line.endswith("% in score.")
+    assert sentences.detectable_sentence(rows[:1], [], 0.02) is None
 
 
 def test_rows_with_a_failure_are_not_compared() -> None:
@@ -163,6 +186,13 @@ def test_the_noise_of_the_machine_sets_what_counts(noise: Ratio | None, least: s
     line = printable(notes.noise_line(noise))
     assert f"speeds closer than {least} are not told apart" in line
     assert ("not measured" in line) == (noise is None)
+
+
+def test_the_noise_that_the_doctor_found_counts_too() -> None:
+    known = KnownNoise(Ratio(1.002, 0.96, 1.03, 8), "2026-11-23")
+    line = printable(notes.noise_line(Ratio(1.01, 0.99, 1.03, 5), known))
+    assert "is 1.0 % [-1.0, 3.0] in this run and was 0.2 % [-4.0, 3.0] on 2026-11-23, over 8 pairs" in line
+    assert "speeds closer than 4.2 % are not told apart" in line
 
 
 def test_too_few_processes_are_told() -> None:

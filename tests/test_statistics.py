@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.records import statistics
-from rnnbench.records.comparisons import INFER, TWIN, TWINNED, noise, speed_ratio
+from rnnbench.records.comparisons import INFER, TWIN, TWINNED, KnownNoise, noise, speed_ratio
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import StoredGroup
@@ -60,9 +60,17 @@ def test_a_ratio_pairs_rounds_so_that_drift_cancels():
 
 
 def test_one_process_gives_the_interval_of_its_rounds():
-    found = statistics.ratio([[2.0, 2.2, 1.8]], [[1.0, 1.0, 1.0]])
+    rounds = [2.0, 2.2, 1.8, 2.1, 1.9, 2.05, 40.0]
+    found = statistics.ratio([rounds], [[1.0] * 7])
     assert found.processes == 1
-    assert found.low < found.value < found.high
+    assert (found.value, found.low, found.high) == pytest.approx((2.05, 1.8, 40.0))
+
+
+def test_a_burst_in_one_round_does_not_move_a_process():
+    quiet = [[2.0, 2.1, 1.9, 2.0, 2.0]] * 5
+    burst = [[2.0, 2.1, 1.9, 2.0, 9.0]] * 5
+    ones = [[1.0] * 5] * 5
+    assert statistics.ratio(burst, ones) == statistics.ratio(quiet, ones)
 
 
 def test_many_rounds_do_not_shrink_the_spread_between_processes():
@@ -107,6 +115,35 @@ def test_the_minimum_effect_is_the_far_end_of_the_machines_own_noise():
     assert statistics.minimum_effect(Ratio(1.0, 0.999, 1.001, 5)) == statistics.SMALLEST_EFFECT
     assert statistics.minimum_effect(Ratio(1.0, 0.8, 1.1, 5)) == pytest.approx(0.25)  # 1 / 0.8
     assert statistics.minimum_effect(Ratio(1.1, None, None, 1)) == pytest.approx(0.1)
+    assert statistics.minimum_effect(Ratio(1.0, 0.999, 1.001, 5), Ratio(1.0, 0.97, 1.03, 8)) == pytest.approx(
+        1 / 0.97 - 1
+    )
+
+
+def test_the_chance_of_one_to_five_is_that_of_a_t_table():
+    """t = 3 / sqrt(2.5 / 5) = 4.2426 with 4 degrees of freedom: p = 0.01324 two-sided, from a table."""
+    assert statistics.chance(statistics.mean_interval([1, 2, 3, 4, 5])) == pytest.approx(0.013236, rel=1e-4)
+    assert statistics.chance(statistics.mean_interval([2.0])) == 1
+    assert statistics.chance(statistics.mean_interval([2.0, 2.0])) == 0
+    assert statistics.chance(statistics.mean_interval([0.0, 0.0])) == 1
+
+
+def test_holms_correction_is_that_of_the_worked_example():
+    """Four hypotheses of the usual example: 0.01, 0.04, 0.03, 0.005."""
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.5, 0.9]) == [1.0, 1.0]
+    assert statistics.holm([]) == []
+
+
+def test_a_detectable_effect_is_detected_as_often_as_it_says():
+    """1500 runs of five processes, with the true effect set to what the spread of 1 lets be detected."""
+    rng, sigma = np.random.default_rng(0), 1.0
+    typical = statistics.Interval(0.0, -2.7764451 * sigma / math.sqrt(5), 2.7764451 * sigma / math.sqrt(5), 5)
+    shift = statistics.detectable(typical)
+    runs = [statistics.mean_interval(values) for values in rng.normal(shift, sigma, (1500, 5)).tolist()]
+    share = sum(found.low > 0 for found in runs) / len(runs)
+    assert share == pytest.approx(statistics.POWER, abs=0.01 + 3 * math.sqrt(0.16 / 1500))  # the formula's own 1 %
+    assert statistics.detectable(statistics.Interval(1.0, None, None, 1)) is None
 
 
 def _group(seed, **rounds):
@@ -135,6 +172,32 @@ def test_noise_averages_the_groups_of_a_seed_because_they_share_processes():
 
 
 def test_noise_of_one_seed_comes_from_its_rounds():
-    found = noise([_twins(0, [1.0, 1.2], [1.0, 1.0]), _twins(0, [0.9], [1.0])])
+    found = noise([_twins(0, [1.0, 1.2, 1.1], [1.0] * 3), _twins(0, [0.9, 1.05, 0.95], [1.0] * 3)])
     assert found.processes == 1
-    assert found.low < found.value < found.high
+    assert (found.low, found.high) == pytest.approx((0.9, 1.2))
+
+
+KNOWN = {"value": 1.001, "low": 0.98, "high": 1.03, "processes": 8, "measured": "2026-11-23"}
+
+
+def test_a_known_noise_is_read_again():
+    known = KnownNoise.from_json(KNOWN)
+    assert known.ratio == Ratio(1.001, 0.98, 1.03, 8)
+    assert known.as_json() == KNOWN
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"low": None},
+        {"value": "1"},
+        {"high": 0.0},
+        {"low": 1.5},
+        {"high": math.nan},
+        {"high": math.inf},
+        {"value": -1.0},
+    ],
+)
+def test_what_is_no_noise_is_not_taken_for_one(change):
+    assert KnownNoise.from_json({**KNOWN, **change}) is None
+    assert KnownNoise.from_json(None) is None

@@ -1,9 +1,11 @@
 """Speeds of a stored run against each other: rounds paired with rounds, processes (seeds) with processes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from rnnbench.records.statistics import Ratio, mean_interval, ratio, ratio_of_logs
+from rnnbench.records.statistics import Ratio, mean_interval, median_interval, ratio, ratio_of_logs
 from rnnbench.records.store import StoredGroup
 
 INFER = "infer_seconds"  # one value per round: seconds of a call
@@ -32,12 +34,37 @@ def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
             pairs = zip(group.samples[TWIN][INFER], group.samples[TWINNED][INFER], strict=True)
             logs = [math.log(twin / original) for twin, original in pairs]
             rounds += logs
-            by_seed.setdefault(group.records[0].seed, []).append(mean_interval(logs).value)
+            by_seed.setdefault(group.records[0].seed, []).append(median_interval(logs).value)
     if not by_seed:
         return None
     if len(by_seed) == 1:
         return ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
     return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
+
+
+@dataclass(frozen=True)
+class KnownNoise:
+    """The A/A noise that `rnnbench doctor --noise` measured on a machine, and when (a date)."""
+
+    ratio: Ratio
+    measured: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self.ratio), "measured": self.measured}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> "KnownNoise | None":
+        """None for whatever is not one: a run's facts may come from a stranger."""
+        if not isinstance(stored, Mapping):
+            return None
+        numbers = [stored.get(name) for name in ("value", "low", "high")]
+        if not all(type(number) is float and 0 < number < math.inf for number in numbers):
+            return None
+        value, low, high = (float(number or 0) for number in numbers)
+        processes = stored.get("processes")
+        if not low <= value <= high or type(processes) is not int:
+            return None
+        return cls(Ratio(value, low, high, processes), str(stored.get("measured", ""))[:10])
 
 
 def _timed(group: StoredGroup, backend: str) -> bool:

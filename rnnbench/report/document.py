@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnbench.errors import UsageError
-from rnnbench.records.comparisons import noise
+from rnnbench.records.comparisons import KnownNoise, noise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio, minimum_effect
+from rnnbench.records.statistics import minimum_effect
 from rnnbench.records.store import Run, StoredGroup
 from rnnbench.report import notes, sentences
 from rnnbench.report.columns import Column, columns
@@ -41,24 +41,27 @@ class Report:
         """From what is stored alone. Raises UsageError for settings that cannot be read."""
         groups = run.groups()
         description = Description.from_json(run.settings)
-        machine_noise = noise(groups)
+        own, known = noise(groups), KnownNoise.from_json(run.machine.get("noise"))
+        least = minimum_effect(own, known.ratio if known else None)
         rows = summarise(record for group in groups for record in group.records)
         tasks = dict.fromkeys(row.variant.task for row in rows)
         sections = []
         for task in tasks:
-            own = [row for row in rows if row.variant.task == task]
+            rows_of_task = [row for row in rows if row.variant.task == task]
             if task not in description.tasks:
                 raise UsageError(f"run {run.id} has rows of the task {task!r}, which its settings lack; it is damaged")
-            sections.append(_section(task, own, groups, description.tasks[task], machine_noise))
-        return cls(run.id, tuple(sections), tuple(_closing(run, groups, machine_noise)))
+            sections.append(_section(task, rows_of_task, groups, description.tasks[task], least))
+        return cls(run.id, tuple(sections), tuple(_closing(run, groups, notes.noise_line(own, known))))
 
 
-def _section(
-    task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, machine_noise: Ratio | None
-) -> Section:
+def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:
     basis = (notes.settings_line(rows, note.training), notes.adopted_line(rows), notes.timing_line(rows))
-    unlearned = sentences.learning_sentence(rows)
-    speed = sentences.speed_sentences(rows, groups, minimum_effect(machine_noise))
+    said = [
+        *sentences.score_sentences(rows),
+        sentences.learning_sentence(rows),
+        *sentences.speed_sentences(rows, groups, least),
+        sentences.detectable_sentence(rows, groups, least),
+    ]
     return Section(
         title=f"{task}: {note.title}",
         score=_score(rows[0].records[0]),
@@ -66,7 +69,7 @@ def _section(
         failed=tuple(any(record.failed for record in row.records) for row in rows),
         basis=tuple(line for line in basis if line),
         troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),
-        findings=(*sentences.score_sentences(rows), *([unlearned] if unlearned else []), *speed),
+        findings=tuple(sentence for sentence in said if sentence),
     )
 
 
@@ -77,14 +80,14 @@ def _score(record: Record) -> str:
     return f"score: {record.score_name}, {record.score_better} is better{baseline}"
 
 
-def _closing(run: Run, groups: Sequence[StoredGroup], machine_noise: Ratio | None) -> Iterator[str]:
+def _closing(run: Run, groups: Sequence[StoredGroup], noise_line: str) -> Iterator[str]:
     records = [record for group in groups for record in group.records]
     if not records:
         yield "This run holds no rows: it was stopped before a group was finished."
         return
     if few := notes.process_line(records):
         yield few
-    yield notes.noise_line(machine_noise)
+    yield noise_line
     if compiling := notes.compile_line(records):
         yield compiling
     yield notes.machine_line(run.machine)

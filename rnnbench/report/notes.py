@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnbench.measure.plan import Training
+from rnnbench.records.comparisons import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
 from rnnbench.report.summary import TRAINER, Row, label, varying
@@ -104,16 +105,19 @@ def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
     return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()])
 
 
-def noise_line(noise: Ratio | None) -> str:
-    """The machine's A/A noise and the effect that it lets count."""
-    least = f"speeds closer than {percent(minimum_effect(noise))} are not told apart"
-    if noise is None:
-        return f"This machine's own noise was not measured in this run; {least}."
+def noise_line(noise: Ratio | None, known: KnownNoise | None = None) -> str:
+    """The machine's A/A noise and the effect that it lets count. known: as `rnnbench doctor --noise` found it."""
+    least = f"speeds closer than {percent(minimum_effect(noise, known.ratio if known else None))} are not told apart"
+    what = "This machine's own noise (A/A, a program timed against itself in two processes)"
+    found = [f"is {_noise(noise)} in this run"] if noise else []
+    if known:
+        found.append(f"was {_noise(known.ratio)} on {known.measured}, over {counted(known.ratio.processes, 'pair')}")
+    return f"{what} {joined(found)}; {least}." if found else f"{what} was not measured; {least}."
+
+
+def _noise(noise: Ratio) -> str:
     ends = None if noise.low is None or noise.high is None else (noise.low - 1, noise.high - 1)
-    return (
-        f"This machine's own noise (A/A, a program timed against itself in two processes) is"
-        f" {percent(noise.value - 1, ends)}; {least}."
-    )
+    return percent(noise.value - 1, ends)
 
 
 def process_line(records: Iterable[Record]) -> str | None:

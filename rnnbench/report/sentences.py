@@ -1,14 +1,23 @@
 """What the figures allow us to say, in plain words; which words is up to `records.statistics.verdict`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import fmean
 
 from rnnbench.records.comparisons import speed_ratio
 from rnnbench.records.statistics import (
+    CONFIDENCE,
+    POWER,
     PROCESSES_FOR_A_VERDICT,
     Interval,
     Ratio,
+    chance,
+    detectable,
+    detectable_effect,
+    holm,
+    logs_of,
     paired_difference,
     paired_ratio,
     verdict,
@@ -19,29 +28,47 @@ from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, 
 
 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
-    """Which cell has the best score, by how much, and what stays undecided; on one backend, dtype and thread count."""
-    entrants = _entrants(rows)
-    if not entrants:
+    """Which cell has the best score, by how much, and what stays undecided; on one backend, dtype and thread count.
+
+    The best one is picked by looking at all of them, so all pairs count as compared: Holm's correction is over them.
+    """
+    ranking = _ranking(rows)
+    if ranking is None:
         return []
-    several = varying(entrants)
-    task = entrants[0].records[0]
-    lower = task.score_better == "lower"
-    best, *others = sorted(entrants, key=lambda row: fmean(row.scores.values()), reverse=not lower)
-    gains = [
-        (label(other.variant, several), gain(best.scores, other.scores, lower))
-        for other in others
-        if best.scores.keys() & other.scores.keys()  # an interrupted run may hold other seeds of another cell
-    ]
-    if not gains:
-        return []
-    name = label(best.variant, several)
-    basis = f"({task.score_name} on {best.backend}, {counted(min(won.seeds for _, won in gains), 'seed')}, paired)"
-    beaten = [f"{other} by {won.text}" for other, won in gains if won.real]
-    undecided = [f"{other} ({won.text})" for other, won in gains if not won.real]
+    best, gains = ranking
+    several, first = varying([best, *gains]), best.records[0]
+    name, seeds = label(best.variant, several), min(won.seeds for won in gains.values())
+    family = next(iter(gains.values())).family
+    corrected = f", corrected for {family} pairs" if family > 1 else ""
+    basis = f"({first.score_name} on {best.backend}, {counted(seeds, 'seed')}, paired{corrected})"
+    beaten = [f"{label(other.variant, several)} by {won.text}" for other, won in gains.items() if won.real]
+    undecided = [f"{label(other.variant, several)} ({won.text})" for other, won in gains.items() if not won.real]
     said = [f"Score: {name} beats {joined(beaten)} {basis}."] if beaten else []
     if undecided:
         said.append(f"Score: undecided whether {name} is better than {joined(undecided, 'or')} {basis}.")
     return said
+
+
+def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> str | None:
+    """What this run could have told apart, given how far its processes and seeds lie apart; None where nothing is
+    compared. least: the smallest effect in speed that counts, as a share."""
+    effects = [detectable_effect(contest.ratio) for contest in contests(rows, groups)]
+    words = [_span([max(effect, least) for effect in effects if effect is not None], percent, "in speed")]
+    ranking = _ranking(rows)
+    gains = ranking[1].values() if ranking else ()
+    for relative, text in ((True, percent), (False, significant)):
+        shifts = [won.detectable for won in gains if won.relative is relative]
+        words.append(_span([shift for shift in shifts if shift is not None], text, "in score"))
+    found = [word for word in words if word]
+    share = f"{POWER:.0%}".replace("%", f"{NO_BREAK}%")
+    return f"Detectable in {share} of such runs: a difference of {joined(found)}." if found else None
+
+
+def _span(sizes: Sequence[float], text: Callable[[float], str], of_what: str) -> str:
+    if not sizes:
+        return ""
+    low, high = text(min(sizes)), text(max(sizes))
+    return f"{low} {of_what}" if low == high else f"{low} to {high} {of_what}"
 
 
 def learning_sentence(rows: Sequence[Row]) -> str | None:
@@ -58,13 +85,18 @@ def learning_sentence(rows: Sequence[Row]) -> str | None:
     return f"Did not learn on every seed (did not clearly beat the trivial answer): {joined(words)}."
 
 
-def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> list[str]:
-    """Which backend ran inference fastest, hyperfine's way; a pair of backends has one sentence for all variants.
+@dataclass(frozen=True)
+class Contest:
+    """The fastest backend of a variant against another: ratio is the other's time over the fastest's."""
 
-    least: the smallest effect that counts, as a share.
-    """
-    several = varying(rows)
-    said: dict[tuple[str, str, str], list[str]] = {}
+    variant: Variant
+    fast: str
+    slow: str
+    ratio: Ratio
+
+
+def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Contest]:
+    """Whose inference times are compared: by variant, the fastest with each of the others."""
     for variant in dict.fromkeys(row.variant for row in rows):
         timed = [row for row in rows if row.variant == variant and row.ranked and row.infer]
         timed.sort(key=lambda row: row.infer.value if row.infer else 0.0)
@@ -72,9 +104,22 @@ def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: f
         for slow in timed[1:]:
             ratio = speed_ratio(own, timed[0].backend, slow.backend)
             if ratio is not None:
-                figures = said.setdefault((verdict(ratio, least), timed[0].backend, slow.backend), [])
-                times = "" if figures else " times"
-                figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(variant, several)}")
+                yield Contest(variant, timed[0].backend, slow.backend, ratio)
+
+
+def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> list[str]:
+    """Which backend ran inference fastest, hyperfine's way; a pair of backends has one sentence for all variants.
+
+    least: the smallest effect that counts, as a share.
+    """
+    several = varying(rows)
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for contest in contests(rows, groups):
+        word = verdict(contest.ratio, least)
+        figures = said.setdefault((word, contest.fast, contest.slow), [])
+        times = "" if figures else " times"
+        ratio = contest.ratio
+        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(contest.variant, several)}")
     return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in said.items()]
 
 
@@ -88,20 +133,60 @@ _SPEED = {
 
 @dataclass(frozen=True)
 class Gain:
-    """How far one score is ahead of another over shared seeds, and whether that is more than chance."""
+    """How far one score is ahead of another over shared seeds. estimate: of the difference, of logarithms where it is
+    `relative`; text: the same in words. family: how many pairs were compared with this one; p_value is corrected for
+    them."""
 
     text: str
-    real: bool
-    seeds: int
+    estimate: Interval
+    relative: bool
+    p_value: float
+    family: int = 1
+
+    @property
+    def seeds(self) -> int:
+        return self.estimate.count
+
+    @property
+    def real(self) -> bool:
+        """More than chance: the same demands as `verdict` makes of a ratio."""
+        enough = self.seeds >= PROCESSES_FOR_A_VERDICT
+        return enough and self.estimate.value > 0 and self.p_value < 1 - CONFIDENCE
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest lead that such seeds would have shown."""
+        shift = detectable(self.estimate)
+        return -math.expm1(-shift) if shift is not None and self.relative else shift
 
 
 def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> Gain:
     """Relative for errors; absolute where more is better or a score is not positive. Scores are by seed."""
     if lower and min(*best.values(), *other.values()) > 0:
         ratio = paired_ratio(other, best)
-        return Gain(_less(ratio), verdict(ratio, 0.0) == "faster", ratio.processes)
+        logs = logs_of(ratio)
+        return Gain(_less(ratio), logs, True, chance(logs))
     difference = paired_difference(other, best) if lower else paired_difference(best, other)
-    return Gain(_with_ends(difference.value, difference), _positive(difference), difference.count)
+    return Gain(_with_ends(difference.value, difference), difference, False, chance(difference))
+
+
+def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
+    """The best of the rows whose scores may be compared, and how far it is ahead of each other, best first."""
+    entrants = _entrants(rows)
+    if not entrants:
+        return None
+    lower = entrants[0].records[0].score_better == "lower"
+    ordered = sorted(entrants, key=lambda row: fmean(row.scores.values()), reverse=not lower)
+    pairs = {  # an interrupted run may hold other seeds of another cell
+        (a, b): gain(ordered[a].scores, ordered[b].scores, lower)
+        for a, b in combinations(range(len(ordered)), 2)
+        if ordered[a].scores.keys() & ordered[b].scores.keys()
+    }
+    corrected = dict(zip(pairs, holm([won.p_value for won in pairs.values()]), strict=True))
+    gains = {
+        ordered[b]: replace(won, p_value=corrected[a, b], family=len(pairs)) for (a, b), won in pairs.items() if a == 0
+    }
+    return (ordered[0], gains) if gains else None
 
 
 def _less(ratio: Ratio) -> str:
@@ -116,12 +201,6 @@ def _with_ends(value: float, ends: Ratio | Interval) -> str:
     if ends.low is None or ends.high is None:
         return significant(value)
     return significant(value) + NO_BREAK + bracketed(ends.low, ends.high)
-
-
-def _positive(difference: Interval) -> bool:
-    """The same demand as `verdict` makes of a ratio."""
-    enough = difference.count >= PROCESSES_FOR_A_VERDICT
-    return enough and difference.low is not None and difference.low > 0
 
 
 def _entrants(rows: Sequence[Row]) -> list[Row]:

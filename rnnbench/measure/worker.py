@@ -8,25 +8,32 @@ error first, so that nothing a plugin prints can be taken for a reply.
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+Action = Callable[..., dict[str, Any]]
+
 
 def main() -> None:
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    requests = os.fdopen(os.dup(0), "rb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    actions: dict[str, Callable[..., dict[str, Any]]] = {}
+    actions: dict[str, Action] = {}
 
     def load(**identity: Any) -> dict[str, Any]:
         actions.update(_load(**identity))
         return actions["describe"]()
 
     actions["load"] = load
+    serve(actions)
+
+
+def serve(actions: Mapping[str, Action]) -> None:
+    """Answers requests until there are no more; `actions` may grow meanwhile."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    requests = os.fdopen(os.dup(0), "rb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
     for line in requests:
         request = json.loads(line)
         reply = _answer(actions[request.pop("do")], request)
@@ -36,19 +43,19 @@ def main() -> None:
 
 def _load(
     factory: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str], work: str
-) -> dict[str, Callable[..., dict[str, Any]]]:
+) -> dict[str, Action]:
     pin(loading_cores)
     from rnnbench import plugins as finder
     from rnnbench.backends.base import load_factory
 
     finder.configure(plugins)
     backend = load_factory(factory)(threads)
-    actions: dict[str, Callable[..., dict[str, Any]]] = load_factory(work)(backend, threads).actions()
+    actions: dict[str, Action] = load_factory(work)(backend, threads).actions()
     pin(cores)
     return actions
 
 
-def _answer(action: Callable[..., dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:
+def _answer(action: Action, request: dict[str, Any]) -> dict[str, Any]:
     """The action's result, or the status and reason of its failure. SystemExit is one of them."""
     try:
         return {"done": action(**request)}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -75,16 +75,7 @@ class Workplace:
         position: its number among those that load at the same time, each on cores of its own while there are enough;
         measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
         """
-        self._count += 1
-        limited = {name: str(threads) for name in THREAD_VARIABLES}
-        worker = Worker(
-            [sys.executable, "-P", "-m", "rnnbench.measure.worker"],
-            {**_environment(), **limited},
-            f"{self.marker}/{self._count}.",
-            self.folder / f"{self._count}.log",
-            self.limits,
-        )
-        self._workers.append(worker)
+        worker = self.launch([sys.executable, "-P", "-m", "rnnbench.measure.worker"], _environment(), threads)
         worker.send(
             {
                 "do": "load",
@@ -96,6 +87,19 @@ class Workplace:
                 "work": work,
             }
         )
+        return worker
+
+    def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:
+        """A process that answers requests, with its libraries' pools limited to so many threads."""
+        self._count += 1
+        worker = Worker(
+            command,
+            {**environment, **{name: str(threads) for name in THREAD_VARIABLES}},
+            f"{self.marker}/{self._count}.",
+            self.folder / f"{self._count}.log",
+            self.limits,
+        )
+        self._workers.append(worker)
         return worker
 
     def dismiss(self, worker: Worker) -> None:

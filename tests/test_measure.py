@@ -16,7 +16,7 @@ from rnnbench.measure.flops import forward_flops
 from rnnbench.measure.lane import Lane
 from rnnbench.measure.learning import _seconds
 from rnnbench.measure.plan import Group
-from rnnbench.measure.timing import _put_inference
+from rnnbench.measure.timing import RUNNABLE, _put_inference
 from rnnbench.measure.workplace import worker_cores
 from rnnbench.model import Model
 from rnnbench.records.comparisons import INFER
@@ -81,19 +81,25 @@ def test_the_compiling_step_counts_as_the_median_one():
     assert _seconds(lane) == {"train_step_seconds": 9.0, "train_seconds": 9.0}
 
 
-@pytest.mark.parametrize(("cores", "threads", "refused"), [(1.02, 1, False), (1.9, 1, True), (1.9, 2, False)])
-def test_a_backend_that_used_more_cores_than_threads_is_refused(cores, threads, refused):
-    """By processor time over wall time; made up here, since how much a real thread gets is up to the machine's load."""
+@pytest.mark.parametrize(("wanted", "threads", "refused"), [(1.02, 1, False), (1.9, 1, True), (1.9, 2, False)])
+def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refused):
     group = Group("t", "gru", 4, 1, False, "float32", threads, 0)
     batch = Split(np.zeros((5, 8, 1), np.float32), np.zeros((8, 1), np.float32))
     case = SimpleNamespace(group=group, batch=batch, model=Model("gru", 1, 4, 1))
-    lane = Lane("x", None, samples={INFER: [0.1] * 7, "infer_cores": [cores] * 7})
+    lane = Lane("x", None, samples={INFER: [0.1] * 7, RUNNABLE: [wanted] * 7})
     if refused:
-        with pytest.raises(Failure, match=r"used 1\.9 cores where 1 is allowed"):
+        with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
             _put_inference(lane, case)
     else:
         _put_inference(lane, case)
         assert lane.columns["infer_seconds"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("sample_seconds", "rounds_there_are"), [(0.0, 25), (0.005, 25), (0.01, 21), (0.02, 11), (0.03, 7), (9.0, 7)]
+)
+def test_short_samples_are_taken_more_often(sample_seconds, rounds_there_are):
+    assert rounds.count(sample_seconds) == rounds_there_are
 
 
 def test_an_error_is_relative_to_the_largest_reference_value_of_the_tensor():

@@ -65,9 +65,10 @@ def test_raw_samples_are_kept_beside_the_rows(stand_in, tmp_path):
     outcome, run = carry_out(tmp_path, settings(backends=("numba", "infers")))
     (samples,) = run.samples().values()
     assert samples.keys() == {"numba", "infers", TWIN}
-    assert {len(own[INFER]) for own in samples.values()} == {7}
+    (count,) = {len(own[INFER]) for own in samples.values()}
+    assert 7 <= count <= 25
     trained = outcome.records[0]
-    assert sorted(samples["numba"][INFER])[3] == trained.infer_seconds
+    assert sorted(samples["numba"][INFER])[count // 2] == trained.infer_seconds
     assert len(samples["numba"]["train_losses"]) == 12
 
 

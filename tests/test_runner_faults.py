@@ -4,8 +4,11 @@ import pytest
 from marks import children
 from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, load, settings
 
+from rnnbench.measure import timing
+from rnnbench.measure.lane import Lane
 from rnnbench.measure.process import Limits
 from rnnbench.measure.runner import compare
+from rnnbench.measure.traps import LATE_WARNING, LEAK_WARNING, STUCK_WARNING, SUBNORMAL_WARNING
 from rnnbench.records.comparisons import INFER
 from rnnbench.records.store import Store
 
@@ -27,6 +30,9 @@ FAULTS = {
     "mutates-weights": ("mismatch", "changed its input layers.0.forward.W"),
     "caches": ("mismatch", "halved"),
     "late": ("mismatch", "right when checked and is off by"),
+    "late-state": ("mismatch", "right when checked and is off by"),
+    "remembers": ("mismatch", "gives results it has kept: inputs it has not seen take"),
+    "many-threads": ("mismatch", "threads where 1 is allowed"),
     "half-gradients": ("mismatch", "training differs from the float64 reference"),
     "lazy": ("mismatch", "the loss of the first 10 steps leaves"),
     "nan-loss": ("diverged", "the loss became nan at training step 2"),
@@ -83,6 +89,35 @@ def test_those_without_fault_are_as_good_as_alone(rows, name, tmp_path, monkeypa
     assert row.score == alone.score
     assert row.infer_seconds > 0
     assert row.train_steps == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "warning"), [("slow-near-zero", SUBNORMAL_WARNING), ("promises", LATE_WARNING)], ids=["slow", "late"]
+)
+def test_what_a_reader_must_know_is_said_in_the_row(name, warning, tmp_path, monkeypatch):
+    load(monkeypatch, FAULTY, NO_NUMBA)
+    outcome, _ = carry_out(tmp_path, settings(backends=(name,)), LIMITS)
+    (row,) = outcome.records
+    assert row.status == "ok"
+    assert warning in row.warnings
+
+
+def test_a_loss_that_does_not_fall_is_said_in_the_row(tmp_path, monkeypatch):
+    load(monkeypatch, FAULTY, NO_NUMBA)
+    chosen = settings(tasks=("ragged",), backends=("good",), steps=60, learning_rate=1e-9)
+    outcome, run = carry_out(tmp_path, chosen, LIMITS)
+    (row,), (samples,) = outcome.records, run.samples().values()
+    assert row.status == "ok"
+    assert STUCK_WARNING in row.warnings
+    assert samples["good"]["loss_of_constant"] > 0.98
+
+
+def test_work_of_first_calls_is_said_in_the_row():
+    slow_at_first = [3e-3] * 6 + [1e-3 + 1e-6 * k for k in range(19)]
+    lanes = [Lane(name, None, samples={INFER: slow_at_first if name == "b" else [1e-3] * 25}) for name in "abc"]
+    timing._warn_of_leaks(lanes)
+    assert [lane.warnings for lane in lanes] == [[], [LEAK_WARNING], []]
+    assert lanes[1].samples["leak_times"] == pytest.approx(3, rel=0.02)
 
 
 def test_a_backend_that_hangs_again_and_again_is_not_tried_for_ever(tmp_path, monkeypatch):

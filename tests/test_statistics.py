@@ -144,6 +144,7 @@ def test_a_detectable_effect_is_detected_as_often_as_it_says():
     share = sum(found.low > 0 for found in runs) / len(runs)
     assert share == pytest.approx(statistics.POWER, abs=0.01 + 3 * math.sqrt(0.16 / 1500))  # the formula's own 1 %
     assert statistics.detectable(statistics.Interval(1.0, None, None, 1)) is None
+    assert statistics.detectable_effect(Ratio(1.1, 1.0, 1.2, 1)) is None
 
 
 def _group(seed, **rounds):

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter, perf_counter_ns, process_time
+from time import monotonic, perf_counter, perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 from rnnbench.backends.base import Backend, Case, Session, load_factory
-from rnnbench.measure import arrays, memory, parity, rounds
+from rnnbench.measure import arrays, memory, parity, probes, rounds
 from rnnbench.measure.failure import Failure
+from rnnbench.measure.threads import Reading, runnable
 from rnnbench.model import Array, Model
 from rnnbench.tasks.spec import Split
 from rnnbench.training import Adam, Progress, batches, train
@@ -29,7 +30,7 @@ class CaseWork:
         self._data_path = ""
 
     def actions(self) -> dict[str, Callable[..., Reply]]:
-        names = "describe open check rehearse renew train predict ready calibrate time latency close peak"
+        names = "describe open check rehearse renew train predict ready calibrate probe time latency close peak"
         return {name: getattr(self, name) for name in names.split()}
 
     def describe(self) -> Reply:
@@ -102,15 +103,18 @@ class CaseWork:
         return {}
 
     def train(self, steps: int, seconds: float) -> Reply:
-        """Up to so many steps, and no more once so many seconds have passed."""
-        progress = Progress()
-        end = monotonic() + seconds
+        """Up to so many steps, and no more once so many seconds have passed. loop_seconds: what all of it took, but
+        for making the batches."""
+        progress, stream = Progress(), Stopwatch(self._stream)
+        start = perf_counter()
         with rounds.no_collection():
-            while len(progress.losses) < steps and (monotonic() < end or not progress.losses):
-                train(self.session, self._stream, 1, progress)
+            while len(progress.losses) < steps and (perf_counter() < start + seconds or not progress.losses):
+                train(self.session, stream, 1, progress)
                 if not np.isfinite(progress.losses[-1]):
                     break
-        return {"losses": [_number(loss) for loss in progress.losses], "seconds": progress.step_seconds}
+        loop = perf_counter() - start - stream.seconds
+        losses = [_number(loss) for loss in progress.losses]
+        return {"losses": losses, "seconds": progress.step_seconds, "loop_seconds": loop}
 
     def predict(self, out: str) -> Reply:
         """The prediction for the whole test split, in batches of the one size that has compiled already."""
@@ -128,7 +132,7 @@ class CaseWork:
     def ready(self, out: str) -> Reply:
         """Outputs with the weights that will be timed, those weights, and the outputs of single steps."""
         found = _named_outputs("", self._forward(self.batch.x, self.batch.lengths))
-        self.checked = found["y"]
+        self.checked = dict(found)
         found |= {f"parameter {name}": _array(name, value) for name, value in self.session.parameters().items()}
         reason = self._streaming_reason()
         if reason is None:
@@ -137,22 +141,29 @@ class CaseWork:
         return {"streaming": reason}
 
     def calibrate(self) -> Reply:
+        """How many calls make a sample, and how long that is."""
         self._call = partial(self.session.forward, self.batch.x, self.batch.lengths)
         self._call()
         self.calls = rounds.calibrated(self._call)
-        return {"calls": self.calls}
+        return {"calls": self.calls, "seconds": rounds.timed(self._call, self.calls)[0]}
+
+    def probe(self) -> Reply:
+        return dict(probes.probe(lambda x: self.session.forward(x, self.batch.lengths), self.batch.x))
 
     def time(self) -> Reply:
-        """One sample: seconds of a call, processor seconds of a call, and how far the last output is from the checked
-        one. A call first, untimed, where calls are short: others have had the caches meanwhile."""
+        """One sample: seconds of a call, how many threads wanted to run, and how far the last outputs are from the
+        checked ones. A call first, untimed, where calls are short: others have had the caches meanwhile."""
         if self.calls > 1:
             self._call()
-        before = process_time()
-        seconds, (y, _) = rounds.timed(self._call, self.calls)
-        cores = (process_time() - before) / seconds
-        wrong = parity.malformed({"y": _array("y", y)}, {"y": self.checked}, self.model.dtype)
-        drift = parity.error(y, self.checked.astype(np.float64)) if wrong is None else None
-        return {"seconds": seconds / self.calls, "cores": cores, "drift": drift}
+        before = Reading.now()
+        seconds, outputs = rounds.timed(self._call, self.calls)
+        after = Reading.now()
+        found = _named_outputs("", outputs)
+        drift = None
+        if parity.malformed(found, self.checked, self.model.dtype) is None:
+            wide = {name: value.astype(np.float64) for name, value in self.checked.items()}
+            drift = parity.deviation(found, wide).error
+        return {"seconds": seconds / self.calls, "threads": runnable(before, after), "drift": drift}
 
     def latency(self, count: int, seconds: float) -> Reply:
         """Seconds of single steps of one row, each timed alone; fewer than `count` when `seconds` have passed."""
@@ -222,6 +233,22 @@ class CaseWork:
             y, state = self.session.step(x_t, state)
             outputs.append(_array("y of step", y))
         return np.stack(outputs) if self.model.readout == "all" else outputs[-1]
+
+
+class Stopwatch:
+    """An iterator that knows how long it has taken to give its items."""
+
+    def __init__(self, items: Iterator[Split]) -> None:
+        self._items, self.seconds = items, 0.0
+
+    def __iter__(self) -> "Stopwatch":
+        return self
+
+    def __next__(self) -> Split:
+        start = perf_counter()
+        item = next(self._items)
+        self.seconds += perf_counter() - start
+        return item
 
 
 @contextmanager

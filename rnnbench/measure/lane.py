@@ -28,6 +28,7 @@ class Lane:
     streams: bool = False  # takes single steps
     losses: list[float] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
+    loop_seconds: float = 0.0  # of the training loop, without the making of batches
 
     @property
     def ok(self) -> bool:
@@ -50,6 +51,11 @@ class Lane:
             return self.worker.ask({"do": do, **arguments})
         finally:
             self.worker.pause()
+
+    def warn(self, warning: str, name: str, figure: float) -> None:
+        """A trap it fell into, and how deep."""
+        self.warnings.append(warning)
+        self.samples[name] = figure
 
     def put(self, columns: Mapping[str, Any]) -> None:
         self.columns.update(columns)

@@ -6,7 +6,7 @@ from statistics import median
 
 import numpy as np
 
-from rnnbench.measure import arrays, parity
+from rnnbench.measure import arrays, parity, traps
 from rnnbench.measure.assignment import Assignment, Desk
 from rnnbench.measure.failure import Failure, explain
 from rnnbench.measure.lane import Lane
@@ -51,6 +51,8 @@ def train(lanes: Sequence[Lane], assignment: Assignment, desk: Desk, random: Ran
         if lane.losses:
             lane.put({"train_steps": len(lane.losses), **_seconds(lane)})
             lane.samples |= {"train_step_seconds": lane.step_seconds, "train_losses": _finite(lane.losses)}
+            if lane.ok:
+                _warn_of_traps(lane, assignment)
         elif lane.ok:
             lane.put({"train_steps": 0})
 
@@ -87,6 +89,7 @@ def _slice(lane: Lane, assignment: Assignment, desk: Desk) -> None:
     reply = lane.ask("train", steps=until - done, seconds=SLICE_SECONDS)
     lane.losses += reply["losses"]
     lane.step_seconds += reply["seconds"]
+    lane.loop_seconds += reply["loop_seconds"]
     if not np.isfinite(lane.losses[-1]):
         raise Failure("diverged", f"the loss became {lane.losses[-1]} at training step {len(lane.losses)}")
     if len(lane.losses) == until and "seconds_to_learn" not in lane.columns:
@@ -94,6 +97,14 @@ def _slice(lane: Lane, assignment: Assignment, desk: Desk) -> None:
         lane.samples.setdefault("scores", []).append([until, value])
         if assignment.task.learned(value):
             lane.put({"seconds_to_learn": _seconds(lane)["train_seconds"]})
+
+
+def _warn_of_traps(lane: Lane, assignment: Assignment) -> None:
+    trivial = traps.constant_loss(assignment.task.loss, assignment.data.train)
+    if share := traps.stuck(lane.losses, trivial):
+        lane.warn(traps.STUCK_WARNING, "loss_of_constant", share)
+    if times := traps.unaccounted(lane.step_seconds, lane.loop_seconds):
+        lane.warn(traps.LATE_WARNING, "unaccounted_times", times)
 
 
 def _seconds(lane: Lane) -> dict[str, float]:

@@ -8,7 +8,10 @@ from time import perf_counter
 from typing import Any
 
 SAMPLE_SECONDS = 0.005  # a thousand times the resolution and cost of any clock we use
-ROUNDS = 7  # six is the fewest whose median has a 95 % interval; an odd number makes the median one of the samples
+# Six is the fewest whose median has a 95 % interval; an odd number makes the median one of the samples. The more there
+# are, the less a neighbour's bursts count, so short samples are taken more often; above this the spread between
+# processes is what is left.
+FEWEST, MOST, ROUND_SECONDS = 7, 25, 0.2
 MOST_CALLS = 1 << 20
 
 Call = Callable[[], Any]
@@ -48,6 +51,12 @@ def calibrated(call: Call, target: float = SAMPLE_SECONDS, clock: Clock = perf_c
         wanted = target / seconds * calls if seconds > 0 else 10 * calls
         calls = min(MOST_CALLS, max(calls + 1, min(int(1.1 * wanted) + 1, 10 * calls)))
     return calls
+
+
+def count(sample_seconds: float) -> int:
+    """How many rounds, where the longest sample of a round takes so long: as many as last `ROUND_SECONDS`."""
+    wanted = int(ROUND_SECONDS / sample_seconds) if sample_seconds > 0 else MOST
+    return min(MOST, max(FEWEST, wanted | 1))
 
 
 def turns(names: Sequence[str], rounds: int, random: Random) -> Iterator[tuple[int, str]]:

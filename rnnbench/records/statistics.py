@@ -113,7 +113,7 @@ def logs_of(ratio: Ratio) -> Interval:
 def chance(estimate: Interval) -> float:
     """The two-sided p-value of Student's t test that the mean is 0, of what `mean_interval` gave; 1 where so few
     values cannot tell."""
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.count < 2:
         return 1.0
     error = _standard_error(estimate)
     if error == 0:
@@ -138,7 +138,7 @@ def detectable(estimate: Interval) -> float | None:
     """How far from 0 a mean would have to be for its interval to leave 0 out in `POWER` of all runs, given the spread
     that this one had; None where that is not known. The sum of the two quantiles, as
     for the normal law, is 1 % below what simulation gives at n = 5, and 5 % at n = 3."""
-    if estimate.low is None or estimate.high is None:
+    if estimate.low is None or estimate.count < 2:  # the interval of a single process is that of its rounds
         return None
     n = estimate.count
     return (_quantile((1 + CONFIDENCE) / 2, n) + _quantile(POWER, n)) * _standard_error(estimate)

@@ -1,10 +1,12 @@
 """A plugin for the runner's tests: a tiny task, a good backend, and one backend for each way to be bad."""
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +122,55 @@ def late(self, x, lengths=None, state=None):
     return (y * 1.01 if self._calls > TIMED_CALLS else y), final
 
 
+def late_state(self, x, lengths=None, state=None):
+    self._calls = getattr(self, "_calls", 0) + 1
+    y, final = NumpySession.forward(self, x, lengths, state)
+    return y, tuple(value * np.float32(1.01) for value in final) if self._calls > TIMED_CALLS else final
+
+
+def remembering(self, x, lengths=None, state=None):
+    """Knows its inputs by what they hold, so that writing to them does not fool it."""
+    self._known = getattr(self, "_known", {})
+    if state is not None:
+        return NumpySession.forward(self, x, lengths, state)
+    key = x.tobytes()
+    if key not in self._known:
+        time.sleep(0.002)
+        self._known[key] = NumpySession.forward(self, x, lengths)
+    return self._known[key]
+
+
+def many_threads(self, x, lengths=None, state=None):
+    """Three of them, on however few cores. Hashing lets go of the GIL."""
+    self._pool = getattr(self, "_pool", None) or ThreadPoolExecutor(3)
+    list(self._pool.map(lambda _: hashlib.sha256(bytes(1_000_000)), range(3)))
+    return NumpySession.forward(self, x, lengths, state)
+
+
+def slow_near_zero(self, x, lengths=None, state=None):
+    if 0 < np.abs(x).max() < 1e-38:
+        time.sleep(0.02)
+    return NumpySession.forward(self, x, lengths, state)
+
+
+class LateLoss:
+    """A number that is worked out when somebody looks at it."""
+
+    def __init__(self, value):
+        self._value = value
+
+    def __float__(self):
+        time.sleep(0.01)
+        return self._value
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(float(self), dtype)
+
+
+def promising(self, *arguments):
+    return LateLoss(NumpySession.train_step(self, *arguments))
+
+
 def half_gradients(self, *arguments):
     loss, gradients = NumpySession.gradients(self, *arguments)
     return loss, {name: value * np.float32(0.5) for name, value in gradients.items()}
@@ -194,6 +245,11 @@ FACTORIES = {
     "mutates-weights": backend(gradients=mutating_weights, __init__=keep_given),
     "caches": backend(forward=cached),
     "late": backend(forward=late),
+    "late-state": backend(forward=late_state),
+    "remembers": backend(forward=remembering),
+    "many-threads": backend(forward=many_threads),
+    "slow-near-zero": backend(forward=slow_near_zero),
+    "promises": backend(train_step=promising),
     "half-gradients": backend(gradients=half_gradients),
     "lazy": backend(train_step=lazy_step),
     "nan-loss": backend(train_step=bad_loss(float("nan"), 1)),
@@ -207,7 +263,7 @@ FACTORIES = {
     "choosy": choosy,
     "refuses": backend(gradients=refusing),
 }
-INFER_ONLY = ("infers", "late")
+INFER_ONLY = ("infers", "late", "late-state", "remembers")
 globals().update({f"make_{name.replace('-', '_')}": factory for name, factory in FACTORIES.items()})
 
 

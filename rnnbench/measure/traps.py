@@ -1,0 +1,85 @@
+"""Ways in which a figure can be true and mean nothing, told by the figures themselves. Pure functions.
+
+What falsifies a row is a mismatch, and ends it. What its reader must know is a warning: the same words whenever it is
+the same trap, so that a report says it once; the figures are kept with the samples.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean, median
+
+import numpy as np
+
+from rnnbench.tasks.spec import Split
+
+CACHED = 2.0  # a fresh input is in the nearest cache too, so it costs a few percent; less than this is chance
+SUBNORMALS = 3.0
+LEAK = 1.2
+STUCK = 0.98  # of a constant answer's loss: batches scatter by less over the last tenth of a budget
+STUCK_STEPS = 50  # fewer have not had the time
+UNACCOUNTED = 1.25
+
+SUBNORMAL_WARNING = (
+    f"inputs of 1e-40 slow it down more than {SUBNORMALS:g} times; round such inputs to 0, or flush subnormals to zero"
+)
+LEAK_WARNING = (
+    "its first timed rounds were slower than those after: first-call work leaks into steady times; warm it up"
+)
+STUCK_WARNING = "its training loss stayed at that of a constant answer; give it more --steps or another --lr"
+LATE_WARNING = "its training steps add up to less than their loop took: train_step returns before its work is done"
+
+
+def cached(repeated: Sequence[float], fresh: Sequence[float]) -> float | None:
+    """How many times longer fresh inputs take, where that is more than chance."""
+    usual = median(repeated)
+    times = median(fresh) / usual
+    return times if times > CACHED and min(fresh) > usual * (1 + CACHED) / 2 else None
+
+
+def subnormal(fresh: Sequence[float], tiny: Sequence[float]) -> float | None:
+    """How many times longer inputs next to zero take than others, where that is too much."""
+    times = median(tiny) / median(fresh)
+    return times if times > SUBNORMALS else None
+
+
+def leak(rounds: Sequence[float], others: Sequence[Sequence[float]]) -> float | None:
+    """How many times slower the first quarter of the rounds was than the rest, where that is more than chance: all of
+    it slower than nine tenths of the rest, which are as far apart as the machine makes them.
+
+    others: the same rounds of everybody else; what slowed all down at once was the machine, and is divided out.
+    """
+    first = len(rounds) // 4
+    if first < 1:
+        return None
+    drift = [median(values) for values in zip(*others, strict=True)] if others else [1.0] * len(rounds)
+    relative = [own / shared for own, shared in zip(rounds, drift, strict=True)]
+    rest = sorted(relative[first:])
+    times = median(relative[:first]) / median(rest)
+    return times if times > LEAK and min(relative[:first]) > rest[len(rest) * 9 // 10] else None
+
+
+def constant_loss(loss: str, split: Split) -> float:
+    """The least loss that one and the same answer can have: the target's variance, or the entropy of its classes."""
+    target = split.target
+    if split.lengths is not None and split.every_step:
+        valid = np.arange(len(split.x))[:, None] < split.lengths[None, :]
+        target = target[valid]
+    if loss == "cross-entropy":
+        shares = np.unique(target, return_counts=True)[1] / target.size
+        return float(-(shares * np.log(shares)).sum())
+    flat = target.reshape(-1, target.shape[-1])
+    return float(np.mean((flat - flat.mean(axis=0)) ** 2))
+
+
+def stuck(losses: Sequence[float], trivial: float) -> float | None:
+    """The last tenth of the losses over that of a constant answer, where training got no further."""
+    if len(losses) < STUCK_STEPS or not trivial > 0:
+        return None
+    share = fmean(losses[-(len(losses) // 10) :]) / trivial
+    return share if share >= STUCK else None
+
+
+def unaccounted(step_seconds: Sequence[float], loop_seconds: float) -> float | None:
+    """How many times longer the training loop took than its steps say, where that is too much."""
+    total = sum(step_seconds)
+    times = loop_seconds / total if total > 0 else 1.0
+    return times if times > UNACCOUNTED else None

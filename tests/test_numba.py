@@ -11,7 +11,7 @@ import pytest
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends import numba_cpu
+from rnnbench.backends import numba_plan
 from rnnbench.model import Model
 from rnnbench.plugins import registry
 from rnnbench.tasks.spec import Split
@@ -150,12 +150,26 @@ def test_a_bidirectional_model_cannot_stream():
 
 @DTYPES
 @pytest.mark.parametrize("ragged", [False, True])
-def test_rows_split_over_threads_give_the_same(cell_id, dtype, ragged, monkeypatch):
-    monkeypatch.setattr(numba_cpu, "OPERATIONS_WORTH_A_THREAD", 1)
-    p, model = problem(cell_id, dtype, (6, 9, 3, 17, 2, True, "all", True, ragged))
+@pytest.mark.parametrize("shared", ["rows", "units"])
+def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, monkeypatch):
+    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_plan, "ROWS_WORTH_A_THREAD", 1 if shared == "rows" else 100)
+    p, model = problem(cell_id, dtype, (6, 9, 3, 50, 2, True, "all", True, ragged))
     session = rnnbench.session("numba", model, p.params, threads=3)
-    assert len(session._plan(6, 9, p.lengths).rows) == 3
+    rows, units = session._planner.shares(6, 9)
+    assert (rows, units) == (3, 1) if shared == "rows" else rows == 1 and units > 1
     check(p, model, session)
+
+
+def test_threads_without_cores_of_their_own_still_meet(monkeypatch):
+    """A thread that waits for one that has no core gives its own up, so the wait is no deadlock."""
+    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    model = Model("lstm", 3, 200, readout="all")
+    params, x = model.init(0), np.random.default_rng(0).standard_normal((20, 1, 3)).astype("float32")
+    wanted = rnnbench.session("numba", model, params).forward(x)[0]
+    session = rnnbench.session("numba", model, params, threads=5)
+    assert session._planner.shares(20, 1) == (1, 5)
+    np.testing.assert_array_equal(session.forward(x)[0], wanted)
 
 
 def test_sizes_may_change_from_call_to_call():

@@ -6,15 +6,15 @@ visits) is NumPy on BLAS.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
+from rnnbench.backends.numba_plan import Planner
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
@@ -23,38 +23,32 @@ from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
 if TYPE_CHECKING:
     from rnnbench.kernels.layer import Layer
 
-NO_SEQUENCE = (0, 0, 0)
-PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
-# Handing rows to a thread costs some tens of microseconds; below this much work one thread is faster.
-OPERATIONS_WORTH_A_THREAD = 4_000_000
-# Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
-WIDE_INPUT, VISITS_AT_ONCE = 16, 24
+NO_SEQUENCE, NO_TAPE = (0, 0, 0), (0, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class Rows:
-    """The rows one thread computes: order and length [N], by falling length, and active [T], how many still run."""
+class Stream:
+    """Stepping made ready: the states of every layer [state, L, B, H], and for each layer its kernel's calls.
 
-    order: Array
-    length: Array
-    active: Array
+    A layer reads its input where the layer below has just left its h.
+    """
 
-    @classmethod
-    def split(cls, T: int, B: int, lengths: Array | None, parts: int) -> "list[Rows]":
-        length = np.full(B, T, np.int64) if lengths is None else lengths
-        order = np.argsort(-length, kind="stable").astype(np.int64)
-        shares = [np.ascontiguousarray(order[part::parts]) for part in range(parts)]
-        steps = np.arange(T)[:, None]
-        return [cls(share, length[share], (steps < length[share]).sum(axis=1)) for share in shares]
+    def __init__(self, layers: "list[Layer]", planner: Planner, states: Array) -> None:
+        self.states, self.state = states, tuple(states)
+        self.top: Array = states[0, -1]
+        self.batch_size = states.shape[2]
+        plan = planner.plan(1, self.batch_size, None)
+        self._plan = plan
+        self.above = [
+            (side.kernels.forward, states[0, side.number - 1][None], plan.barriers, _without_output(calls))
+            for side, calls in zip(layers, plan.forward, strict=True)
+        ]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What stays the same from one call of a size to the next: the rows of each part (one a thread), and by layer and
-    direction, for each part, the forward scan's last arguments."""
-
-    rows: list[Rows]
-    calls: list[list[tuple[Any, ...]]]
+def _without_output(calls: list[Array]) -> list[Array]:
+    copies = [call.copy() for call in calls]
+    for call in copies:
+        call["y_stride"] = 0
+    return copies
 
 
 class NumbaSession:
@@ -78,13 +72,11 @@ class NumbaSession:
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
         ]
         self.kernels = self.layers[0].kernels
-        self._plans: dict[tuple[int, int], Plan] = {}
-        self._memory: dict[tuple[Any, ...], tuple[Array, Array]] = {}
+        self._planner = Planner(model, self.layers, threads)
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._steps = 0
-        self._stream: State = ()
-        self._stream_states: Array = np.empty(0)
-        self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty((0, 0, 0, 0), model.dtype)
+        self._stream: Stream | None = None
+        self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty(NO_TAPE, model.dtype)
 
     def _views(self, flat: Array) -> Params:
         """Canonical arrays over one flat vector."""
@@ -104,12 +96,16 @@ class NumbaSession:
         if self.model.bidirectional:
             raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)[None]
-        if state is None or state is not self._stream or state[0].shape[1] != x.shape[1]:
-            self._stream_states = self._start(state, x.shape[1])
-            self._stream = tuple(self._stream_states)
-        features = self._run(x, None, self._stream_states, self._stream_states, keep=False)[-1]
-        prediction = self._head(features, None)
-        return (prediction if self.model.readout == "last" else prediction[0]), self._stream
+        stream = self._stream
+        if stream is None or state is not stream.state or stream.batch_size != x.shape[1]:
+            stream = self._stream = Stream(self.layers, self._planner, self._start(state, x.shape[1]))
+        states, nothing = stream.states, self._no_tape
+        for side, (kernel, below, barriers, calls) in zip(self.layers, stream.above, strict=True):
+            side.pack()
+            x = below if side.number else x
+            self._in_parallel(kernel, (x, states, states, self._no_sequence, nothing, nothing), calls, barriers)
+        y = stream.top.copy() if self.model.output_size is None else self._head(stream.top, None)
+        return y, stream.state
 
     def _start(self, state: State | None, B: int) -> Array:
         """A new array [state, L*D, B, H]."""
@@ -119,36 +115,11 @@ class NumbaSession:
             return np.zeros((len(model.spec.states), layers, B, model.hidden_size), model.dtype)
         return np.stack(inputs.states(model, state, B))
 
-    def _plan(self, T: int, B: int, lengths: Array | None) -> Plan:
-        if lengths is None and (T, B) in self._plans:
-            return self._plans[T, B]
-        model, H = self.model, self.model.hidden_size
-        operations = 2 * T * B * H * H * max(1, len(model.spec.r_accumulators))
-        rows = Rows.split(T, B, lengths, min(self.threads, B, max(1, operations // OPERATIONS_WORTH_A_THREAD)))
-        plan = Plan(rows, [[self._call(side, part, r, T, B) for part, r in enumerate(rows)] for side in self.layers])
-        if lengths is None:
-            if len(self._plans) >= PLANS_KEPT:
-                self._plans.clear()
-            self._plans[T, B] = plan
-        return plan
-
-    def _call(self, side: "Layer", part: int, rows: Rows, T: int, B: int) -> tuple[Any, ...]:
-        """The last arguments of the forward scan of one layer and direction for one part of the rows."""
-        model, H, N = self.model, side.H, len(rows.order)
-        narrow = self._tile_rows > N and side.inputs >= WIDE_INPUT and T > 1
-        chunk = min(T, VISITS_AT_ONCE // N) if narrow else 0
-        work, index = self._space("forward", part, N, chunk)
-        states = (len(self.layers) * B * H, side.number * B * H)
-        last = side.number >= len(self.layers) - model.directions
-        y_stride = 0 if last and model.readout == "last" else model.features
-        by_row = (rows.order, rows.length, rows.active, side.reverse)
-        return (*states, y_stride, side.column, *by_row, work, index, chunk, T, B, side.inputs, H)
-
     def _run(self, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
         """Each layer's input, and last the features: of every step [T, B, D*H], or of the last [B, D*H]."""
         model = self.model
         T, B, _ = x.shape
-        calls = self._plan(T, B, lengths).calls
+        plan = self._planner.plan(T, B, lengths)
         handed = [x]
         for layer in range(model.layers):
             wanted = layer < model.layers - 1 or model.readout == "all"
@@ -157,8 +128,9 @@ class NumbaSession:
                 if keep:
                     side.keep(T, B)
                 tape, before = (side.tape, side.before) if keep else (self._no_tape, self._no_tape)
-                scan = partial(side.kernels.forward, handed[-1], start, final, y, side.packed, tape, before)
-                self._in_parallel(scan, calls[side.number])
+                side.pack()
+                arrays = (handed[-1], start, final, y, tape, before)
+                self._in_parallel(side.kernels.forward, arrays, plan.forward[side.number], plan.barriers)
             handed.append(y)
         if model.readout == "last":
             tops = final[0, -model.directions :]
@@ -169,35 +141,19 @@ class NumbaSession:
         shape, dtype = (T, B, self.model.features), self.model.dtype
         return np.empty(shape, dtype) if lengths is None else np.zeros(shape, dtype)
 
-    @cached_property
-    def _tile_rows(self) -> int:
-        """Rows that fill the registers of the tile of the cell's widest stage."""
-        from rnnbench.kernels.tile import tile_rows
-
-        layout = self.kernels.layout
-        return tile_rows(layout.vector, max(stage.accumulators for stage in layout.stages))[0]
-
-    def _in_parallel(self, kernel: Callable[..., None], calls: list[tuple[Any, ...]]) -> None:
-        """kernel(*call) for each: the first here, the rest on the session's threads (kernels release the GIL)."""
-        others = [self._pool.submit(kernel, *call) for call in calls[1:]] if self._pool else []
-        kernel(*calls[0])
+    def _in_parallel(
+        self, kernel: Callable[..., None], arrays: tuple[Array, ...], calls: list[Array], barriers: Array
+    ) -> None:
+        """kernel(*arrays, call) for each call: the first here, the rest on the session's threads (kernels release the
+        GIL)."""
+        if len(calls) == 1 or self._pool is None:
+            kernel(*arrays, calls[0])
+            return
+        barriers[0] = 0
+        others = [self._pool.submit(kernel, *arrays, call) for call in calls[1:]]
+        kernel(*arrays, calls[0])
         for other in others:
             other.result()
-
-    def _space(self, purpose: str, part: int, N: int, chunk: int) -> tuple[Array, Array]:
-        """Scratch for one call of a kernel, kept for the next of the same size."""
-        from rnnbench.kernels.layout import aligned
-
-        key = (purpose, part, N, chunk)
-        if key not in self._memory:
-            if len(self._memory) >= 2 * PLANS_KEPT * self.threads:
-                self._memory.clear()
-            if purpose == "forward":
-                size, count = self.kernels.forward_workspace(N, self.model.hidden_size, chunk)
-            else:
-                size, count = self.kernels.backward_workspace(N, self.model.hidden_size), N
-            self._memory[key] = (aligned(size, np.dtype(self.model.dtype)), np.zeros(count, np.int64))
-        return self._memory[key]
 
     def _head(self, features: Array, lengths: Array | None) -> Array:
         if self.model.output_size is None:
@@ -259,27 +215,20 @@ class NumbaSession:
             np.sum(two, axis=0, out=gradients["head.b"])
             dfeatures = dprediction @ self._params["head.W"]
         T, B, _ = x.shape
-        rows = self._plan(T, B, lengths).rows
+        plan = self._planner.plan(T, B, lengths)
         no_final = np.empty((0, 0), model.dtype)
         dfeatures = np.ascontiguousarray(dfeatures)
         dy, dfinal = (dfeatures, no_final) if model.readout == "all" else (self._no_sequence, dfeatures)
         for layer in reversed(range(model.layers)):
             dx = np.zeros((T, B, model.features), model.dtype) if layer else None
             for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
-                self._scan_backward(side, T, B, rows, dy, dfinal)
+                side.pack_transposed()
+                arrays = (dy, dfinal, side.tape, side.before)
+                self._in_parallel(side.kernels.backward, arrays, plan.backward[side.number], plan.barriers)
                 side.products(handed[layer], gradients, dx)
             if dx is not None:
                 dy, dfinal = dx, no_final
         return loss
-
-    def _scan_backward(self, side: "Layer", T: int, B: int, rows: list[Rows], dy: Array, dfinal: Array) -> None:
-        given = (dy, dy.shape[2], side.column, dfinal, dfinal.shape[1], side.column)
-        calls = []
-        for part, r in enumerate(rows):
-            work, index = self._space("backward", part, len(r.order), 0)
-            calls.append((r.order, r.length, r.active, side.reverse, work, index, T, B, side.H))
-        scan = partial(side.kernels.backward, *given, side.transposed, side.tape, side.before)
-        self._in_parallel(scan, calls)
 
 
 class NumbaBackend:

@@ -6,26 +6,34 @@ multiplies them by the transposed R. What remains, dW, dR, db and dx, are large 
 BLAS (see `backends/numba_cpu.py`).
 """
 
+from collections import namedtuple
+
+from numba import types
+
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, pointer, put, shift, vectors
+from rnnbench.kernels.vector import get, meet, pointer, pointer_to, put, shift, vectors
+
+# One step as a stage sees it; as in the forward scan, and: carry [state, N, Hq], the states' gradients; middles
+# [N, Hq] per earlier stage, its result's gradient. first to last are blocks of `columns` vectors, not panels.
+Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before carry middles parts barrier")
 
 
 def make_products(layout, slots):
-    """products(n, at, tape, stride, Hp, H, R, out, out_stride): out [n, units] += Σ over `slots` of tape · R.
+    """products(s, R, out): out [n, units of this call] += Σ over `slots` of tape · R.
 
     slots: where on the tape the gradients lie that this operand's accumulators left.
     """
     add = make_panel(layout.vector, (True,) * layout.columns)
-    width, count = layout.columns * layout.lanes, len(slots)
+    width, count, all_slots = layout.columns * layout.lanes, len(slots), layout.slots
 
     @layout.paste
-    def products(n, at, tape, stride, Hp, H, R, out, out_stride):
-        for block in range(out_stride // width):
+    def products(s, R, out):
+        for block in range(s.first, s.last):
             target = shift(out, block * width)
             for j in range(count):
-                source, weights = shift(tape, slots[j] * Hp), shift(R, (block * count + j) * H * width)
-                add(n, target, out_stride, target, out_stride, source, at, stride, H, weights)
+                source, weights = shift(s.tape, slots[j] * s.Hp), shift(R, (block * count + j) * s.H * width)
+                add(s.n, target, s.Hq, target, s.Hq, ((source, s.at, all_slots * s.Hp, s.H, weights),))
 
     return products
 
@@ -35,7 +43,7 @@ def _slots(plan, mask):
 
 
 def make_stage_backward(layout, number, m):
-    """stage(...): one stage of one step, for n rows. Gives where the next (earlier) stage's transposed weights end."""
+    """stage(s, meeting, end): one stage of the Step s. Gives where the earlier stage's transposed weights end."""
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
     backward = layout.jit(layout.cell.stages[number].pair(m)[1])
@@ -43,12 +51,12 @@ def make_stage_backward(layout, number, m):
     r_slots, u_slots = _slots(plan, plan.r), _slots(plan, plan.u)
 
     @layout.paste
-    def nothing(n, at, tape, stride, Hp, H, R, out, out_stride):
+    def nothing(s, R, out):
         pass
 
     through_r = make_products(layout, r_slots) if r_slots else nothing
     through_u = make_products(layout, u_slots) if u_slots else nothing
-    Gr, Gu, first_slot = len(r_slots), len(u_slots), plan.slot
+    Gr, Gu, first_slot, columns = len(r_slots), len(u_slots), plan.slot, layout.columns
     load_saved, _, _ = vectors(layout.vector, plan.saved)
     _, store_dpre, _ = vectors(layout.vector, plan.accumulators)
     load_states, store_states, add_states = vectors(layout.vector, states)
@@ -56,32 +64,34 @@ def make_stage_backward(layout, number, m):
     zero = layout.dtype.type(0)
 
     @layout.paste
-    def stage(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end):
-        """carry [state, N, Hq]: the states' gradients. middles [N, Hq] per earlier stage: its result's gradient."""
-        U = shift(end, -Gu * H * Hq)
-        R = shift(U, -Gr * H * Hq)
-        given = shift(middles, number * N * Hq)
-        wanted = shift(middles, (number - 1) * N * Hq)
-        for i in range(n):
-            visit = get(at, i)
-            for p in range(Hp // lanes):
-                place = i * Hq + p * lanes
-                values = shift(tape, (visit * slots + first_slot) * Hp + p * lanes)
-                prev = load_states(shift(before, visit * Hp + p * lanes), visits * Hp)
-                saved = load_saved(values, Hp)
+    def stage(s, meeting, end):
+        """meeting: how often the threads had met when the step began."""
+        U = shift(end, -Gu * s.H * s.Hq)
+        R = shift(U, -Gr * s.H * s.Hq)
+        given, wanted = shift(s.middles, number * s.N * s.Hq), shift(s.middles, (number - 1) * s.N * s.Hq)
+        for i in range(s.n):
+            visit = get(s.at, i)
+            for p in range(s.first * columns, min(s.last * columns, s.Hp // lanes)):
+                place = i * s.Hq + p * lanes
+                values = shift(s.tape, (visit * slots + first_slot) * s.Hp + p * lanes)
+                prev = load_states(shift(s.before, visit * s.Hp + p * lanes), s.visits * s.Hp)
+                saved = load_saved(values, s.Hp)
                 if last:
-                    dpre, dprev = backward(saved, prev, load_states(shift(carry, place), N * Hq))
-                    store_states(shift(carry, place), N * Hq, dprev)
+                    dpre, dprev = backward(saved, prev, load_states(shift(s.carry, place), s.N * s.Hq))
+                    store_states(shift(s.carry, place), s.N * s.Hq, dprev)
                 else:
                     dpre, dprev = backward(saved, prev, load_one(shift(given, place), 0))
-                    add_states(shift(carry, place), N * Hq, dprev)
-                store_dpre(values, Hp, dpre)
+                    add_states(shift(s.carry, place), s.N * s.Hq, dprev)
+                store_dpre(values, s.Hp, dpre)
+            if Gu:
+                for j in range(s.first * columns * lanes, s.last * columns * lanes):
+                    put(wanted, i * s.Hq + j, zero)
+        if s.parts > 1:
+            meet(s.barrier, s.parts * (meeting + 1))
         if Gu:
-            for j in range(n * Hq):
-                put(wanted, j, zero)
-            through_u(n, at, tape, slots * Hp, Hp, H, U, wanted, Hq)
-        if Gr and step:  # at the first step it would be the initial state's gradient, which nobody asks for
-            through_r(n, at, tape, slots * Hp, Hp, H, R, carry, Hq)
+            through_u(s, U, wanted)
+        if Gr and s.step:  # at the first step it would be the initial state's gradient, which nobody asks for
+            through_r(s, R, s.carry)
         return R
 
     return stage
@@ -92,33 +102,28 @@ def _in_turn(layout, last, earlier):
         return last
 
     @layout.paste
-    def stages(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end):
-        end = last(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end)
-        return earlier(step, n, N, visits, H, Hp, Hq, at, tape, before, carry, middles, end)
+    def stages(s, meeting, end):
+        end = last(s, meeting, end)
+        return earlier(s, meeting + 1, end)
 
     return stages
 
 
 def make_backward(layout):
-    """The backward scan of one layer and direction:
+    """The backward scan of one layer and direction: scan(dy, dfinal, tape, before, call).
 
-    scan(dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, transposed, tape, before,
-         order, length, active, reverse, work, index, T, B, H)
-
-    Arrays, rows and tape as in the forward scan. dy: the gradient of step t of row b's output at
-    (t * B + b) * dy_stride + dy_at; dy_stride 0 for none. dfinal: that of row b's final h at
-    b * dfinal_stride + dfinal_at; dfinal_stride 0 for none. transposed: packed weights (layout.py). work: see
-    `workspace`; index int64 [N]. The gradients of the pre-activations replace the values
-    on the tape.
+    Rows, tape and before as in the forward scan; dy, dfinal: see call.py. The gradients of the pre-activations replace
+    the values on the tape. call: one record `call.BACKWARD`.
     """
     m = vector_maths(layout.vector, layout.dtype)
     lanes, states, columns = layout.lanes, layout.states, layout.columns
-    middle_count, zero = len(layout.stages) - 1, layout.dtype.type(0)
-    width = lanes * columns
+    stage_count, zero = len(layout.stages), layout.dtype.type(0)
+    middle_count, width = stage_count - 1, lanes * columns
     run = None
-    for number in range(len(layout.stages)):
+    for number in range(stage_count):
         run = _in_turn(layout, make_stage_backward(layout, number, m), run)
     weights = sum(sum(plan.r) + sum(plan.u) for plan in layout.stages)
+    reals, integers = pointer_to(layout.vector.scalar), pointer_to(types.int64)
 
     @layout.jit
     def add_row(target, source, count):
@@ -126,32 +131,39 @@ def make_backward(layout):
             put(target, j, get(target, j) + get(source, j))
 
     @layout.jit
-    def scan(
-        dy, dy_stride, dy_at, dfinal, dfinal_stride, dfinal_at, transposed, tape, before,
-        order, length, active, reverse, work, index, T, B, H
-    ):  # fmt: skip
-        N, Hp, Hq = order.size, -(-H // lanes) * lanes, -(-H // width) * width
+    def scan(dy, dfinal, tape, before, call):
+        c = call[0]
+        T, B, H, N = c.T, c.B, c.H, c.N
+        Hp, Hq = -(-H // lanes) * lanes, -(-H // width) * width
         dy_, dfinal_, tape_, before_ = pointer(dy), pointer(dfinal), pointer(tape), pointer(before)
-        order_, length_, active_, at = pointer(order), pointer(length), pointer(active), pointer(index)
-        carry = pointer(work)
+        order, length, active, barrier = integers(c.order), integers(c.length), integers(c.active), integers(c.barrier)
+        at, carry = integers(c.index), reals(c.work)
         middles = shift(carry, states * N * Hq)
-        end = shift(pointer(transposed), weights * H * Hq)
-        for j in range(states * N * Hq):
-            put(carry, j, zero)
+        end = shift(reals(c.packed), weights * H * Hq)
+        blocks = Hq // width
+        first, last = blocks * c.part // c.parts, blocks * (c.part + 1) // c.parts
+        begin, count = first * width, min(H, last * width) - first * width
+        for i in range(states * N):
+            for j in range(first * width, last * width):
+                put(carry, i * Hq + j, zero)
         for step in range(T - 1, -1, -1):
-            n = get(active_, step)
-            starting = get(active_, step + 1) if step + 1 < T else 0
+            n = get(active, step)
+            starting = get(active, step + 1) if step + 1 < T else 0
             for i in range(n):
-                t = get(length_, i) - 1 - step if reverse else step
-                put(at, i, t * B + get(order_, i))
-                if dfinal_stride and i >= starting:
-                    add_row(shift(carry, i * Hq), shift(dfinal_, get(order_, i) * dfinal_stride + dfinal_at), H)
-                if dy_stride:
-                    add_row(shift(carry, i * Hq), shift(dy_, get(at, i) * dy_stride + dy_at), H)
-            run(step, n, N, T * B, H, Hp, Hq, at, tape_, before_, carry, middles, end)
+                t = get(length, i) - 1 - step if c.reverse else step
+                put(at, i, t * B + get(order, i))
+                target = shift(carry, i * Hq + begin)
+                if c.dfinal_stride and i >= starting:
+                    add_row(target, shift(dfinal_, get(order, i) * c.dfinal_stride + c.dfinal_at + begin), count)
+                if c.dy_stride:
+                    add_row(target, shift(dy_, get(at, i) * c.dy_stride + c.dy_at + begin), count)
+            now = Step(
+                step, n, N, T * B, H, Hp, Hq, first, last, at, tape_, before_, carry, middles, c.parts, barrier
+            )  # fmt: skip
+            run(now, (T - 1 - step) * stage_count, end)
 
     def workspace(N, H):
-        """Elements of `work`."""
-        return (states + middle_count) * N * layout.padded_back(H)
+        """Elements of `work`, of `scratch` (none) and of `index`."""
+        return (states + middle_count) * N * layout.padded_back(H), 0, N
 
     return scan, workspace

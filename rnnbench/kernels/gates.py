@@ -1,11 +1,11 @@
 """Gate functions on vectors: tanh and sigmoid from one exponential, for float32 and float64.
 
-e^y = 2^n (1 + p) with n = round(y / ln 2) and p = e^r - 1 for the rest r = y - n ln 2, |r| <= ln(2)/2. p is the Taylor
-polynomial of the degree at which what it leaves out is below an eighth of the dtype's spacing, so every coefficient is
-1/k! and both dtypes come from the same lines; a minimax fit would save one multiply-add.
+e^y = 2^n e^r with n = round(y / ln 2) and the rest r = y - n ln 2, |r| <= ln(2)/2, and e^r = 1 + r + r² q(r). q is the
+polynomial through the right values at the Chebyshev nodes of that interval, found in exact fractions, of the first
+degree at which it adds less than an eighth of the dtype's spacing: both dtypes come from the same lines.
 
-    sigmoid(x) = (x < 0 ? e : 1) / (1 + e),  e = e^-|x|
-    tanh(x)    = ±(-q) / (2 + q),            q = e^-2|x| - 1 = 2^n p + (2^n - 1)
+    sigmoid(x) = 1 / (1 + 2^n e^r)     of y = -x
+    tanh(x)    = ±p / (p + 2)          of y = 2|x|, with p = e^y - 1 = 2^n (r + r² q) + (2^n - 1)
 
 The first keeps its precision for very negative x, where the half-tanh form is 0; the second near 0.
 
@@ -14,6 +14,7 @@ Largest errors are stated, and checked over the whole range, in tests/test_gates
 
 import math
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -22,29 +23,63 @@ from rnnbench.cells.maths import Maths
 from rnnbench.kernels.target import OPTIONS
 from rnnbench.kernels.vector import (
     absolute,
+    bits_as_exponent,
     constant,
     copy_sign,
-    low_bits_as_exponent,
     multiply_add,
     polynomial,
     where_less,
 )
 
+ENOUGH_TERMS = 24  # of the series of e^r and of ln 2's 1 / (k 2^k): beyond float64's precision
 
-def taylor_degree(dtype):
-    """The first degree of e^r - 1 whose remainder on |r| <= ln(2)/2 is below an eighth of the spacing at 1."""
-    bound, degree, term = math.log(2) / 2, 1, math.log(2) / 2
-    while term * bound / (degree + 1) > np.finfo(dtype).eps / 8 * bound:
-        degree += 1
-        term *= bound / degree
-    return degree
+
+def _q(r):
+    """(e^r - 1 - r) / r², a Fraction of a Fraction."""
+    term, total = Fraction(1, 2), Fraction(0)
+    for k in range(3, ENOUGH_TERMS):
+        total += term
+        term *= r / k
+    return total
+
+
+def _short(value):
+    """A Fraction near `value` that is quick to compute with."""
+    return Fraction(round(value * 2**16), 2**16)
+
+
+def _through(nodes, values):
+    """The coefficients, lowest power first, of the polynomial through (node, value): Newton's divided differences."""
+    table = list(values)
+    for step in range(1, len(nodes)):
+        for i in range(len(nodes) - 1, step - 1, -1):
+            table[i] = (table[i] - table[i - 1]) / (nodes[i] - nodes[i - step])
+    coefficients = [Fraction(0)]
+    for node, top in zip(reversed(nodes), reversed(table), strict=True):
+        coefficients = [
+            (coefficients[i - 1] if i else top) - (node * coefficients[i] if i < len(coefficients) else 0)
+            for i in range(len(coefficients) + 1)
+        ]
+    return coefficients[:-1]
+
+
+@cache
+def exponential(dtype):
+    """q's coefficients for a dtype, lowest power first, as floats."""
+    bound, spacing = math.log(2) / 2, float(np.finfo(dtype).eps)
+    tried = [_short(bound * t) for t in np.linspace(-1, 1, 21)]
+    for count in range(4, 20):
+        nodes = [_short(bound * math.cos(math.pi * (2 * i + 1) / (2 * count))) for i in range(count)]
+        coefficients = _through(nodes, [_q(r) for r in nodes])
+        left_out = (abs(sum(c * r**k for k, c in enumerate(coefficients)) - _q(r)) * r * r for r in tried)
+        if max(left_out) < spacing / 8:
+            return tuple(map(float, coefficients))
+    raise ArithmeticError(f"no polynomial of a reasonable degree serves {dtype}")
 
 
 def split_ln2(dtype):
     """ln 2 as high + low, high short enough that n * high is exact for every exponent n."""
-    ln2 = Fraction(0)
-    for k in range(1, 200):  # ln 2 = Σ 1 / (k 2^k)
-        ln2 += Fraction(1, k * 2**k)
+    ln2 = sum(Fraction(1, k * 2**k) for k in range(1, 200))
     kept = np.finfo(dtype).nmant - 12
     high = Fraction(round(ln2 * 2**kept), 2**kept)
     return float(high), float(ln2 - high)
@@ -53,46 +88,41 @@ def split_ln2(dtype):
 def vector_maths(vector, dtype):
     """The namespace a cell's pair is built with to run on `vector` of NumPy dtype `dtype`."""
     finfo = np.finfo(dtype)
-    mantissa = finfo.nmant
-    # Adding 1.5 * 2^mantissa rounds to a whole number and leaves it in the low bits; adding the exponent's bias too
-    # makes those bits the biased exponent, which the shift then puts in its place.
-    bias = float(1 - finfo.minexp)
-    magic = constant(vector, 1.5 * 2.0**mantissa)
-    biased = constant(vector, bias)
+    mantissa, bias = finfo.nmant, 1 - finfo.minexp
+    # Adding 1.5 * 2^mantissa rounds to a whole number and leaves it in the low bits; with the exponent's bias added too
+    # those bits are the biased exponent of 2^n, which a shift then puts in its place.
+    magic = constant(vector, 1.5 * 2.0**mantissa + bias)
     per_ln2 = constant(vector, 1 / math.log(2))
     high, low = (constant(vector, -part) for part in split_ln2(dtype))
-    taylor = polynomial(vector, [1 / math.factorial(k) for k in range(taylor_degree(dtype), 1, -1)])
+    coefficients = exponential(dtype)
+    tail, e_to = polynomial(vector, coefficients), polynomial(vector, (1.0, 1.0, *coefficients))
     nought, unit, two = (constant(vector, value) for value in (0.0, 1.0, 2.0))
-    # Beyond these the results are exactly 0 (below the smallest normal number) and ±1.
-    lowest_exponent = constant(vector, (finfo.minexp - 1) * math.log(2))
-    flat_tanh = constant(vector, -(mantissa + 3) * math.log(2))
+    # Beyond these e^y is infinite, 1 + e^y is 1, and tanh is 1.
+    largest = constant(vector, (finfo.maxexp + 0.25) * math.log(2))
+    nothing, flat_tanh = (constant(vector, sign * (mantissa + 4) * math.log(2)) for sign in (-1, 1))
 
     @njit(**OPTIONS)
-    def two_to(n):
-        return low_bits_as_exponent(n + biased() + magic())
-
-    @njit(**OPTIONS)
-    def parts(y):
-        """y <= 0 -> (2^n, e^r - 1)."""
-        n = multiply_add(y, per_ln2(), magic()) - magic()
-        r = multiply_add(n, low(), multiply_add(n, high(), y))
-        return two_to(n), multiply_add(r * r, taylor(r), r)
+    def split(y):
+        """y -> (2^n, r), where 2^n is infinite one past the largest exponent."""
+        shifted = multiply_add(y, per_ln2(), magic())
+        n = shifted - magic()
+        return bits_as_exponent(shifted), multiply_add(n, low(), multiply_add(n, high(), y))
 
     @njit(**OPTIONS)
     def sigmoid(x):
-        y = -absolute(x)
-        y = where_less(y, lowest_exponent(), lowest_exponent(), y)
-        scale, p = parts(y)
-        e = multiply_add(scale, p, scale)
-        return where_less(x, nought(), e, unit()) / (e + unit())
+        y = -x
+        y = where_less(largest(), y, largest(), y)
+        y = where_less(y, nothing(), nothing(), y)
+        scale, r = split(y)
+        return unit() / multiply_add(scale, e_to(r), unit())
 
     @njit(**OPTIONS)
     def tanh(x):
-        y = absolute(x) * -two()
-        y = where_less(y, flat_tanh(), flat_tanh(), y)
-        scale, p = parts(y)
-        q = multiply_add(scale, p, scale - unit())
-        return copy_sign(q / (q + two()), x)
+        y = absolute(x) * two()
+        y = where_less(flat_tanh(), y, flat_tanh(), y)
+        scale, r = split(y)
+        p = multiply_add(scale, multiply_add(r * r, tail(r), r), scale - unit())
+        return copy_sign(p / (p + two()), x)
 
     @njit(**OPTIONS)
     def relu(x):

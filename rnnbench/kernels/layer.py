@@ -40,8 +40,8 @@ class Layer:
         layout = self.layout = self.kernels.layout
         self.W = params.get(prefix + "W", np.zeros((0, self.H, self.inputs), model.dtype))
         self.R = params.get(prefix + "R", np.zeros((0, self.H, self.H), model.dtype))
-        self._packed = aligned(layout.packed_size(self.inputs, self.H), layout.dtype)
-        self._packing = forward_packing(layout, self.W, self.R, params[prefix + "b"], self._packed)
+        self.packed_memory = aligned(layout.packed_size(self.inputs, self.H), layout.dtype)
+        self._packing = forward_packing(layout, self.W, self.R, params[prefix + "b"], self.packed_memory)
         self._is_packed = self._is_transposed = False
         self.tape, self.before = np.empty((0, 0, 0, 0), layout.dtype), np.empty((0, 0, 0, 0), layout.dtype)
         self._shares = self._plan_products(model)
@@ -51,34 +51,31 @@ class Layer:
         """The parameters have been updated in place."""
         self._is_packed = self._is_transposed = False
 
-    @property
-    def packed(self) -> Array:
-        """The weights as the forward scan streams them."""
+    def pack(self) -> None:
+        """Puts the weights into `packed_memory`, as the forward scan streams them, unless they are there."""
         if not self._is_packed:
             pack = across_units(self._dtype)
             for call in self._packing:
                 pack(*call)
             self._is_packed = True
-        return self._packed
 
     @cached_property
-    def _transposed(self) -> Array:
+    def transposed_memory(self) -> Array:
+        """Where `pack_transposed` puts R, as the backward scan streams it."""
         return aligned(self.layout.transposed_size(self.H), self.layout.dtype)
 
     @cached_property
     def _packing_transposed(self) -> list[tuple[object, ...]]:
-        calls: list[tuple[object, ...]] = backward_packing(self.layout, self.R, self._transposed)
+        calls: list[tuple[object, ...]] = backward_packing(self.layout, self.R, self.transposed_memory)
         return calls
 
-    @property
-    def transposed(self) -> Array:
-        """R as the backward scan streams it."""
+    def pack_transposed(self) -> None:
+        """Puts R into `transposed_memory`, unless it is there."""
         if not self._is_transposed:
             pack = across_inputs(self._dtype)
             for call in self._packing_transposed:
                 pack(*call)
             self._is_transposed = True
-        return self._transposed
 
     def keep(self, T: int, B: int) -> None:
         """Makes room for the tape of T steps of B rows; a tape of that size is used again."""

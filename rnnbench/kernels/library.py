@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.np.numpy_support import from_dtype
 
 from rnnbench.cells.spec import Cell
 from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
+from rnnbench.kernels.call import BACKWARD, FORWARD
 from rnnbench.kernels.layout import DType, Layout
 from rnnbench.kernels.pack import make_across_inputs, make_across_units
 from rnnbench.kernels.products import make_products
@@ -76,29 +78,26 @@ class Kernels:
 
     @cached_property
     def forward(self) -> Any:
-        flat, real3, real4 = (_array(self._real, n) for n in (1, 3, 4))
-        index, i64 = _array(types.int64, 1), types.int64
+        real3, real4 = (_array(self._real, n) for n in (3, 4))
         x = types.Array(self._real, 3, "C", readonly=True)
-        arrays = (x, real4, real4, real3, flat, real4, real4)
-        rows = (index, index, index, types.boolean)
-        arguments = (*arrays, i64, i64, i64, i64, *rows, flat, index, *(i64,) * 5)
-        return self._compile("forward", self._forward[0], arguments)
+        call = _array(from_dtype(FORWARD), 1)
+        return self._compile("forward", self._forward[0], (x, real4, real4, real3, real4, real4, call))
 
     @cached_property
     def backward(self) -> Any:
-        flat, real2, real3, real4 = (_array(self._real, n) for n in (1, 2, 3, 4))
-        index, i64 = _array(types.int64, 1), types.int64
-        given, kept = (real3, i64, i64, real2, i64, i64), (flat, real4, real4)
-        rows = (index, index, index, types.boolean)
-        arguments = (*given, *kept, *rows, flat, index, i64, i64, i64)
-        return self._compile("backward", self._backward[0], arguments)
+        real2, real3, real4 = (_array(self._real, n) for n in (2, 3, 4))
+        call = _array(from_dtype(BACKWARD), 1)
+        return self._compile("backward", self._backward[0], (real3, real2, real4, real4, call))
 
-    def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int]:
-        size, count = self._forward[1](N, H, chunk)
-        return size, count
+    def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int, int]:
+        """Elements of the memory that a record's `work`, `scratch` and `index` point at."""
+        work, scratch, index = self._forward[1](N, H, chunk)
+        return work, scratch, index
 
-    def backward_workspace(self, N: int, H: int) -> int:
-        return int(self._backward[1](N, H))
+    def backward_workspace(self, N: int, H: int) -> tuple[int, int, int]:
+        """The same of the backward scan."""
+        work, scratch, index = self._backward[1](N, H)
+        return work, scratch, index
 
 
 @cache

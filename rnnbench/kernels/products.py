@@ -59,13 +59,13 @@ def make_products(dtype):
                             store(
                                 shift(block, v * COLUMNS * lanes), lanes, load(shift(base, v * tape_stride + at), lanes)
                             )
-                        panel(inputs + 1, sums, Hp, sums, Hp, turned, index_, CHUNK, count, block)
+                        panel(inputs + 1, sums, Hp, sums, Hp, ((turned, index_, CHUNK, count, block),))
                     else:
                         for v in range(count):
                             store_one(
                                 shift(block, v * lanes), lanes, load_one(shift(base, v * tape_stride + at), lanes)
                             )
-                        narrow_panel(inputs + 1, sums, Hp, sums, Hp, turned, index_, CHUNK, count, block)
+                        narrow_panel(inputs + 1, sums, Hp, sums, Hp, ((turned, index_, CHUNK, count, block),))
 
     return products
 

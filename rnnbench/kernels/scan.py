@@ -3,107 +3,119 @@
 Rows are sorted by length, longest first, so that the rows still running at any step are the first `active[step]`:
 no masks, and a finished row keeps its state by not being touched. Which time a row visits is an index, so the reverse
 direction is the same loop. At each step, stage by stage and panel by panel, the tile sums the pre-activations of up to
-`GROUP` rows into a scratch that stays in L1, and the cell's own forward turns them into states, a vector of units at a
-time. Panels are walked forwards at even steps and backwards at odd ones: what a step read last is still in cache when
-the next begins.
+`GROUP` rows (of one row: of up to `GROUP` panels) into a scratch that stays in L1, and the cell's own forward turns
+them into states, two vectors of units at a time. Panels are walked forwards at even steps and backwards at odd ones:
+what a step read last is still in cache when the next begins.
+
+Several threads may share the rows, each with a share of the panels: after each stage they meet.
 """
+
+from collections import namedtuple
+
+from numba import types
 
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, pointer, put, shift, vectors
+from rnnbench.kernels.vector import get, meet, pairs, pointer, pointer_to, put, shift, vector_type, vectors
 
-GROUP = 32  # rows whose pre-activations share the scratch: 4 KiB for an LSTM in float32
+GROUP = 32  # rows or panels whose pre-activations share the scratch: 4 KiB for an LSTM in float32
+
+# One step as a stage sees it. n of N rows run, at the visits `at`; this call computes the panels first to last; prev
+# and following: the states [state, N, Hp] before and after; middles: the stages' results [N, Hp] each; parts: how many
+# threads share the panels, and meet at `barrier`.
+Step = namedtuple(
+    "Step",
+    "step n N visits I H Hp first last at index x prev following middles scratch tape before kept chunk parts barrier",
+)
 
 
 def make_stage(layout, number, m):
-    """stage(...): one stage of one step for n rows; gives the end of its packed weights, where the next stage's begin.
-
-    See `make_forward` for the arguments' meaning.
+    """stage(s, packed, projected): one stage of the Step s. Gives the end of its packed weights, where the next stage's
+    begin. See `make_forward` for what lies where.
     """
     plan = layout.stages[number]
-    last = number == len(layout.stages) - 1
+    last_stage = number == len(layout.stages) - 1
     forward = layout.jit(layout.cell.stages[number].pair(m)[0])
-    add_x, add_h, add_u = (make_panel(layout.vector, mask) for mask in (plan.w, plan.r, plan.u))
+    panel, project_panel = make_panel(layout.vector, plan.w, plan.r, plan.u), make_panel(layout.vector, plan.w)
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, Gw, Gr, Gu, first_slot = plan.accumulators, sum(plan.w), sum(plan.r), sum(plan.u), plan.slot
-    load_pre, _, _ = vectors(layout.vector, count)
-    load_states, store_states, _ = vectors(layout.vector, states)
-    _, store_saved, _ = vectors(layout.vector, plan.saved)
-    _, store_one, _ = vectors(layout.vector, 1)
+    load_pre, _ = pairs(layout.vector, count)
+    load_states, store_states = pairs(layout.vector, states)
+    _, store_saved = pairs(layout.vector, plan.saved)
+    _, store_one = pairs(layout.vector, 1)
     size, first_stage = count * lanes, number == 0
+    sees_h, sees_u, stage_count = int(Gr > 0), int(Gu > 0), len(layout.stages)
 
     @layout.paste
-    def stage(
-        step,
-        n,
-        N,
-        visits,
-        I,
-        H,
-        Hp,
-        at,
-        index,
-        x,
-        prev,
-        following,
-        middles,
-        packed,
-        scratch,
-        tape,
-        before,
-        kept,
-        projected,
-        chunk,
-    ):
-        panels = Hp // lanes
+    def stage(s, packed, projected):
+        panels = s.Hp // lanes
         W = shift(packed, panels * size)
-        R = shift(W, panels * I * Gw * lanes)
-        U = shift(R, panels * H * Gr * lanes)
+        R = shift(W, panels * s.I * Gw * lanes)
+        U = shift(R, panels * s.H * Gr * lanes)
         # The previous stage's result, and where this one's goes: [N, Hp] each.
-        u = shift(middles, (number - 1) * N * Hp)
-        result_at = shift(middles, number * N * Hp)
-        for q in range(panels):
-            p = panels - 1 - q if step & 1 else q
-            for i in range(0, n, GROUP):
-                rows = min(GROUP, n - i)
-                if chunk:
-                    start, stride, Kx = shift(projected, ((p * chunk + step % chunk) * N + i) * size), size, 0
-                else:
-                    start, stride, Kx = shift(packed, p * size), 0, I
-                add_x(rows, start, stride, scratch, size, x, shift(at, i), I, Kx, shift(W, p * I * Gw * lanes))
-                if Gr:
-                    weights = shift(R, p * H * Gr * lanes)
-                    add_h(rows, scratch, size, scratch, size, prev, shift(index, i), Hp, H, weights)
-                if Gu:
-                    weights = shift(U, p * H * Gu * lanes)
-                    add_u(rows, scratch, size, scratch, size, u, shift(index, i), Hp, H, weights)
-                for row in range(rows):
-                    place = (i + row) * Hp + p * lanes
-                    old = load_states(shift(prev, place), N * Hp)
-                    result, saved = forward(load_pre(shift(scratch, row * size), lanes), old)
-                    if last:
-                        store_states(shift(following, place), N * Hp, result)
+        u, result = shift(s.middles, (number - 1) * s.N * s.Hp), shift(s.middles, number * s.N * s.Hp)
+        share = s.last - s.first
+        at_once = GROUP if s.n == 1 else 1
+        done = 0
+        while done < share:
+            many = min(at_once, share - done)
+            begin = s.last - done - many if s.step & 1 else s.first + done
+            done += many
+            for i in range(0, s.n, GROUP):
+                rows = min(GROUP, s.n - i)
+                for q in range(many):
+                    p = begin + many - 1 - q if s.step & 1 else begin + q
+                    out, at, index = shift(s.scratch, (p - begin) * size), shift(s.at, i), shift(s.index, i)
+                    if s.chunk:
+                        place = ((p * s.chunk + s.step % s.chunk) * s.N + i) * size
+                        start, stride, Kx = shift(projected, place), size, 0
                     else:
-                        store_one(shift(result_at, place), 0, result)
-                    if kept:
-                        visit = get(at, i + row)
-                        store_saved(shift(tape, (visit * slots + first_slot) * Hp + p * lanes), Hp, saved)
-                        by_time = visit * Hp + p * lanes
+                        start, stride, Kx = shift(packed, p * size), 0, s.I
+                    by_w = (s.x, at, s.I, Kx, shift(W, p * s.I * Gw * lanes))
+                    by_r = (s.prev, index, s.Hp, s.H * sees_h, shift(R, p * s.H * Gr * lanes))
+                    by_u = (u, index, s.Hp, s.H * sees_u, shift(U, p * s.H * Gu * lanes))
+                    panel(rows, start, stride, out, size, (by_w, by_r, by_u))
+                items = rows * many
+                for a in range(0, items, 2):
+                    b = min(a + 1, items - 1)
+                    if many > 1:
+                        row_a, row_b, unit_a, unit_b = i, i, (begin + a) * lanes, (begin + b) * lanes
+                    else:
+                        row_a, row_b, unit_a, unit_b = i + a, i + b, begin * lanes, begin * lanes
+                    place_a, place_b = row_a * s.Hp + unit_a, row_b * s.Hp + unit_b
+                    old = load_states(shift(s.prev, place_a), shift(s.prev, place_b), s.N * s.Hp)
+                    pre = load_pre(shift(s.scratch, a * size), shift(s.scratch, b * size), lanes)
+                    new, saved = forward(pre, old)
+                    if last_stage:
+                        store_states(shift(s.following, place_a), shift(s.following, place_b), s.N * s.Hp, new)
+                    else:
+                        store_one(shift(result, place_a), shift(result, place_b), 0, new)
+                    if s.kept:
+                        visit_a, visit_b = get(s.at, row_a), get(s.at, row_b)
+                        tape_a = shift(s.tape, (visit_a * slots + first_slot) * s.Hp + unit_a)
+                        tape_b = shift(s.tape, (visit_b * slots + first_slot) * s.Hp + unit_b)
+                        store_saved(tape_a, tape_b, s.Hp, saved)
+                        before_a = shift(s.before, visit_a * s.Hp + unit_a)
+                        before_b = shift(s.before, visit_b * s.Hp + unit_b)
                         if first_stage:
-                            store_states(shift(before, by_time), visits * Hp, old)
-                        if not last:
-                            store_one(shift(before, (states + number) * visits * Hp + by_time), 0, result)
-        return shift(U, panels * H * Gu * lanes)
+                            store_states(before_a, before_b, s.visits * s.Hp, old)
+                        if not last_stage:
+                            kept = (states + number) * s.visits * s.Hp
+                            store_one(shift(before_a, kept), shift(before_b, kept), 0, new)
+        if s.parts > 1:
+            meet(s.barrier, s.parts * (2 + s.step * stage_count + number))
+        return shift(U, panels * s.H * Gu * lanes)
 
     @layout.paste
-    def project_stage(n, I, H, Hp, at, x, packed, projected):
+    def project_stage(s, n, at, packed, projected):
         """x · W + b for n visits at once, into projected [panel, visit, accumulator, lane]."""
-        panels = Hp // lanes
+        panels = s.Hp // lanes
         W = shift(packed, panels * size)
-        for p in range(panels):
-            out = shift(projected, p * n * size)
-            add_x(n, shift(packed, p * size), 0, out, size, x, at, I, I, shift(W, p * I * Gw * lanes))
-        return shift(W, panels * (I * Gw + H * (Gr + Gu)) * lanes)
+        for p in range(s.first, s.last):
+            weights = shift(W, p * s.I * Gw * lanes)
+            start, out = shift(packed, p * size), shift(projected, p * n * size)
+            project_panel(n, start, 0, out, size, ((s.x, at, s.I, s.I, weights),))
+        return shift(W, panels * (s.I * Gw + s.H * (Gr + Gu)) * lanes)
 
     return stage, project_stage, count
 
@@ -116,41 +128,14 @@ def _in_turn(layout, first, following, accumulators):
     run_rest, project_rest = following
 
     @layout.paste
-    def stages(
-        step,
-        n,
-        N,
-        visits,
-        I,
-        H,
-        Hp,
-        at,
-        index,
-        x,
-        prev,
-        after,
-        middles,
-        packed,
-        scratch,
-        tape,
-        before,
-        kept,
-        projected,
-        chunk,
-    ):
-        packed = run(
-            step, n, N, visits, I, H, Hp, at, index, x, prev, after, middles, packed, scratch, tape, before, kept,
-            projected, chunk,
-        )  # fmt: skip
-        return run_rest(
-            step, n, N, visits, I, H, Hp, at, index, x, prev, after, middles, packed, scratch, tape, before, kept,
-            shift(projected, chunk * N * Hp * accumulators), chunk,
-        )  # fmt: skip
+    def stages(s, packed, projected):
+        packed = run(s, packed, projected)
+        return run_rest(s, packed, shift(projected, s.chunk * s.N * s.Hp * accumulators))
 
     @layout.paste
-    def project_stages(n, I, H, Hp, at, x, packed, projected):
-        packed = project(n, I, H, Hp, at, x, packed, projected)
-        return project_rest(n, I, H, Hp, at, x, packed, shift(projected, n * Hp * accumulators))
+    def project_stages(s, n, at, packed, projected):
+        packed = project(s, n, at, packed, projected)
+        return project_rest(s, n, at, packed, shift(projected, n * s.Hp * accumulators))
 
     return stages, project_stages
 
@@ -173,25 +158,21 @@ def make_copy_row(layout):
 
 
 def make_forward(layout):
-    """The scan of one layer and direction:
+    """The scan of one layer and direction: scan(x, start, final, y, tape, before, call).
 
-    scan(x, start, final, y, packed, tape, before,
-         state_stride, state_at, y_stride, y_at, order, length, active, reverse, work, index, chunk, T, B, I, H)
-
-    Arrays are contiguous and reached by address: only the order of their elements counts. x [T, B, I]; packed: see
-    layout.py. start, final: state s of this layer and direction lies [B, H] at s * state_stride + state_at. y: the
-    output at step t of row b goes to (t * B + b) * y_stride + y_at; y_stride 0 for none. order, length int64 [N]: the
-    rows this call computes, by falling length; active int64 [T]: how many of them still run. work, index: scratch of
-    the sizes that `workspace` gives. tape [T, B, slot, Hp], before [state or stage result, T, B, Hp]: what training
-    keeps, both empty when nothing is kept. chunk: steps whose x · W is computed at once; 0 leaves it to the step.
+    Arrays are contiguous and reached by address: only the order of their elements counts. x [T, B, I]; start, final,
+    y: see call.py. tape [T, B, slot, Hp], before [state or stage result, T, B, Hp]: what training keeps, both empty
+    when nothing is kept. call: one record `call.FORWARD`.
     """
-    m = vector_maths(layout.vector, layout.dtype)
+    double = vector_type(layout.dtype.name, 2 * layout.lanes)
+    m = vector_maths(double, layout.dtype)
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     middle_count = len(layout.stages) - 1
     inputs_kept = states + middle_count
     total = sum(plan.accumulators for plan in layout.stages)
-    scratch_size = GROUP * max(plan.accumulators for plan in layout.stages) * lanes
+    widest = max(plan.accumulators for plan in layout.stages)
     copy_row, zero = make_copy_row(layout), layout.dtype.type(0)
+    reals, integers = pointer_to(double.scalar), pointer_to(types.int64)
     combined = None
     for number in reversed(range(len(layout.stages))):
         stage, project, accumulators = make_stage(layout, number, m)
@@ -211,55 +192,65 @@ def make_forward(layout):
                         put(before, (s * T * B + visit) * Hp + j, zero)
 
     @layout.jit
-    def scan(
-        x, start, final, y, packed, tape, before,
-        state_stride, state_at, y_stride, y_at, order, length, active, reverse, work, index, chunk, T, B, I, H
-    ):  # fmt: skip
-        N, Hp = order.size, -(-H // lanes) * lanes
+    def scan(x, start, final, y, tape, before, call):
+        c = call[0]
+        T, B, I, H, N, chunk = c.T, c.B, c.I, c.H, c.N, c.chunk
+        Hp = -(-H // lanes) * lanes
         kept = tape.size > 0
-        x_, packed_, y_, tape_, before_ = pointer(x), pointer(packed), pointer(y), pointer(tape), pointer(before)
-        start_, final_ = shift(pointer(start), state_at), shift(pointer(final), state_at)
-        order_, length_, active_ = pointer(order), pointer(length), pointer(active)
-        rows, at = pointer(index), shift(pointer(index), N)
+        x_, y_, tape_, before_ = pointer(x), pointer(y), pointer(tape), pointer(before)
+        start_, final_ = shift(pointer(start), c.state_at), shift(pointer(final), c.state_at)
+        order, length, active, barrier = integers(c.order), integers(c.length), integers(c.active), integers(c.barrier)
+        rows = integers(c.index)
+        at = shift(rows, N)
         ahead = shift(at, N)
-        two = pointer(work)
+        two, packed = reals(c.work), reals(c.packed)
         middles = shift(two, 2 * states * N * Hp)
-        scratch = shift(middles, middle_count * N * Hp)
-        projected = shift(scratch, scratch_size)
+        projected = shift(middles, middle_count * N * Hp)
+        panels = Hp // lanes
+        first, last = panels * c.part // c.parts, panels * (c.part + 1) // c.parts
+        leads = c.part == 0
         for i in range(N):
             put(rows, i, i)
-            for s in range(states):
-                copy_row(shift(two, (s * N + i) * Hp), shift(start_, s * state_stride + get(order_, i) * H), H)
+            if leads:
+                for s in range(states):
+                    row = shift(start_, s * c.state_stride + get(order, i) * H)
+                    copy_row(shift(two, (s * N + i) * Hp), row, H)
+        if c.parts > 1:
+            meet(barrier, c.parts)
         for step in range(T):
-            n = get(active_, step)
-            if chunk and step % chunk == 0:
-                for c in range(chunk):
-                    for i in range(N):
-                        s = min(step + c, get(length_, i) - 1)
-                        t = get(length_, i) - 1 - s if reverse else s
-                        put(ahead, c * N + i, t * B + get(order_, i))
-                project_stages(chunk * N, I, H, Hp, ahead, x_, packed_, projected)
-            for i in range(n):
-                t = get(length_, i) - 1 - step if reverse else step
-                put(at, i, t * B + get(order_, i))
+            n = get(active, step)
             prev = shift(two, (step & 1) * states * N * Hp)
             after = shift(two, (1 - (step & 1)) * states * N * Hp)
-            run_stages(
-                step, n, N, T * B, I, H, Hp, at, rows, x_, prev, after, middles, packed_, scratch, tape_, before_, kept,
-                projected, chunk,
+            now = Step(
+                step, n, N, T * B, I, H, Hp, first, last, at, rows, x_, prev, after, middles, reals(c.scratch),
+                tape_, before_, kept, chunk, c.parts, barrier,
             )  # fmt: skip
-            if y_stride:
-                for i in range(n):
-                    copy_row(shift(y_, get(at, i) * y_stride + y_at), shift(after, i * Hp), H)
-            ending = get(active_, step + 1) if step + 1 < T else 0
-            for i in range(ending, n):
-                for s in range(states):
-                    copy_row(shift(final_, s * state_stride + get(order_, i) * H), shift(after, (s * N + i) * Hp), H)
-        if kept and get(length_, N - 1) < T:
-            clear_padding(order_, length_, N, T, B, Hp, tape_, before_)
+            if chunk and step % chunk == 0:
+                for k in range(chunk):
+                    for i in range(N):
+                        s = min(step + k, get(length, i) - 1)
+                        t = get(length, i) - 1 - s if c.reverse else s
+                        put(ahead, k * N + i, t * B + get(order, i))
+                project_stages(now, chunk * N, ahead, packed, projected)
+            for i in range(n):
+                t = get(length, i) - 1 - step if c.reverse else step
+                put(at, i, t * B + get(order, i))
+            run_stages(now, packed, projected)
+            if leads:
+                if c.y_stride:
+                    for i in range(n):
+                        copy_row(shift(y_, get(at, i) * c.y_stride + c.y_at), shift(after, i * Hp), H)
+                ending = get(active, step + 1) if step + 1 < T else 0
+                for i in range(ending, n):
+                    for s in range(states):
+                        row = shift(final_, s * c.state_stride + get(order, i) * H)
+                        copy_row(row, shift(after, (s * N + i) * Hp), H)
+        if kept and leads and get(length, N - 1) < T:
+            clear_padding(order, length, N, T, B, Hp, tape_, before_)
 
     def workspace(N, H, chunk):
-        """Elements of `work`, and of `index`."""
-        return (2 * states + middle_count + chunk * total) * N * layout.padded(H) + scratch_size, (2 + chunk) * N
+        """Elements of `work`, of `scratch` and of `index`."""
+        shared = (2 * states + middle_count + chunk * total) * N * layout.padded(H)
+        return shared, GROUP * widest * lanes, (2 + chunk) * N
 
     return scan, workspace

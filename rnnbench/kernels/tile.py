@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from rnnbench.kernels.target import target
 from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vector
 
-L1_FOR_WEIGHTS = 16 * 1024  # bytes: half of the smallest first-level data cache there is
+L1_FOR_WEIGHTS = 24 * 1024  # bytes: three quarters of the smallest first-level data cache there is
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 
 
@@ -31,20 +31,22 @@ def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def make_panel(vector, mask):
-    """An intrinsic panel(n, start, start_stride, out, out_stride, x, at, x_stride, K, w), for n rows of all columns.
+def make_panel(vector, *masks):
+    """An intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of all columns.
 
     Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows; start
-    may be out itself. Row r of x begins at x + at[r] * x_stride (at: int64 pointer). w: the packed weights of the
-    columns in the mask. Many rows share the weights, so the sum over K is cut into pieces whose weights stay in L1 from
-    row to row; few rows (one tile) stream them once whatever the cut.
+    may be out itself. operands: for each mask a tuple (x, at, x_stride, K, w): row r of x begins at
+    x + at[r] * x_stride (at: int64 pointer), w holds the packed weights of the columns in the mask. Many rows share the
+    weights, so the sum over all operands is cut into pieces whose weights stay in L1 from row to row; few rows (one
+    tile) stream them once whatever the cut.
     """
-    columns, width = len(mask), sum(mask) * vector.lanes
+    columns = len(masks[0])
+    widths = [sum(mask) * vector.lanes for mask in masks]
     sizes = tile_rows(vector, columns)
-    most = ir.Constant(I64, L1_FOR_WEIGHTS * 8 // (max(width, 1) * vector.scalar.bitwidth))
+    most = ir.Constant(I64, L1_FOR_WEIGHTS * 8 // (max(*widths, 1) * vector.scalar.bitwidth))
     zero = ir.Constant(I64, 0)
 
-    def fill(builder, row, n, source, source_stride, out, out_stride, x, at, x_stride, K, w):
+    def fill(builder, row, n, source, source_stride, out, out_stride, operands):
         """All n rows, tile by tile, for one piece of the sum; row: where their count is kept."""
         builder.store(zero, row)
         for rows in sizes:
@@ -59,43 +61,63 @@ def make_panel(vector, mask):
             begin = builder.gep(source, [builder.mul(first, source_stride)])
             end = builder.gep(out, [builder.mul(first, out_stride)])
             sums = _load(builder, vector, begin, source_stride, rows, columns)
-            rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
-            sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
+            for mask, (x, at, x_stride, K, w) in zip(masks, operands, strict=True):
+                rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
+                sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
             _store(builder, vector, end, out_stride, rows, columns, sums)
             builder.store(builder.add(first, ir.Constant(I64, rows)), row)
             builder.branch(enough)
             builder.position_at_end(after)
 
+    def part(builder, operands, first, last):
+        """What of the operands lies in [first, last) of their sums over k, one after the other."""
+        begin, parts = zero, []
+        for (x, at, x_stride, K, w), width in zip(operands, widths, strict=True):
+            low, high = (_clamped(builder, builder.sub(end, begin), K) for end in (first, last))
+            weights = builder.gep(w, [builder.mul(low, ir.Constant(I64, width))])
+            parts.append((builder.gep(x, [low]), at, x_stride, builder.sub(high, low), weights))
+            begin = builder.add(begin, K)
+        return parts
+
     @intrinsic
-    def panel(typing, n, start, start_stride, out, out_stride, x, at, x_stride, K, w):
+    def panel(typing, n, start, start_stride, out, out_stride, operands):
         def gen(context, builder, signature, args):
-            n, start, start_stride, out, out_stride, x, at, x_stride, K, w = args
+            n, start, start_stride, out, out_stride, packed = args
+            operands = [[builder.extract_value(packed, (o, j)) for j in range(5)] for o in range(len(masks))]
+            total = operands[0][3]
+            for operand in operands[1:]:
+                total = builder.add(total, operand[3])
             row = cgutils.alloca_once(builder, I64)
             few = builder.icmp_signed("<=", n, ir.Constant(I64, sizes[0]))
-            piece = builder.select(builder.or_(few, builder.icmp_signed("<=", K, most)), K, most)
+            piece = builder.select(builder.or_(few, builder.icmp_signed("<=", total, most)), total, most)
             entry, body = builder.block, builder.append_basic_block("piece")
             done = builder.append_basic_block("piece.end")
-            builder.branch(body)  # once for K = 0 too: out = start
+            builder.branch(body)  # once for a sum of nothing too: out = start
             builder.position_at_end(body)
             k = builder.phi(I64)
             k.add_incoming(zero, entry)
             begins = builder.icmp_signed("==", k, zero)
             source = builder.select(begins, start, out)
             stride = builder.select(begins, start_stride, out_stride)
-            left = builder.sub(K, k)
-            count = builder.select(builder.icmp_signed("<", left, piece), left, piece)
-            weights = builder.gep(w, [builder.mul(k, ir.Constant(I64, width))])
-            fill(builder, row, n, source, stride, out, out_stride, builder.gep(x, [k]), at, x_stride, count, weights)
             following = builder.add(k, piece)
+            fill(builder, row, n, source, stride, out, out_stride, part(builder, operands, k, following))
             k.add_incoming(following, builder.block)
-            builder.cbranch(builder.icmp_signed("<", following, K), body, done)
+            builder.cbranch(builder.icmp_signed("<", following, total), body, done)
             builder.position_at_end(done)
             return context.get_dummy_value()
 
-        scalar, index, i64 = types.CPointer(vector.scalar), types.CPointer(types.int64), types.int64
-        return types.void(i64, scalar, i64, scalar, i64, scalar, index, i64, i64, scalar), gen
+        scalar, i64 = types.CPointer(vector.scalar), types.int64
+        operand = types.Tuple((scalar, types.CPointer(i64), i64, i64, scalar))
+        return types.void(i64, scalar, i64, scalar, i64, types.UniTuple(operand, len(masks))), gen
 
     return panel
+
+
+def _clamped(builder, value, most):
+    """value, but at least 0 and at most `most`."""
+    zero = ir.Constant(I64, 0)
+    value = builder.select(builder.icmp_signed("<", value, zero), zero, value)
+    return builder.select(builder.icmp_signed("<", value, most), value, most)
 
 
 def _place(builder, vector, base, stride, row, column):

@@ -6,6 +6,8 @@ every access, and passing an array costs seven words a call where a pointer cost
 """
 
 import operator
+import platform
+import sys
 from functools import cache
 
 import numpy as np
@@ -16,6 +18,13 @@ from numba.extending import intrinsic, models, overload, register_model
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FLAGS = ("contract",)
+# What tells the CPU that a thread spins, as LLVM's intrinsic and its arguments: the core's other thread gets on.
+PAUSE = {
+    "x86_64": ("llvm.x86.sse2.pause", ()),
+    "AMD64": ("llvm.x86.sse2.pause", ()),
+    "aarch64": ("llvm.aarch64.hint", (1,)),
+    "arm64": ("llvm.aarch64.hint", (1,)),
+}.get(platform.machine())
 
 
 class Vector(types.Type):
@@ -174,7 +183,7 @@ def where_less(typing, x, y, chosen, otherwise):
 
 
 @intrinsic
-def low_bits_as_exponent(typing, x):
+def bits_as_exponent(typing, x):
     """Each lane's lowest bits moved up to where its exponent stands: how 2**n is made from n + a magic number."""
 
     def gen(context, builder, signature, args):
@@ -201,14 +210,14 @@ def constant(vector, value):
 
 
 def polynomial(vector, coefficients):
-    """A function of one vector: Horner's scheme, the highest power's coefficient first."""
+    """A function of one vector: Horner's scheme, the lowest power's coefficient first."""
 
     @intrinsic
     def evaluate(typing, x):
         def gen(context, builder, signature, args):
             function = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
-            value = vector.constant(coefficients[0])
-            for coefficient in coefficients[1:]:
+            value = vector.constant(coefficients[-1])
+            for coefficient in reversed(coefficients[:-1]):
                 value = builder.call(function, [value, args[0], vector.constant(coefficient)])
             return value
 
@@ -307,3 +316,105 @@ def vectors(vector, count):
         return types.void(base_type, types.int64, values), gen
 
     return load, store, add
+
+
+def pairs(vector, count):
+    """Functions on tuples of `count` vectors of twice the lanes, the first half of each loaded from `first` and the
+    second from `second`, `stride` elements apart: (load, store).
+
+    Two independent halves keep the arithmetic units busy where one would wait for its own results.
+    """
+    double = vector_type(vector.dtype.name, 2 * vector.lanes)
+    several = types.UniTuple(double, count)
+    base_type = types.CPointer(vector.scalar)
+
+    def lanes(first, number):
+        return ir.Constant(ir.VectorType(I32, number), list(range(first, first + number)))
+
+    def place(builder, base, stride, number):
+        return builder.gep(base, [builder.mul(stride, ir.Constant(I64, number))])
+
+    @intrinsic
+    def load(typing, first, second, stride):
+        def gen(context, builder, signature, args):
+            first, second, stride = args
+            values = []
+            for n in range(count):
+                halves = [load_vector(builder, vector, place(builder, base, stride, n)) for base in (first, second)]
+                values.append(builder.shuffle_vector(*halves, lanes(0, 2 * vector.lanes)))
+            return context.make_tuple(builder, several, values)
+
+        return several(base_type, base_type, types.int64), gen
+
+    @intrinsic
+    def store(typing, first, second, stride, values):
+        def gen(context, builder, signature, args):
+            first, second, stride, values = args
+            for n, kind in enumerate(signature.args[3]):
+                value = builder.extract_value(values, n)
+                if not isinstance(kind, Vector):
+                    value = splat(builder, double, value)
+                blank = ir.Constant(double.llvm, ir.Undefined)
+                for base, begin in ((first, 0), (second, vector.lanes)):
+                    half = builder.shuffle_vector(value, blank, lanes(begin, vector.lanes))
+                    store_vector(builder, vector, half, place(builder, base, stride, n))
+            return context.get_dummy_value()
+
+        return types.void(base_type, base_type, types.int64, values), gen
+
+    return load, store
+
+
+def pointer_to(kind):
+    """A function that makes an address (int64) a pointer to values of a Numba type."""
+
+    @intrinsic
+    def at_address(typing, address):
+        def gen(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), gen
+
+    return at_address
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+TURNS_BEFORE_YIELDING = 1 << 14  # about a tenth of a millisecond: by then the other thread has lost its core
+
+
+@intrinsic
+def meet(typing, counter, wanted):
+    """Adds one to the int64 behind `counter` and waits until it is `wanted`: a barrier for threads on cores of their
+    own, far below a microsecond. Who waits long lets other threads run."""
+
+    def gen(context, builder, signature, args):
+        counter, wanted = args
+        builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
+        entry, look = builder.block, builder.append_basic_block("look")
+        wait, give, done = (builder.append_basic_block(name) for name in ("wait", "yield", "met"))
+        builder.branch(look)
+        builder.position_at_end(look)
+        turns = builder.phi(I64)
+        turns.add_incoming(ir.Constant(I64, 0), entry)
+        arrived = builder.load_atomic(counter, "acquire", 8)
+        builder.cbranch(builder.icmp_signed(">=", arrived, wanted), done, wait)
+        builder.position_at_end(wait)
+        if PAUSE:
+            name, numbers = PAUSE
+            builder.call(
+                declare(builder, name, ir.VoidType(), [I32] * len(numbers)), [ir.Constant(I32, n) for n in numbers]
+            )
+        more = builder.add(turns, ir.Constant(I64, 1))
+        turns.add_incoming(more, wait)
+        patient = builder.icmp_signed("<", more, ir.Constant(I64, TURNS_BEFORE_YIELDING))
+        builder.cbranch(patient, look, give)
+        builder.position_at_end(give)
+        if sys.platform != "win32":
+            builder.call(declare(builder, "sched_yield", I32, []), [])
+        turns.add_incoming(more, give)
+        builder.branch(look)
+        builder.position_at_end(done)
+        return context.get_dummy_value()
+
+    return types.void(types.CPointer(types.int64), types.int64), gen

@@ -4,20 +4,18 @@ A session holds one graph for each kind of call that was made (with or without l
 an input that nobody gives costs nothing.
 """
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
-import numpy as np
-
 from rnnbench import BackendInfo, Case, CompileReport, Model, Requirement, Unsupported, hookimpl
-from rnnbench.backends import inputs
-from rnnbench.model import Array, Params, State
+from rnnbench.backends.graph_session import NO_STEPS, GraphSession
+from rnnbench.model import Array, Params
 from rnnbench.training import DEFAULT_ADAM, Adam
 from rnnbench.weights.onnx_layout import LAYOUTS
 from rnnbench.weights.onnx_write import build
 
 NO_TRAINING = "ONNX Runtime infers only"
-NO_STEPS = "a bidirectional model needs the whole sequence"
 ERRORS_ONLY = 3
 
 
@@ -50,12 +48,16 @@ class OnnxRuntimeBackend:
             return NO_STEPS
         return None
 
-    def session(
-        self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM
-    ) -> "OnnxRuntimeSession":
+    def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> GraphSession:
         if reason := self.unsupported(Case(model, 1, 1)):
             raise Unsupported(reason)
-        return OnnxRuntimeSession(model, params, self._graph)
+        own = {name: value.copy() for name, value in model.check_params(params).items()}
+        graph = cache(partial(self._graph, model, own))
+
+        def infer(feed: Mapping[str, Array]) -> list[Array]:
+            return graph("lengths" in feed, "h0" in feed).run(None, feed)
+
+        return GraphSession(model, own, infer, NO_TRAINING)
 
     def compile_report(self) -> CompileReport | None:
         return None
@@ -63,48 +65,6 @@ class OnnxRuntimeBackend:
     def _graph(self, model: Model, params: Params, lengths: bool, states: bool) -> Any:
         graph = build(model, params, lengths, states).SerializeToString()
         return self._load(graph, self._options, providers=["CPUExecutionProvider"])
-
-
-class OnnxRuntimeSession:
-    """The session contract of rnnbench over `InferenceSession.run`."""
-
-    def __init__(self, model: Model, params: Params, graph: Any) -> None:
-        self.model = model
-        self._params = {name: value.copy() for name, value in model.check_params(params).items()}
-        self._graph = cache(lambda lengths, states: graph(model, self._params, lengths, states))
-        self._starts = [f"{name}0" for name in model.spec.states]
-        self._own: State | None = None
-
-    def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
-        ready, checked = inputs.sequence(self.model, x, lengths)
-        return self._run(ready, checked, state)
-
-    def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported(NO_STEPS)
-        y, self._own = self._run(inputs.one_step(self.model, x_t)[None], None, state)
-        return (y if self.model.readout == "last" else y[0]), self._own
-
-    def gradients(
-        self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
-    ) -> tuple[float, Params]:
-        raise Unsupported(NO_TRAINING)
-
-    def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        raise Unsupported(NO_TRAINING)
-
-    def parameters(self) -> Params:
-        return {name: value.copy() for name, value in self._params.items()}
-
-    def _run(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, State]:
-        feed = {"x": x}
-        if lengths is not None:
-            feed["lengths"] = lengths.astype(np.int32)
-        if state is not None:  # what we gave ourselves needs no check, which would be a tenth of a short step
-            fitting = state if state is self._own else inputs.states(self.model, state, x.shape[1])
-            feed.update(zip(self._starts, fitting, strict=True))
-        y, *after = self._graph(lengths is not None, state is not None).run(None, feed)
-        return y, tuple(after)
 
 
 @hookimpl

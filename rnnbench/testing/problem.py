@@ -39,6 +39,7 @@ TWO_WAY = Shape(
     "two bidirectional layers", T=7, B=4, I=3, H=6, O=5, layers=2, bidirectional=True, readout="all",
     loss="cross-entropy",
 )  # fmt: skip
+BOTH_ENDS = Shape("the final states of both directions", T=6, B=4, I=2, H=5, O=None, bidirectional=True)
 SHAPES = (PLAIN, STACKED, TWO_WAY)
 # 60 million operations a call for an LSTM: enough that a library which may use more threads will.
 LARGE = Shape("one large layer", T=10, B=64, I=64, H=128, O=1)

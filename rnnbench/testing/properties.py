@@ -18,7 +18,7 @@ from rnnbench.measure.timing import SPARE_CORES
 from rnnbench.model import Array, Params
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.finding import Broken, Measure
-from rnnbench.testing.problem import LARGE, PLAIN, SHAPES, TWO_WAY, Problem, Shape
+from rnnbench.testing.problem import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, Problem, Shape
 from rnnbench.training import Adam
 
 CURVE_STEPS = 20
@@ -50,8 +50,9 @@ Check = Callable[[Subject, Problem], Iterator[Measure]]
 @dataclass(frozen=True)
 class Property:
     """promise: for the reader of a failure. ragged, training and streaming say what a backend must be able to do for
-    the property to apply; `judges_refusals` looks at refused problems too. every_cell: False for what is the driver's
-    and not a cell's: two cells show it, and a framework that compiles has a sixth of the work."""
+    the property to apply; `judges_refusals` looks at refused problems too. every_cell: False for what two cells show.
+    costly: a framework that compiles takes seconds for each problem; from the second shape on, two cells in the last
+    dtype are judged."""
 
     name: str
     promise: str
@@ -63,6 +64,7 @@ class Property:
     streaming: bool = False
     judges_refusals: bool = False
     every_cell: bool = False
+    costly: bool = False
 
 
 def outputs(subject: Subject, problem: Problem) -> Iterator[Measure]:
@@ -105,16 +107,17 @@ def states(subject: Subject, problem: Problem) -> Iterator[Measure]:
 
 def lengths(subject: Subject, problem: Problem) -> Iterator[Measure]:
     session, reference = subject.session(problem), problem.reference()
-    y, final = session.forward(problem.x, problem.lengths)
-    expected_y, expected = reference.forward(problem.x, problem.lengths)
-    if problem.shape.readout == "all":
-        if not np.isfinite(y).all():
-            raise Broken("what lies in the padding reaches y; zero x there before any product")
-        if y[problem.past].any():
-            raise Broken("y past a row's length is not 0")
-    yield _forward("y", y, expected_y, problem)
-    for name, value, wanted in zip(problem.model.spec.states, final, expected, strict=True):
-        yield _forward(f"final {name}", value, wanted, problem)
+    for given, words in ((None, ""), (problem.state, " from an initial state")):
+        y, final = session.forward(problem.x, problem.lengths, given)
+        expected_y, expected = reference.forward(problem.x, problem.lengths, given)
+        if problem.shape.readout == "all":
+            if not np.isfinite(y).all():
+                raise Broken("what lies in the padding reaches y; zero x there before any product")
+            if y[problem.past].any():
+                raise Broken("y past a row's length is not 0")
+        yield _forward(f"y{words}", y, expected_y, problem)
+        for name, value, wanted in zip(problem.model.spec.states, final, expected, strict=True):
+            yield _forward(f"final {name}{words}", value, wanted, problem)
 
 
 def streaming(subject: Subject, problem: Problem) -> Iterator[Measure]:
@@ -242,19 +245,41 @@ def _refuses_to_step(session: Session, problem: Problem) -> None:
 
 
 PROPERTIES = (
-    Property("outputs", "y is that of the float64 reference", outputs, every_cell=True),
-    Property("form", "shapes and dtypes are the model's, results NumPy arrays", form),
-    Property("states", "initial states count, final ones come back in the cell's order", states, needs=("outputs",)),
-    Property("lengths", "rows end at their lengths, whatever lies past them", lengths, needs=("states",), ragged=True),
-    Property("streaming", "single steps joined are the sequence", streaming, needs=("outputs",), streaming=True),
+    Property("outputs", "y is that of the float64 reference", outputs, (*SHAPES, BOTH_ENDS), every_cell=True),
+    Property("form", "shapes and dtypes are the model's, results NumPy arrays", form, costly=True),
+    Property(
+        "states",
+        "initial states count, final ones come back in the cell's order",
+        states,
+        needs=("outputs",),
+        every_cell=True,
+    ),
+    Property(
+        "lengths",
+        "rows end at their lengths, whatever lies past them",
+        lengths,
+        (*SHAPES, BOTH_ENDS),
+        needs=("states",),
+        ragged=True,
+        every_cell=True,
+    ),
+    Property(
+        "streaming",
+        "single steps joined are the sequence",
+        streaming,
+        needs=("outputs",),
+        streaming=True,
+        every_cell=True,
+    ),
     Property(
         "gradients",
         "loss and gradients are the reference's",
         gradients,
-        shapes=(PLAIN, TWO_WAY),
+        (PLAIN, TWO_WAY),
         needs=("outputs",),
         training=True,
         every_cell=True,
+        costly=True,
     ),
     Property(
         "ragged gradients",
@@ -263,13 +288,18 @@ PROPERTIES = (
         needs=("lengths", "gradients"),
         ragged=True,
         training=True,
+        costly=True,
     ),
-    Property("training", "losses follow the reference's Adam", training, needs=("gradients",), training=True),
+    Property(
+        "training", "losses follow the reference's Adam", training, needs=("gradients",), training=True, costly=True
+    ),
     Property("weights", "parameters() gives copies of the weights, bit for bit", weights),
-    Property("inputs kept", "no call writes to what it is given", inputs_kept),
-    Property("determinism", "the same call gives the same bits", determinism),
-    Property("no caching", "new numbers in the same array give a new result", no_caching, needs=("outputs",)),
-    Property("threads", "no more cores than allowed are used", threads, shapes=(LARGE,)),
+    Property("inputs kept", "no call writes to what it is given", inputs_kept, costly=True),
+    Property("determinism", "the same call gives the same bits", determinism, costly=True),
+    Property(
+        "no caching", "new numbers in the same array give a new result", no_caching, needs=("outputs",), costly=True
+    ),
+    Property("threads", "no more cores than allowed are used", threads, (LARGE,)),
     Property("refusals", "what cannot run is refused with a reason", refusals, judges_refusals=True, every_cell=True),
 )
 

@@ -67,12 +67,12 @@ def judge(judged: Property, subject: Subject) -> Finding:
 
 def _problems(judged: Property, subject: Subject) -> Iterator[Problem]:
     info = subject.info
-    cells = [cell for cell in sorted(registry().cells) if info.cells is None or cell in info.cells]
-    if not judged.every_cell:
-        cells = _sample(subject, cells) or cells
-    for shape in judged.shapes:
-        for cell in cells:
-            for dtype in info.dtypes:
+    every = [cell for cell in sorted(registry().cells) if info.cells is None or cell in info.cells]
+    some = _sample(subject, every) or every
+    for number, shape in enumerate(judged.shapes):
+        thinned = judged.costly and number > 0
+        for cell in every if judged.every_cell and not thinned else some:
+            for dtype in info.dtypes[-1:] if thinned else info.dtypes:
                 yield Problem(shape, cell, dtype, judged.ragged)
 
 

@@ -51,20 +51,21 @@ def jax_maths(dtype: np.dtype[Any]) -> Maths:
     )
 
 
-def pack(model: Model, params: Mapping[str, Value]) -> Packed:
+def pack(model: Model, params: Mapping[str, Value], arrays: Any = jnp) -> Packed:
+    """arrays: numpy for arrays of its own, where compiling would take longer than a thousand such calls."""
     cell, H = model.spec, model.hidden_size
     row_of = {a.name: row for row, a in enumerate(cell.r_accumulators)}
     sides = []
     for layer, _, prefix in model.prefixes():
         inputs = model.features if layer else model.input_size
-        W = params.get(prefix + "W", jnp.zeros((0, H, inputs), model.dtype))
+        W = params.get(prefix + "W", arrays.zeros((0, H, inputs), model.dtype))
         products: list[dict[str, Value]] = []
         for stage in cell.stages:
             rows = {operand: [row_of[name] for name in names] for operand, names in multiplying(stage).items()}
             # Rows of a list, not an array of them: a gather's gradient would be a scatter.
             products.append(
                 {
-                    operand: jnp.concatenate([params[prefix + "R"][row] for row in which]).T
+                    operand: arrays.concatenate([params[prefix + "R"][row] for row in which]).T
                     for operand, which in rows.items()
                 }
             )
@@ -118,13 +119,9 @@ def scan(cell: Cell, side: Side, x: Value, state: State, valid: Value | None, re
     return y, after
 
 
-def run(model: Model, packed: Packed, x: Value, lengths: Value | None, state: State | None) -> tuple[Value, State]:
+def run(model: Model, packed: Packed, x: Value, lengths: Value | None, state: State) -> tuple[Value, State]:
     """The stack and its head. x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
-    T, B, _ = x.shape
-    if state is None:
-        shape = (model.layers * model.directions, B, model.hidden_size)
-        state = tuple(jnp.zeros(shape, x.dtype) for _ in model.spec.states)
-    valid = None if lengths is None else (jnp.arange(T)[:, None] < lengths)[..., None]
+    valid = None if lengths is None else (jnp.arange(len(x))[:, None] < lengths)[..., None]
     finals: list[State] = []
     for layer in range(model.layers):
         outputs = []
@@ -152,7 +149,7 @@ def loss_of(
     target: Value,
     count: int,
     lengths: Value | None,
-    state: State | None,
+    state: State,
 ) -> Value:
     """target and count as `inputs.targets` gives them."""
     prediction, _ = run(model, pack(model, params), x, lengths, state)

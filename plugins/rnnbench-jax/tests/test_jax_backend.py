@@ -130,10 +130,11 @@ def test_a_second_session_compiles_nothing():
 def test_threads_are_those_asked_for_and_stay():
     """In a process of its own: XLA starts its threads once. Each session starts where nothing is pinned."""
     script = """
-from rnnbench_jax.backend import JaxBackend, pool_threads
+from rnnbench.backends.pools import xla_threads
+from rnnbench_jax.backend import JaxBackend
 from rnnbench import UsageError
 JaxBackend(2)
-print(pool_threads())
+print(xla_threads())
 JaxBackend(2)
 try:
     JaxBackend(1)

@@ -76,10 +76,7 @@ class KerasBackend:
     version = f"{keras.__version__} on {UNDER} {under.VERSION}"
 
     def __init__(self, threads: int) -> None:
-        if threads < 1:
-            raise UsageError(f"threads must be at least 1; got {threads}")
-        under.set_threads(threads)
-        self._compiling = under.Compiling()
+        self._compiled = under.start(threads)
 
     def unsupported(self, case: Case) -> str | None:
         if case.streaming and case.model.bidirectional:
@@ -92,7 +89,7 @@ class KerasBackend:
         return KerasSession(model, params, loss, optimiser)
 
     def compile_report(self) -> CompileReport | None:
-        return self._compiling.report()
+        return self._compiled()
 
 
 def _refusal(model: Model) -> str | None:

@@ -1,12 +1,13 @@
 """Keras on torch: eager, with torch's autograd."""
 
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from rnnbench import Adam, Model, UsageError
+from rnnbench import Adam, Model
+from rnnbench.backends.pools import start_torch
 from rnnbench_keras.stack import Stack, adam, loss_of, masked
 from rnnbench_keras.weights import second_bias_mask
 
@@ -56,20 +57,10 @@ class Engine:
         return loss.item(), masked(found, self._masks)
 
 
-def set_threads(threads: int) -> None:
-    """In the whole process: so many inside an operation, and one between operations."""
-    torch.set_num_threads(threads)
-    with suppress(RuntimeError):  # it may be set only once, and nothing here starts that pool
-        torch.set_num_interop_threads(1)
-    if torch.get_num_threads() != threads:
-        raise UsageError(f"torch runs {torch.get_num_threads()} threads, not {threads}; set OMP_NUM_THREADS")
-
-
-class Compiling:
-    """Nothing is compiled."""
-
-    def report(self) -> None:
-        return None
+def start(threads: int) -> Callable[[], None]:
+    """torch's threads; what the function that is given reports is that nothing is compiled."""
+    start_torch(torch, threads)
+    return lambda: None
 
 
 def tensor(array: Array) -> torch.Tensor:

@@ -1,7 +1,5 @@
 """The heavy half: torch, set to a number of threads, and sessions over one `nn.Module`."""
 
-from contextlib import suppress
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -9,8 +7,9 @@ from torch.nn.functional import cross_entropy, mse_loss
 from torch.nn.utils import get_total_norm
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from rnnbench import Adam, Case, CompileReport, Model, Unsupported, UsageError
+from rnnbench import Adam, Case, CompileReport, Model, Unsupported
 from rnnbench.backends import inputs
+from rnnbench.backends.pools import start_torch
 from rnnbench.training import DEFAULT_ADAM, clip_scale
 from rnnbench_torch import LAYERS
 from rnnbench_torch.weights import canonical, redundant_gates, to_state_dict
@@ -156,13 +155,7 @@ class TorchBackend:
     version = torch.__version__
 
     def __init__(self, threads: int) -> None:
-        if threads < 1:
-            raise UsageError(f"threads must be at least 1; got {threads}")
-        torch.set_num_threads(threads)
-        with suppress(RuntimeError):  # it may be set only once, and nothing here starts that pool
-            torch.set_num_interop_threads(1)
-        if torch.get_num_threads() != threads:
-            raise UsageError(f"torch runs {torch.get_num_threads()} threads, not {threads}; set OMP_NUM_THREADS")
+        start_torch(torch, threads)
 
     def unsupported(self, case: Case) -> str | None:
         if case.streaming and case.model.bidirectional:

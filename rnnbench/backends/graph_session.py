@@ -1,0 +1,58 @@
+"""A session over an inference graph: all that a runtime which only reads ONNX needs besides running it."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from rnnbench.backends import inputs
+from rnnbench.errors import Unsupported
+from rnnbench.model import Array, Model, Params, State
+
+NO_STEPS = "a bidirectional model needs the whole sequence"
+Infer = Callable[[Mapping[str, Array]], Iterable[Array]]
+
+
+class GraphSession:
+    """The session contract over `infer`.
+
+    infer: takes the inputs of the graph that `weights.onnx_write.build` writes, those of this call alone: x [T, B, I],
+    lengths int32 [B], the initial states [L*D, B, H] as h0 and c0; gives y and then the final states, in arrays that no
+    later call writes to. params: the session's own, as `Model.check_params` gives them. no_training: the reason.
+    """
+
+    def __init__(self, model: Model, params: Params, infer: Infer, no_training: str) -> None:
+        self.model, self.no_training = model, no_training
+        self._params, self._infer = params, infer
+        self._starts = [f"{name}0" for name in model.spec.states]
+        self._own: State | None = None
+
+    def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
+        ready, checked = inputs.sequence(self.model, x, lengths)
+        return self._run(ready, checked, state)
+
+    def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
+        if self.model.bidirectional:
+            raise Unsupported(NO_STEPS)
+        y, self._own = self._run(inputs.one_step(self.model, x_t)[None], None, state)
+        return (y if self.model.readout == "last" else y[0]), self._own
+
+    def gradients(
+        self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
+    ) -> tuple[float, Params]:
+        raise Unsupported(self.no_training)
+
+    def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
+        raise Unsupported(self.no_training)
+
+    def parameters(self) -> Params:
+        return {name: value.copy() for name, value in self._params.items()}
+
+    def _run(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, State]:
+        feed = {"x": x}
+        if lengths is not None:
+            feed["lengths"] = lengths.astype(np.int32)
+        if state is not None:  # what we gave ourselves needs no check, which would be a tenth of a short step
+            fitting = state if state is self._own else inputs.states(self.model, state, x.shape[1])
+            feed.update(zip(self._starts, fitting, strict=True))
+        y, *after = self._infer(feed)
+        return y, tuple(after)

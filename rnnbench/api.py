@@ -27,18 +27,22 @@ def session(
     return session
 
 
-def load_weights(path: str | os.PathLike[str]) -> Trained:
+def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Trained:
     """The model and parameters in a file; its suffix says which converter reads it.
 
-    Raises UsageError, one line, for a file that is not there or that the converter cannot understand.
+    cell: for a file that does not tell its own, as the state_dict of an `nn.RNN` does not. Raises UsageError, one line,
+    for a file that is not there, that the converter cannot understand, or that holds another cell.
     """
     converter: Converter = registry().converter(Path(path))
     if not Path(path).is_file():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
-        return converter.read(Path(path))
+        trained = converter.read(Path(path), cell)
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+    if cell not in (None, trained.model.cell):
+        raise UsageError(f"{str(path)!r} holds the cell {trained.model.cell}, not {cell}; leave the cell out")
+    return trained
 
 
 def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:

@@ -96,7 +96,8 @@ def test_a_comparison_of_a_model_needs_no_trainer():
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--cell", "lstm"], "--cell does not go with --model"),
+        (["--cell", "lstm"], "holds the cell gru, not lstm; leave the cell out"),
+        (["--cell", "lstm,gru"], "--cell takes one name with --model"),
         (["--task", "sine"], "--task does not go with --model"),
         (["--bidirectional"], "--bidirectional does not go with --model"),
         (["--steps", "0"], "--steps does not go with --model"),
@@ -117,6 +118,8 @@ def test_what_the_file_settles_is_not_an_option(options, expected, workplace, ca
 def test_a_length_without_a_model_and_a_model_that_is_not_there(capsys):
     assert main(["compare", "--seq-len", "3"]) == 2
     assert "--seq-len belongs to --model FILE" in capsys.readouterr().err
+    assert main(["compare", "--against", "a.onnx"]) == 2
+    assert "--against belongs to --model FILE" in capsys.readouterr().err
     assert main(["compare", "--model", "nowhere.onnx"]) == 2
     assert "there is no file 'nowhere.onnx'" in capsys.readouterr().err
 

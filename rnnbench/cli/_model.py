@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rnnbench.tasks.spec import Task
+    from rnnbench.weights.spec import Trained
 
 # By option: what the file says itself, or what only training has.
 SETTLED = {
     "tasks": "--task",
     "csv": "--csv",
-    "cells": "--cell",
     "hidden_sizes": "--hidden",
     "layers": "--layers",
     "bidirectional": "--bidirectional",
@@ -20,21 +20,22 @@ SETTLED = {
 
 
 def model_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
-    """The task of --model, whose sizes replace those in `options`; none without --model. Raises UsageError."""
+    """The task of --model, whose sizes replace those in `options`; none without --model. Raises UsageError, and Failure
+    where the file of --against holds another network."""
     from pathlib import Path
 
-    from rnnbench.api import load_weights
     from rnnbench.errors import UsageError
     from rnnbench.tasks.model_file import BATCH_SIZE, SEQ_LEN, model_task
 
-    path, seq_len = options.pop("model"), options.pop("seq_len")
+    path, seq_len, against = (options.pop(name) for name in ("model", "seq_len", "against"))
     if path is None:
-        if seq_len is not None:
-            raise UsageError("--seq-len belongs to --model FILE, which is missing")
+        for flag, value in (("--seq-len", seq_len), ("--against", against)):
+            if value is not None:
+                raise UsageError(f"{flag} belongs to --model FILE, which is missing")
         return ()
     if given := [flag for name, flag in SETTLED.items() if _was_given(options[name])]:
         raise UsageError(f"{given[0]} does not go with --model: the file settles it, and nothing is trained")
-    trained = load_weights(path)
+    trained = _load(path, options["cells"], against)
     model = trained.model
     options |= {
         "cells": (model.cell,),
@@ -47,6 +48,25 @@ def model_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
     batch_size = BATCH_SIZE if options["batch_size"] is None else options["batch_size"]
     length = SEQ_LEN if seq_len is None else seq_len
     return (model_task(Path(path).stem, model, trained.params, batch_size, length),)
+
+
+def _load(path: str, cells: tuple[str, ...], against: str | None) -> "Trained":
+    """cells: one at most, for a file that does not tell its own."""
+    from rnnbench.api import load_weights
+    from rnnbench.cli._console import warn
+    from rnnbench.errors import UsageError
+    from rnnbench.measure.agreement import disagreement
+    from rnnbench.measure.failure import Failure
+
+    if len(cells) > 1:
+        raise UsageError("--cell takes one name with --model, that of the cell in the file")
+    cell = cells[0] if cells else None
+    trained = load_weights(path, cell)
+    for remark in trained.remarks:
+        warn(f"{path!r}: {remark}")
+    if against is not None and (why := disagreement(load_weights(against, cell), trained)):
+        raise Failure("mismatch", f"{path!r} does not hold what {against!r} holds: {why}")
+    return trained
 
 
 def _was_given(value: Any) -> bool:

@@ -49,6 +49,7 @@ NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
 @click.option("--window", type=int, metavar="N", help="Past rows that a forecast sees, with --csv.")
 @click.option("--horizon", type=int, metavar="K", help="Rows ahead that are forecast, with --csv; 1 by default.")
 @click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")
+@click.option("--against", metavar="FILE", help="With --model: first hold its outputs to those of the same model here.")
 @click.option("--seq-len", type=int, metavar="N", help="Steps of the random inputs, with --model; 100 by default.")
 @json_option
 @export_option
@@ -70,16 +71,21 @@ def command(
     """
     from pathlib import Path
 
-    from rnnbench.cli._console import note
+    from rnnbench.cli._console import error, note
     from rnnbench.cli._model import model_tasks
     from rnnbench.cli._output import check_targets, put_results
     from rnnbench.cli._progress import listening
+    from rnnbench.measure.failure import Failure
     from rnnbench.measure.runner import compare
     from rnnbench.records.store import Store
 
     check_targets(json_target, exports)
     registry = load_plugins(plugins)
-    extra = (*model_tasks(options), *_extra_tasks(options))
+    try:
+        extra = (*model_tasks(options), *_extra_tasks(options))
+    except Failure as failure:
+        error(failure.reason)
+        return FAILED
     settings = _settings(options, extra)
     _check_names(settings, registry, extra)
     run = _open_run(Store(Path(results)), settings, registry, resume)

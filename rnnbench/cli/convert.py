@@ -8,9 +8,10 @@ from rnnbench.cli._options import load_plugins, plugin_option, traceback_option
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
+@click.option("--cell", metavar="NAME", help="The cell, for a file that does not tell: a torch state_dict of nn.RNN.")
 @plugin_option
 @traceback_option
-def command(source: str, target: str, plugins: tuple[str, ...]) -> int:
+def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]) -> int:
     """Convert trained weights from file IN to file OUT.
 
     What a file holds is told by its suffix: .safetensors, .onnx, or that of a plugin.
@@ -18,13 +19,15 @@ def command(source: str, target: str, plugins: tuple[str, ...]) -> int:
     from pathlib import Path
 
     from rnnbench.api import load_weights, save_weights
-    from rnnbench.cli._console import note
+    from rnnbench.cli._console import note, warn
     from rnnbench.cli._output import check_targets
 
     registry = load_plugins(plugins)
     registry.converter(Path(target))  # a type nobody knows is told before anything is read
     check_targets(target, ())
-    trained = load_weights(source)
+    trained = load_weights(source, cell)
+    for remark in trained.remarks:
+        warn(f"{source!r}: {remark}")
     save_weights(target, trained.model, trained.params)
     model = trained.model
     sides = ", both directions" if model.bidirectional else ""

@@ -258,7 +258,7 @@ PROPERTIES = (
         "lengths",
         "rows end at their lengths, whatever lies past them",
         lengths,
-        (*SHAPES, BOTH_ENDS),
+        (PLAIN, TWO_WAY, BOTH_ENDS),
         needs=("states",),
         ragged=True,
         every_cell=True,
@@ -269,7 +269,6 @@ PROPERTIES = (
         streaming,
         needs=("outputs",),
         streaming=True,
-        every_cell=True,
     ),
     Property(
         "gradients",
@@ -291,7 +290,13 @@ PROPERTIES = (
         costly=True,
     ),
     Property(
-        "training", "losses follow the reference's Adam", training, needs=("gradients",), training=True, costly=True
+        "training",
+        "losses follow the reference's Adam",
+        training,
+        needs=("gradients",),
+        training=True,
+        every_cell=True,
+        costly=True,
     ),
     Property("weights", "parameters() gives copies of the weights, bit for bit", weights),
     Property("inputs kept", "no call writes to what it is given", inputs_kept, costly=True),

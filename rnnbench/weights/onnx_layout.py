@@ -6,10 +6,12 @@ is i o f c, GRU's z r h; its GRU writes h' = z·h + (1−z)·n as ours does.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from rnnbench.cells.spec import Cell
+from rnnbench.errors import UsageError
 from rnnbench.model import Array, Params
 
 
@@ -32,6 +34,9 @@ LAYOUTS = {
     "gru": Layout("GRU", ("z", "r", "n"), ("z", "r", "q"), {"linear_before_reset": 1}, ("Sigmoid", "Tanh")),
     "gru-before": Layout("GRU", ("z", "r", "n"), ("z", "r", "n"), {"linear_before_reset": 0}, ("Sigmoid", "Tanh")),
 }
+
+# What an operator computes with where a file names no activations.
+DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 
 
 def pack(cell: Cell, params: Mapping[str, Array], prefix: str) -> tuple[Array, Array, Array]:
@@ -70,3 +75,18 @@ def _joined(of_W: Array | None, of_R: Array | None) -> Array:
         assert only is not None, "every accumulator sees x or h"
         return only
     return np.where(of_R == 0, of_W, of_W + of_R)
+
+
+def cell_of(what: str, op: str, attributes: dict[str, Any], D: int) -> str:
+    """The cell of a recurrent node. Raises UsageError for a variant that no cell is."""
+    attributes.pop("hidden_size", None)  # R's shape says it
+    named = [value.decode(errors="replace") for value in attributes.pop("activations", [])]
+    linear = attributes.pop("linear_before_reset", 0)
+    if odd := [name for name, value in attributes.items() if value]:
+        raise UsageError(f"{what} has the attribute {odd[0]}, which is not understood")
+    used = [name.capitalize() for name in named] or list(DEFAULTS[op]) * D
+    for cell, layout in LAYOUTS.items():
+        same = layout.op == op and used == list(layout.activations) * D
+        if same and layout.attributes.get("linear_before_reset", linear) == linear:
+            return cell
+    raise UsageError(f"{what} has the activations {', '.join(named)}, which no registered cell has")

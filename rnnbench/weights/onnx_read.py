@@ -19,8 +19,8 @@ from rnnbench.weights.spec import Converter, Trained
 FLOATS = ("float32", "float64")
 
 
-def read(path: Path) -> Trained:
-    """Raises UsageError naming what is not understood."""
+def read(path: Path, cell: str | None = None) -> Trained:
+    """cell: not needed, the file tells it. Raises UsageError naming what is not understood."""
     onnx = onnx_module()
     try:
         file = onnx.load_model(path, load_external_data=False)

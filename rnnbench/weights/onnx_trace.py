@@ -14,14 +14,17 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
-from rnnbench.weights.onnx_layout import LAYOUTS, unpack
+from rnnbench.weights.onnx_layout import DEFAULTS, LAYOUTS, cell_of, unpack
 from rnnbench.weights.onnx_moves import ARITHMETIC, MOVES, bound, carry_out
 from rnnbench.weights.spec import Trained
 
-DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "Tanh", "Tanh")}
 ALIASES = frozenset(("Identity", "Dropout"))  # Dropout in inference
 DIRECTIONS = {"forward": 1, "bidirectional": 2}
 LARGEST = 2**27  # elements that may be made on the way, all together: a file can ask for any number
+RESETS_LATE = (
+    "a GRU has linear_before_reset 0 and yet two biases of its candidate, which only a GRU needs that resets after the "
+    "product, as torch's and Keras's do; where it comes from such a one, 1 is right, and --against its weights tells"
+)
 FREE_SIZE = 2  # of the first axis without a fixed size; the next one gets 3, so that they are told apart
 
 
@@ -136,7 +139,7 @@ class Trace:
         if side not in DIRECTIONS:
             raise UsageError(f"{what} runs {side} only; forward and bidirectional are understood")
         D = DIRECTIONS[side]
-        cell = _cell(what, node.op_type, attributes, D)
+        cell = cell_of(what, node.op_type, attributes, D)
         taken = [*node.input, *[""] * (8 - len(node.input))]
         if taken[4]:
             raise UsageError(f"{what} takes lengths from the graph; export the model without, rnnbench adds its own")
@@ -256,7 +259,8 @@ class Trace:
             params |= {"head.W": self.head.W, "head.b": self.head.b}
         if odd := [name for name, value in params.items() if value.dtype != last.weights[0].dtype]:
             raise UsageError(f"{odd[0]} is {params[odd[0]].dtype}, other weights are {last.weights[0].dtype}")
-        return Trained(model, model.check_params(params))
+        remarks = (RESETS_LATE,) if any(_resets_late(layer) for layer in self.layers) else ()
+        return Trained(model, model.check_params(params), remarks)
 
     def _readout(self, layer: Layer) -> Any:
         name = self.graph.output[0].name if self.graph.output else "nothing"
@@ -278,6 +282,13 @@ class Trace:
         return found[0]
 
 
+def _resets_late(layer: Layer) -> bool:
+    """Whether a GRU that says it resets before has two biases of its candidate, which only one that resets after it
+    needs: no framework writes that, but an export with the wrong attribute is just this."""
+    B = layer.weights[2].reshape(layer.directions, 2, -1, layer.hidden_size)
+    return layer.cell == "gru-before" and all(B[:, side, -1].any() for side in (0, 1))
+
+
 def _arrangement(values: Array, last: Array, steps: Array) -> tuple[str, bool] | None:
     """("last" or "all", whether rows come before steps): whose numbers these are, however they are reshaped."""
     for readout, batch_first, candidate in (
@@ -288,18 +299,3 @@ def _arrangement(values: Array, last: Array, steps: Array) -> tuple[str, bool] |
         if candidate.size and np.array_equal(values.reshape(-1), candidate.reshape(-1)):
             return readout, batch_first
     return None
-
-
-def _cell(what: str, op: str, attributes: dict[str, Any], D: int) -> str:
-    """The cell of a recurrent node. Raises UsageError for a variant that no cell is."""
-    attributes.pop("hidden_size", None)  # R's shape says it
-    named = [value.decode(errors="replace") for value in attributes.pop("activations", [])]
-    linear = attributes.pop("linear_before_reset", 0)
-    if odd := [name for name, value in attributes.items() if value]:
-        raise UsageError(f"{what} has the attribute {odd[0]}, which is not understood")
-    used = [name.capitalize() for name in named] or list(DEFAULTS[op]) * D
-    for cell, layout in LAYOUTS.items():
-        same = layout.op == op and used == list(layout.activations) * D
-        if same and layout.attributes.get("linear_before_reset", linear) == linear:
-            return cell
-    raise UsageError(f"{what} has the activations {', '.join(named)}, which no registered cell has")

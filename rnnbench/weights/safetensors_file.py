@@ -1,4 +1,5 @@
 """Weights as safetensors: canonical names and layouts, and the model in the header's metadata, every value a string.
+A torch state_dict is read too, without any metadata.
 
 The safetensors package checks the container itself: a header of sane size, tensors without overlap or hole.
 """
@@ -8,8 +9,9 @@ from pathlib import Path
 
 from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
-from rnnbench.model import Model
+from rnnbench.model import Model, Params
 from rnnbench.weights.spec import Converter, Trained
+from rnnbench.weights.state_dict import is_state_dict, recognised
 
 FORMAT = "rnnbench"
 VERSION = "1"
@@ -31,24 +33,32 @@ def write(path: Path, trained: Trained) -> None:
     path.write_bytes(save(model.check_params(trained.params), metadata))
 
 
-def read(path: Path) -> Trained:
-    """Raises UsageError naming what is wrong: the container, the metadata, or a tensor."""
+def read(path: Path, cell: str | None = None) -> Trained:
+    """cell: for a torch state_dict that does not tell its own. Raises UsageError naming what is wrong: the container,
+    the metadata, or a tensor."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            model = _model(path, file.metadata() or {}, len(names))
+            names, metadata = list(file.keys()), file.metadata() or {}
+            foreign = metadata.get("format") != FORMAT and is_state_dict(names)
+            model = None if foreign else _model(path, metadata, len(names))
             params = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
         raise UsageError(f"{str(path)!r} is not a safetensors file that can be read: {error}") from None
-    for name, value in params.items():
-        if value.dtype != model.dtype:
-            raise UsageError(f"{str(path)!r} holds {name!r} as {value.dtype}; its metadata says {model.dtype}")
+    except TypeError as error:  # NumPy lacks the type: bfloat16, float8
+        raise UsageError(f"{str(path)!r} holds tensors that NumPy cannot: {error}; save them as float32") from None
     try:
-        return Trained(model, model.check_params(params))
+        return recognised(params, cell) if model is None else _checked(model, params)
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
+
+
+def _checked(model: Model, params: Params) -> Trained:
+    for name, value in params.items():
+        if value.dtype != model.dtype:
+            raise UsageError(f"it holds {name!r} as {value.dtype}; its metadata says {model.dtype}")
+    return Trained(model, model.check_params(params))
 
 
 def _model(path: Path, metadata: dict[str, str], tensors: int) -> Model:

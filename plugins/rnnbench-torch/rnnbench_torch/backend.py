@@ -11,8 +11,9 @@ from rnnbench import Adam, Case, CompileReport, Model, Unsupported
 from rnnbench.backends import inputs
 from rnnbench.backends.pools import start_torch
 from rnnbench.training import DEFAULT_ADAM, clip_scale
+from rnnbench.weights.state_dict import redundant_gates
 from rnnbench_torch import LAYERS
-from rnnbench_torch.weights import canonical, redundant_gates, to_state_dict
+from rnnbench_torch.weights import canonical, to_state_dict
 
 Array = np.ndarray
 Params = dict[str, Array]

@@ -1,0 +1,179 @@
+"""Canonical parameters <-> a torch state_dict as NumPy arrays, bit for bit; torch is not needed.
+
+torch's gates stand in our order: i f g o, and r z n. It has two biases per gate where we have one per accumulator;
+only the GRU's candidate needs both (n's beside x and q's beside h). The others' second bias is written as zero and
+read as part of the sum.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rnnbench.errors import UsageError
+from rnnbench.model import DTYPES, Array, Model, Params
+from rnnbench.weights.spec import Trained
+
+CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn-tanh", "rnn-relu")}  # torch's, by their number of gates
+FIRST = re.compile(r"(.*)weight_ih_l0")
+RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
+
+
+def redundant_gates(model: Model) -> int:
+    """How many gates, from the first, have a second bias that only adds to the first."""
+    return sum(a.sees_x and a.operand is not None for a in model.spec.accumulators)
+
+
+def to_state_dict(model: Model, params: Mapping[str, Array], recurrent: str = "", head: str = "head.") -> Params:
+    """The state_dict of torch's layer and, under `head`, of an `nn.Linear`; `recurrent` stands before the layer's
+    names (``"encoder."``). Raises UsageError for parameters that do not fit the model."""
+    checked = model.check_params(params)
+    H, first = model.hidden_size, redundant_gates(model)
+    state: Params = {}
+    for layer, reverse, prefix in model.prefixes():
+        W, R, b = (checked[prefix + kind] for kind in "WRb")
+        second = np.zeros((len(R), H), b.dtype)
+        second[first:] = b[len(W) :]
+        names = _names(recurrent, layer, reverse)
+        values = (W.reshape(-1, W.shape[-1]), R.reshape(-1, H), b[: len(W)].ravel(), second.ravel())
+        state |= dict(zip(names, values, strict=True))
+    if model.output_size is not None:
+        state |= {f"{head}weight": checked["head.W"], f"{head}bias": checked["head.b"]}
+    return state
+
+
+def from_state_dict(model: Model, state_dict: Mapping[str, Array], recurrent: str = "", head: str = "head.") -> Params:
+    """Canonical parameters of the model's dtype from what `to_state_dict` describes; a layer made with ``bias=False``
+    has biases of zero. Raises UsageError naming a tensor that is missing, does not fit, or would be left out."""
+    _refuse_others(model, state_dict, recurrent)
+    params = canonical(model, state_dict, recurrent, head)
+    return {name: value.copy() for name, value in model.check_params(params).items()}
+
+
+def canonical(model: Model, tensors: Mapping[str, Array], recurrent: str, head: str) -> Params:
+    """Arrays named as in a state_dict (gradients, too) in canonical layout; some share the arrays' memory."""
+    H, first, accumulators = model.hidden_size, redundant_gates(model), len(model.spec.accumulators)
+    gates = len(model.spec.w_accumulators)
+
+    def array(name: str, shape: tuple[int, ...], required: bool = True) -> Array:
+        if name not in tensors:
+            if required:
+                raise UsageError(f"the state_dict has no {name!r}; it holds {', '.join(sorted(tensors)[:8])}")
+            return np.zeros(shape, model.dtype)
+        if tensors[name].shape != shape:
+            raise UsageError(f"{name!r} must be {shape} for this model; got {tensors[name].shape}")
+        return tensors[name].astype(model.dtype, copy=False)
+
+    params: Params = {}
+    for layer, reverse, prefix in model.prefixes():
+        inputs = model.features if layer else model.input_size
+        w, r, b, second = _names(recurrent, layer, reverse)
+        params[prefix + "W"] = array(w, (gates * H, inputs)).reshape(gates, H, inputs)
+        params[prefix + "R"] = array(r, (gates * H, H)).reshape(gates, H, H)
+        one = array(b, (gates * H,), required=False).reshape(gates, H)
+        two = array(second, (gates * H,), required=False).reshape(gates, H)
+        bias = np.empty((accumulators, H), model.dtype)
+        bias[:gates] = one
+        # Not where the second is zero: -0.0 + 0.0 is 0.0, another bit pattern.
+        np.add(one[:first], two[:first], out=bias[:first], where=two[:first] != 0)
+        bias[gates:] = two[first:]
+        params[prefix + "b"] = bias
+    if model.output_size is not None:
+        params["head.W"] = array(f"{head}weight", (model.output_size, model.features))
+        params["head.b"] = array(f"{head}bias", (model.output_size,), required=False)
+    return params
+
+
+def is_state_dict(names: Iterable[str]) -> bool:
+    """Whether a layer of torch's is among these tensors."""
+    return any(FIRST.fullmatch(name) for name in names)
+
+
+def recognised(state_dict: Mapping[str, Array], cell: str | None = None) -> Trained:
+    """The model that a state_dict is of, told from its names and shapes alone, and its parameters.
+
+    cell: for an RNN, whose nonlinearity nothing tells. The readout, which nothing tells either, is the last state.
+    Raises UsageError for more than one recurrent module, more than one linear layer after it, or another kind of cell.
+    """
+    found = [match.group(1) for name in state_dict if (match := FIRST.fullmatch(name))]
+    if len(found) != 1:
+        raise UsageError(
+            f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)))}); one is read"
+        )
+    head = _head(state_dict, found[0])
+    shape = _shape(state_dict, found[0])
+    known = CELLS.get(shape.gates, ())
+    if not known:
+        raise UsageError(f"its recurrent layer has {shape.gates} gates; nn.LSTM, nn.GRU and nn.RNN are understood")
+    if cell is None and len(known) > 1:
+        raise UsageError(f"it does not say its nonlinearity; name the cell: --cell {known[0]} or --cell {known[1]}")
+    if cell is not None and cell not in known:
+        raise UsageError(
+            f"its recurrent layer has {shape.gates} gates a step, so it is {' or '.join(known)}, not {cell}"
+        )
+    output_size = None if head is None else len(state_dict[f"{head}weight"])
+    model = Model(
+        cell or known[0],
+        shape.input_size,
+        shape.hidden_size,
+        output_size,
+        shape.layers,
+        shape.bidirectional,
+        dtype=shape.dtype,
+    )
+    return Trained(model, from_state_dict(model, state_dict, found[0], head or ""))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    gates: int
+    input_size: int
+    hidden_size: int
+    layers: int
+    bidirectional: bool
+    dtype: str
+
+
+def _shape(state_dict: Mapping[str, Array], recurrent: str) -> _Shape:
+    if f"{recurrent}weight_hr_l0" in state_dict:
+        raise UsageError("its recurrent layer has a projection (proj_size), which is not understood")
+    W, R = state_dict[f"{recurrent}weight_ih_l0"], state_dict.get(f"{recurrent}weight_hh_l0")
+    if R is None or W.ndim != 2 or R.ndim != 2 or not R.shape[1] or len(R) % R.shape[1] or len(W) != len(R):
+        shapes = f"{W.shape} and {'nothing' if R is None else R.shape}"
+        raise UsageError(f"its first layer's weight_ih and weight_hh are {shapes}, which no layer of torch's has")
+    dtypes = sorted({value.dtype.name for value in state_dict.values()})
+    if len(dtypes) > 1 or dtypes[0] not in DTYPES:
+        raise UsageError(f"its tensors are {' and '.join(dtypes)}; all {' or all '.join(DTYPES)} is understood")
+    layers = 0
+    while f"{recurrent}weight_ih_l{layers}" in state_dict:
+        layers += 1
+    both = f"{recurrent}weight_ih_l0_reverse" in state_dict
+    return _Shape(len(R) // R.shape[1], W.shape[1], R.shape[1], layers, both, dtypes[0])
+
+
+def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:
+    """What stands before the names of the one linear layer; None where there is none."""
+    others = [name for name in sorted(state_dict) if not RECURRENT.fullmatch(name.removeprefix(recurrent))]
+    prefixes = {re.sub(r"(weight|bias)$", "", name) for name in others}
+    if not others:
+        return None
+    (prefix, *more) = sorted(prefixes)
+    weight = state_dict.get(f"{prefix}weight")
+    if more or weight is None or weight.ndim != 2 or not {f"{prefix}weight", f"{prefix}bias"}.issuperset(others):
+        raise UsageError(f"it holds {', '.join(map(repr, others[:4]))} besides; one linear layer is understood")
+    return prefix
+
+
+def _refuse_others(model: Model, state_dict: Mapping[str, Array], recurrent: str) -> None:
+    """A further layer, the other direction or a projection is another model, not a detail to be dropped."""
+    known = {name for layer, reverse, _ in model.prefixes() for name in _names(recurrent, layer, reverse)}
+    for name in sorted(state_dict.keys() - known):
+        if name.startswith(recurrent) and RECURRENT.fullmatch(name.removeprefix(recurrent)):
+            raise UsageError(f"{name!r} has no place in this model; check its layers and directions")
+
+
+def _names(prefix: str, layer: int, reverse: bool) -> list[str]:
+    """What torch calls W, R and the two biases of one layer and direction."""
+    suffix = f"_l{layer}_reverse" if reverse else f"_l{layer}"
+    return [f"{prefix}{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]

@@ -1,15 +1,20 @@
 """ONNX Runtime under the promises of every backend, and what is its own: reasons, threads, a light start."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
 from rnnbench_onnxruntime import OnnxRuntimeBackend
+from safetensors.numpy import save_file
 
 import rnnbench
+from rnnbench import plugins
+from rnnbench.cli import main
 from rnnbench.plugins import registry
 from rnnbench.testing import conformance_tests
+from rnnbench.weights.state_dict import to_state_dict
 
 MODEL = rnnbench.Model("lstm", 3, 5, bidirectional=True)
 
@@ -46,6 +51,43 @@ print(psutil.Process().num_threads() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == threads - 1
+
+
+WRONG_RESET = """
+from rnnbench import BackendInfo, hookimpl
+from rnnbench.weights.onnx_write import build
+from rnnbench_onnxruntime import OnnxRuntimeBackend
+
+class WrongReset(OnnxRuntimeBackend):
+    def _graph(self, model, params, lengths, states):
+        graph = build(model, params, lengths, states)
+        for node in graph.graph.node:
+            for attribute in node.attribute:
+                if attribute.name == "linear_before_reset":
+                    attribute.i = 0
+        return self._load(graph.SerializeToString(), self._options, providers=["CPUExecutionProvider"])
+
+@hookimpl
+def rnnbench_backends():
+    return [BackendInfo("wrong-reset", "Exports wrongly", "wrong_reset:WrongReset", cells=("gru",), trains=False)]
+"""
+
+
+def test_torch_s_weights_with_the_wrong_linear_before_reset_fail_the_gate_by_name(tmp_path, monkeypatch, capsys):
+    """Of torch's state_dict, exported by a backend that leaves the attribute at ONNX's default."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(plugins, "_current", plugins.registry())
+    monkeypatch.setattr(plugins, "_requests", plugins.requests())
+    model = rnnbench.Model("gru", 3, 5, 2, layers=2)
+    save_file(to_state_dict(model, model.init(0), "rnn.", "fc."), "torch.safetensors")
+    (tmp_path / "wrong_reset.py").write_text(WRONG_RESET)
+    arguments = ["-p", "wrong_reset.py", "--backend", "onnxruntime,wrong-reset", "--quick", "--seq-len", "9"]
+    assert main(["compare", "--model", "torch.safetensors", *arguments, "--json", "rows.json"]) == 1
+    rows = {row["backend"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert rows["onnxruntime"]["status"] == "ok"
+    assert rows["wrong-reset"]["status"] == "mismatch"
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "it computes as if the reset came before the recurrent product" in shown
 
 
 def test_is_registered_without_importing_its_runtime():

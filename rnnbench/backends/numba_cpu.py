@@ -4,8 +4,6 @@ The time loop is the kernels'; what stands outside it (the head, the loss, and t
 visits) is NumPy on BLAS.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -14,6 +12,7 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
+from rnnbench.backends.numba_crew import Crew
 from rnnbench.backends.numba_plan import Planner
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
@@ -39,7 +38,7 @@ class Stream:
         plan = planner.plan(1, self.batch_size, None)
         self._plan = plan
         self.above = [
-            (side.kernels.forward, states[0, side.number - 1][None], plan.barriers, _without_output(calls))
+            (side.kernels.forward, states[0, side.number - 1][None], _without_output(calls))
             for side, calls in zip(layers, plan.forward, strict=True)
         ]
 
@@ -72,8 +71,8 @@ class NumbaSession:
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
         ]
         self.kernels = self.layers[0].kernels
-        self._planner = Planner(model, self.layers, threads)
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
+        self._crew = Crew(threads)
+        self._planner = Planner(model, self.layers, threads, self._crew.barrier)
         self._steps = 0
         self._stream: Stream | None = None
         self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty(NO_TAPE, model.dtype)
@@ -100,10 +99,10 @@ class NumbaSession:
         if stream is None or state is not stream.state or stream.batch_size != x.shape[1]:
             stream = self._stream = Stream(self.layers, self._planner, self._start(state, x.shape[1]))
         states, nothing = stream.states, self._no_tape
-        for side, (kernel, below, barriers, calls) in zip(self.layers, stream.above, strict=True):
+        for side, (kernel, below, calls) in zip(self.layers, stream.above, strict=True):
             side.pack()
             x = below if side.number else x
-            self._in_parallel(kernel, (x, states, states, self._no_sequence, nothing, nothing), calls, barriers)
+            self._crew.run(kernel, (x, states, states, self._no_sequence, nothing, nothing), calls)
         y = stream.top.copy() if self.model.output_size is None else self._head(stream.top, None)
         return y, stream.state
 
@@ -130,7 +129,7 @@ class NumbaSession:
                 tape, before = (side.tape, side.before) if keep else (self._no_tape, self._no_tape)
                 side.pack()
                 arrays = (handed[-1], start, final, y, tape, before)
-                self._in_parallel(side.kernels.forward, arrays, plan.forward[side.number], plan.barriers)
+                self._crew.run(side.kernels.forward, arrays, plan.forward[side.number])
             handed.append(y)
         if model.readout == "last":
             tops = final[0, -model.directions :]
@@ -140,20 +139,6 @@ class NumbaSession:
     def _output(self, T: int, B: int, lengths: Array | None) -> Array:
         shape, dtype = (T, B, self.model.features), self.model.dtype
         return np.empty(shape, dtype) if lengths is None else np.zeros(shape, dtype)
-
-    def _in_parallel(
-        self, kernel: Callable[..., None], arrays: tuple[Array, ...], calls: list[Array], barriers: Array
-    ) -> None:
-        """kernel(*arrays, call) for each call: the first here, the rest on the session's threads (kernels release the
-        GIL)."""
-        if len(calls) == 1 or self._pool is None:
-            kernel(*arrays, calls[0])
-            return
-        barriers[0] = 0
-        others = [self._pool.submit(kernel, *arrays, call) for call in calls[1:]]
-        kernel(*arrays, calls[0])
-        for other in others:
-            other.result()
 
     def _head(self, features: Array, lengths: Array | None) -> Array:
         if self.model.output_size is None:
@@ -202,6 +187,8 @@ class NumbaSession:
         self, x: Array, target: Array, lengths: Array | None, state: State | None, gradients: Params
     ) -> float:
         """The loss; its gradients are written into `gradients`."""
+        from rnnbench.kernels.library import products
+
         model = self.model
         x, lengths = inputs.sequence(model, x, lengths)
         start = self._start(state, x.shape[1])
@@ -224,8 +211,11 @@ class NumbaSession:
             for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
                 side.pack_transposed()
                 arrays = (dy, dfinal, side.tape, side.before)
-                self._in_parallel(side.kernels.backward, arrays, plan.backward[side.number], plan.barriers)
-                side.products(handed[layer], gradients, dx)
+                self._crew.run(side.kernels.backward, arrays, plan.backward[side.number])
+                for share, calls in zip(side.shares, plan.products[side.number], strict=True):
+                    self._crew.run(products(model.dtype), side.product(share, handed[layer], gradients), calls)
+                if dx is not None:
+                    side.add_input_gradient(dx)
             if dx is not None:
                 dy, dfinal = dx, no_final
         return loss

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
 # Handing work to a thread costs some tens of microseconds; below this much of it one thread is faster.
-OPERATIONS_WORTH_A_THREAD = 4_000_000
-# With fewer rows than this for each thread, the tile is poorly filled, and the threads share the units instead.
-ROWS_WORTH_A_THREAD = 6
+OPERATIONS_WORTH_A_THREAD = 6_000_000
+# What a tile does in the time that threads need to meet.
+OPERATIONS_A_MEETING = 15_000
 # Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
 WIDE_INPUT, VISITS_AT_ONCE = 16, 24
 
@@ -43,22 +43,24 @@ class Rows:
 
 @dataclass(frozen=True)
 class Plan:
-    """The last arguments of the scans, by layer and direction, and for each thread: records of kernels/call.py.
+    """The kernels' last arguments, by layer and direction and for each thread: records of kernels/call.py. Products
+    have them for each share of the layer (see kernels/layer.py).
 
-    barriers: where threads that share units meet; 0 before each scan. kept: the memory that the records point at.
+    kept: the memory that the records point at.
     """
 
     forward: list[list[Array]]
     backward: list[list[Array]]
-    barriers: Array
+    products: list[list[list[Array]]]
     kept: list[Any]
 
 
 class Planner:
-    """Plans of one session; what stays the same from one call of a size to the next is made once."""
+    """Plans of one session, whose threads meet at `barrier`. What stays the same from one call of a size to the next is
+    made once."""
 
-    def __init__(self, model: Model, layers: "Sequence[Layer]", threads: int) -> None:
-        self.model, self.layers, self.threads = model, layers, threads
+    def __init__(self, model: Model, layers: "Sequence[Layer]", threads: int, barrier: Array) -> None:
+        self.model, self.layers, self.threads, self.barrier = model, layers, threads, barrier
         self._plans: dict[tuple[int, int], Plan] = {}
         self._memory: dict[tuple[Any, ...], Array] = {}
 
@@ -66,14 +68,18 @@ class Planner:
         if lengths is None and (T, B) in self._plans:
             return self._plans[T, B]
         by_rows, by_units = self.shares(T, B)
-        rows, barriers = Rows.split(T, B, lengths, by_rows), np.zeros(1, np.int64)
-        plan = Plan([], [], barriers, [rows])
+        rows = Rows.split(T, B, lengths, by_rows)
+        plan = Plan([], [], [], [rows])
         parts = [(share, unit) for share in range(by_rows) for unit in range(by_units)]
         for side in self.layers:
             for purpose, calls in (("forward", plan.forward), ("backward", plan.backward)):
                 calls.append(
                     [self._call(plan, purpose, side, T, B, rows, share, unit, by_units) for share, unit in parts]
                 )
+            parts_of_units = by_rows * by_units
+            plan.products.append(
+                [self._products(plan, side, n, T * B, parts_of_units) for n in range(len(side.shares))]
+            )
         if lengths is None:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
@@ -81,16 +87,21 @@ class Planner:
         return plan
 
     def shares(self, T: int, B: int) -> tuple[int, int]:
-        """Into how many parts the rows, and the units, are divided: one of them is 1."""
-        side = self.layers[-1]
-        spec, H = self.model.spec, self.model.hidden_size
-        operations = 2 * T * B * H * (H * len(spec.r_accumulators) + side.inputs * len(spec.w_accumulators))
-        threads = min(self.threads, max(1, operations // OPERATIONS_WORTH_A_THREAD))
-        if ROWS_WORTH_A_THREAD * threads <= B:
-            return threads, 1
-        layout = side.layout
-        blocks = layout.padded_back(H) // (layout.lanes * layout.columns)
-        return 1, min(threads, blocks)
+        """Into how many parts the rows, and the units, are divided: one of them is 1.
+
+        The one that leaves the threads idle for less of the time: shares of rows are whole tiles, those of units whole
+        panels, and after every stage of every step who shares units waits for the others.
+        """
+        side, spec, H = self.layers[-1], self.model.spec, self.model.hidden_size
+        a_step = 2 * B * H * (H * len(spec.r_accumulators) + side.inputs * len(spec.w_accumulators))
+        threads = min(self.threads, max(1, T * a_step // OPERATIONS_WORTH_A_THREAD))
+        blocks = side.layout.padded_back(H) // (side.layout.lanes * side.layout.columns)
+        panels = side.layout.padded(H) // side.layout.lanes
+        by_rows, by_units = min(threads, B), min(threads, blocks)
+        meeting = by_units * len(spec.stages) * OPERATIONS_A_MEETING / a_step
+        idle_by_rows = _whole(B, by_rows, self._tile_rows) * by_rows / B * threads / by_rows
+        idle_by_units = (_whole(panels, by_units, 1) * by_units / panels + meeting) * threads / by_units
+        return (by_rows, 1) if idle_by_rows < idle_by_units else (1, by_units)
 
     def _call(
         self,
@@ -108,40 +119,45 @@ class Planner:
 
         model, H, r = self.model, side.H, rows[share]
         N = len(r.order)
-        record = np.zeros(1, FORWARD if purpose == "forward" else BACKWARD)
-        sizes = {
-            "N": N,
-            "part": unit,
-            "parts": units,
-            "reverse": side.reverse,
-            "T": T,
-            "B": B,
-            "I": side.inputs,
-            "H": H,
-        }
-        arrays = {"order": r.order, "length": r.length, "active": r.active, "barrier": plan.barriers}
-        last = side.number >= len(self.layers) - model.directions
+        values: dict[str, Any] = {"N": N, "T": T, "B": B, "I": side.inputs, "H": H, "reverse": side.reverse}
+        values |= {"part": unit, "parts": units, "crew": len(rows) * units, "met": 0, "barrier": self.barrier}
+        values |= {"order": r.order, "length": r.length, "active": r.active}
+        last = side.number >= len(self.layers) - model.directions and model.readout == "last"
         if purpose == "forward":
+            kind = FORWARD
             narrow = self._tile_rows > N and side.inputs >= WIDE_INPUT and T > 1
             chunk = min(T, VISITS_AT_ONCE // N) if narrow else 0
             work, scratch, index = side.kernels.forward_workspace(N, H, chunk)
-            sizes |= {"chunk": chunk, "state_stride": len(self.layers) * B * H, "state_at": side.number * B * H}
-            sizes |= {"y_stride": 0 if last and model.readout == "last" else model.features, "y_at": side.column}
-            arrays["packed"] = side.packed_memory
+            values |= {"chunk": chunk, "state_stride": len(self.layers) * B * H, "state_at": side.number * B * H}
+            values |= {"y_stride": 0 if last else model.features, "y_at": side.column, "packed": side.packed_memory}
         else:
+            kind = BACKWARD
             work, scratch, index = side.kernels.backward_workspace(N, H)
-            given = "dfinal" if last and model.readout == "last" else "dy"
-            sizes |= {f"{given}_stride": model.features, f"{given}_at": side.column}
-            arrays["packed"] = side.transposed_memory
-        arrays["work"] = self._space((purpose, "work", share), work)
-        arrays["scratch"] = self._space((purpose, "scratch", share, unit), scratch)
-        arrays["index"] = self._space((purpose, "index", share, unit), index, np.int64)
-        for name, size in sizes.items():
-            record[name] = size
-        for name, array in arrays.items():
-            record[name] = array.ctypes.data
-        plan.kept.append(arrays)
-        return record
+            values |= {"dy_stride": 0 if last else model.features, "dy_at": side.column}
+            values |= {"dfinal_stride": model.features if last else 0, "dfinal_at": side.column}
+            values["packed"] = side.transposed_memory
+        values["work"] = self._space((purpose, "work", share), work)
+        values["scratch"] = self._space((purpose, "scratch", share, unit), scratch)
+        values["index"] = self._space((purpose, "index", share, unit), index, np.int64)
+        return _record(plan, kind, values)
+
+    def _products(self, plan: Plan, side: "Layer", number: int, visits: int, parts: int) -> list[Array]:
+        from rnnbench.kernels.call import PRODUCTS
+        from rnnbench.kernels.products import products_workspace
+
+        share, layout, records = side.shares[number], side.layout, []
+        Hp, count = layout.padded(side.H), len(share.slots)
+        source_stride = side.inputs if share.kept is None else Hp
+        scratch, index = products_workspace(share.inputs, side.H, count, layout.lanes)
+        for part in range(parts):
+            values: dict[str, Any] = {"count": count, "part": part, "parts": parts, "crew": parts, "met": 0}
+            values |= {"inputs": share.inputs, "source_stride": source_stride, "tape_stride": layout.slots * Hp}
+            values |= {"visits": visits, "Hp": Hp, "H": side.H, "barrier": self.barrier}
+            values |= {"slots": share.slots, "rows": share.rows, "accumulators": share.accumulators}
+            values["scratch"] = self._space(("products", "scratch", part), scratch)
+            values["index"] = self._space(("products", "index", part), index, np.int64)
+            records.append(_record(plan, PRODUCTS, values))
+        return records
 
     def _space(self, key: tuple[Any, ...], size: int, dtype: Any = None) -> Array:
         """Memory of at least `size` elements, shared by all calls with this key: they run one after the other."""
@@ -159,3 +175,16 @@ class Planner:
 
         layout = self.layers[0].layout
         return tile_rows(layout.vector, max(stage.accumulators for stage in layout.stages))[0]
+
+
+def _whole(count: int, parts: int, unit: int) -> int:
+    """The largest of `parts` shares of `count`, in whole units."""
+    share = -(-count // parts)
+    return -(-share // unit) * unit
+
+
+def _record(plan: Plan, kind: Any, values: dict[str, Any]) -> Array:
+    """A record with every field from `values`; of an array its address, and the plan keeps it."""
+    plan.kept.append(values)
+    fields = (values[name] for name in kind.names)
+    return np.array([tuple(v.ctypes.data if isinstance(v, np.ndarray) else v for v in fields)], kind)

@@ -16,7 +16,7 @@ from rnnbench.kernels.vector import get, meet, pointer, pointer_to, put, shift, 
 
 # One step as a stage sees it; as in the forward scan, and: carry [state, N, Hq], the states' gradients; middles
 # [N, Hq] per earlier stage, its result's gradient. first to last are blocks of `columns` vectors, not panels.
-Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before carry middles parts barrier")
+Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before carry middles parts barrier met")
 
 
 def make_products(layout, slots):
@@ -87,7 +87,7 @@ def make_stage_backward(layout, number, m):
                 for j in range(s.first * columns * lanes, s.last * columns * lanes):
                     put(wanted, i * s.Hq + j, zero)
         if s.parts > 1:
-            meet(s.barrier, s.parts * (meeting + 1))
+            meet(s.barrier, s.met + s.parts * (meeting + 1))
         if Gu:
             through_u(s, U, wanted)
         if Gr and s.step:  # at the first step it would be the initial state's gradient, which nobody asks for
@@ -158,9 +158,11 @@ def make_backward(layout):
                 if c.dy_stride:
                     add_row(target, shift(dy_, get(at, i) * c.dy_stride + c.dy_at + begin), count)
             now = Step(
-                step, n, N, T * B, H, Hp, Hq, first, last, at, tape_, before_, carry, middles, c.parts, barrier
+                step, n, N, T * B, H, Hp, Hq, first, last, at, tape_, before_, carry, middles, c.parts, barrier, c.met
             )  # fmt: skip
             run(now, (T - 1 - step) * stage_count, end)
+        if c.crew > 1:
+            meet(barrier, c.met + (c.crew if c.parts == 1 else c.parts * (T * stage_count + 1)))
 
     def workspace(N, H):
         """Elements of `work`, of `scratch` (none) and of `index`."""

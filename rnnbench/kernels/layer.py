@@ -6,9 +6,8 @@ from functools import cached_property
 import numpy as np
 
 from rnnbench.kernels.layout import aligned
-from rnnbench.kernels.library import across_inputs, across_units, kernels, products
+from rnnbench.kernels.library import across_inputs, across_units, kernels
 from rnnbench.kernels.pack import backward_packing, forward_packing
-from rnnbench.kernels.products import scratch_size
 from rnnbench.model import Array, Model, Params
 
 NO_SOURCE = -1
@@ -18,12 +17,15 @@ NO_SOURCE = -1
 class Share:
     """Accumulators whose gradients come from one product: of x (kept: None), of a kept array, or of nothing but ones.
 
-    rows: (accumulator, row in W or R) of each; slots: where their gradients lie on the tape, int64.
+    accumulators: their indices in the cell; rows: theirs in W or R; slots: where their gradients lie on the tape; all
+    int64. inputs: the length of what the product takes.
     """
 
     kept: int | None
-    rows: list[tuple[int, int]]
+    accumulators: Array
+    rows: Array
     slots: Array
+    inputs: int
 
 
 class Layer:
@@ -44,8 +46,7 @@ class Layer:
         self._packing = forward_packing(layout, self.W, self.R, params[prefix + "b"], self.packed_memory)
         self._is_packed = self._is_transposed = False
         self.tape, self.before = np.empty((0, 0, 0, 0), layout.dtype), np.empty((0, 0, 0, 0), layout.dtype)
-        self._shares = self._plan_products(model)
-        self._scratch: dict[int, tuple[Array, Array]] = {}
+        self.shares = self._plan_products(model)
 
     def changed(self) -> None:
         """The parameters have been updated in place."""
@@ -97,41 +98,31 @@ class Layer:
                 by_source.setdefault(layout.operand_of(number), []).append((number, next(r_rows)))
             if not accumulator.sees_x and accumulator.operand is None:
                 by_source.setdefault(NO_SOURCE, []).append((number, 0))
+        inputs = {None: self.inputs, NO_SOURCE: 0}
         return [
-            Share(kept, pairs, np.array([layout.slot_of(number) for number, _ in pairs], np.int64))
+            Share(
+                kept,
+                np.array([number for number, _ in pairs], np.int64),
+                np.array([row for _, row in pairs], np.int64),
+                np.array([layout.slot_of(number) for number, _ in pairs], np.int64),
+                inputs.get(kept, self.H),
+            )
             for kept, pairs in by_source.items()
         ]
 
-    def products(self, x: Array, gradients: Params, dx: Array | None) -> None:
-        """From the pre-activations' gradients on the tape: this layer's share of `gradients`, written into its arrays,
-        and of dx [T, B, I], added."""
-        visits, H = x.shape[0] * x.shape[1], self.H
+    def product(self, share: Share, x: Array, gradients: Params) -> tuple[Array, Array, Array, Array]:
+        """What the kernel of products.py takes for a share: the source, the tape, and the arrays of `gradients` that it
+        writes."""
+        source = x if share.kept is None else self.before[max(share.kept, 0)]
         db = gradients[self.prefix + "b"]
-        for share in self._shares:
-            if share.kept is None:
-                source, inputs, kind = x.reshape(visits, -1), self.inputs, "W"
-            else:
-                source, kind = self.before[max(share.kept, 0)].reshape(visits, -1), "R"
-                inputs = H if share.kept != NO_SOURCE else 0
-            out = self._multiply(source, inputs, share.slots, visits)
-            for (number, row), product in zip(share.rows, out, strict=True):
-                db[number] = product[inputs, :H]
-                if inputs:
-                    gradients[self.prefix + kind][row] = product[:inputs, :H].T
-        if dx is not None:
-            tape: Array = self.tape.reshape(visits, self.layout.slots, -1)
-            for number, row in self._shares[0].rows if self._shares[0].kept is None else ():
-                dx += (tape[:, self.layout.slot_of(number), :H] @ self.W[row]).reshape(dx.shape)
+        kind = self.prefix + ("W" if share.kept is None else "R")
+        return source, self.tape, gradients[kind] if share.inputs else db[None], db
 
-    def _multiply(self, source: Array, inputs: int, slots: Array, visits: int) -> Array:
-        """[slot, inputs + 1, Hp]: the products of products.py, in memory that the next call uses again."""
-        layout = self.layout
-        Hp = layout.padded(self.H)
-        out = np.empty((len(slots), inputs + 1, Hp), layout.dtype)
-        if inputs not in self._scratch:
-            scratch = aligned(scratch_size(inputs, layout.lanes), layout.dtype)
-            self._scratch[inputs] = (scratch, np.zeros(inputs + 1, np.int64))
-        stride = layout.slots * Hp
-        kernel = products(self._dtype)
-        kernel(source, source.shape[1], inputs, self.tape, stride, slots, Hp, visits, out, *self._scratch[inputs])
-        return out
+    def add_input_gradient(self, dx: Array) -> None:
+        """dx [T, B, I] += what this layer's pre-activations' gradients, on the tape, give its input."""
+        visits, H = dx.shape[0] * dx.shape[1], self.H
+        tape: Array = self.tape.reshape(visits, self.layout.slots, -1)
+        for share in self.shares:
+            if share.kept is None:
+                for slot, row in zip(share.slots, share.rows, strict=True):
+                    dx += (tape[:, slot, :H] @ self.W[row]).reshape(dx.shape)

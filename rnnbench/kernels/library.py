@@ -14,7 +14,7 @@ from rnnbench.cells.spec import Cell
 from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
-from rnnbench.kernels.call import BACKWARD, FORWARD
+from rnnbench.kernels.call import BACKWARD, FORWARD, PRODUCTS
 from rnnbench.kernels.layout import DType, Layout
 from rnnbench.kernels.pack import make_across_inputs, make_across_units
 from rnnbench.kernels.products import make_products
@@ -127,12 +127,16 @@ def across_inputs(dtype: str) -> Any:
 @cache
 def products(dtype: str) -> Any:
     """The compiled products over all visits."""
-    i64 = types.int64
 
     def arguments(flat: Any) -> tuple[Any, ...]:
-        source, out = types.Array(flat.dtype, 2, "C", readonly=True), _array(flat.dtype, 3)
-        tape, index = _array(flat.dtype, 4), _array(i64, 1)
-        return (source, i64, i64, tape, i64, index, i64, i64, out, flat, index)
+        source = types.Array(flat.dtype, 3, "C", readonly=True)
+        return (
+            source,
+            _array(flat.dtype, 4),
+            _array(flat.dtype, 3),
+            _array(flat.dtype, 2),
+            _array(from_dtype(PRODUCTS), 1),
+        )
 
     return _for_dtype("products", make_products, dtype, arguments)
 

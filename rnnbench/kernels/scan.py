@@ -22,10 +22,11 @@ GROUP = 32  # rows or panels whose pre-activations share the scratch: 4 KiB for 
 
 # One step as a stage sees it. n of N rows run, at the visits `at`; this call computes the panels first to last; prev
 # and following: the states [state, N, Hp] before and after; middles: the stages' results [N, Hp] each; parts: how many
-# threads share the panels, and meet at `barrier`.
+# threads share the panels, and meet at `barrier`, where they had met `met` times before this scan.
 Step = namedtuple(
     "Step",
-    "step n N visits I H Hp first last at index x prev following middles scratch tape before kept chunk parts barrier",
+    "step n N visits I H Hp first last at index x prev following middles scratch tape before kept chunk "
+    "parts barrier met",
 )
 
 
@@ -103,7 +104,7 @@ def make_stage(layout, number, m):
                             kept = (states + number) * s.visits * s.Hp
                             store_one(shift(before_a, kept), shift(before_b, kept), 0, new)
         if s.parts > 1:
-            meet(s.barrier, s.parts * (2 + s.step * stage_count + number))
+            meet(s.barrier, s.met + s.parts * (2 + s.step * stage_count + number))
         return shift(U, panels * s.H * Gu * lanes)
 
     @layout.paste
@@ -216,14 +217,14 @@ def make_forward(layout):
                     row = shift(start_, s * c.state_stride + get(order, i) * H)
                     copy_row(shift(two, (s * N + i) * Hp), row, H)
         if c.parts > 1:
-            meet(barrier, c.parts)
+            meet(barrier, c.met + c.parts)
         for step in range(T):
             n = get(active, step)
             prev = shift(two, (step & 1) * states * N * Hp)
             after = shift(two, (1 - (step & 1)) * states * N * Hp)
             now = Step(
                 step, n, N, T * B, I, H, Hp, first, last, at, rows, x_, prev, after, middles, reals(c.scratch),
-                tape_, before_, kept, chunk, c.parts, barrier,
+                tape_, before_, kept, chunk, c.parts, barrier, c.met,
             )  # fmt: skip
             if chunk and step % chunk == 0:
                 for k in range(chunk):
@@ -247,6 +248,8 @@ def make_forward(layout):
                         copy_row(row, shift(after, (s * N + i) * Hp), H)
         if kept and leads and get(length, N - 1) < T:
             clear_padding(order, length, N, T, B, Hp, tape_, before_)
+        if c.parts == 1 and c.crew > 1:
+            meet(barrier, c.met + c.crew)
 
     def workspace(N, H, chunk):
         """Elements of `work`, of `scratch` and of `index`."""

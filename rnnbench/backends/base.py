@@ -23,6 +23,15 @@ class Requirement:
     module: str
     remedy: str
 
+    def met(self) -> bool:
+        """Whether it is there, found without importing it."""
+        from importlib.util import find_spec
+
+        try:
+            return find_spec(self.module) is not None
+        except (ImportError, ValueError):
+            return False
+
 
 @dataclass(frozen=True)
 class BackendInfo:
@@ -45,16 +54,7 @@ class BackendInfo:
 
     def missing(self) -> Requirement | None:
         """The first requirement that is not installed, found without importing it."""
-        from importlib.util import find_spec
-
-        for requirement in self.requires:
-            try:
-                found = find_spec(requirement.module) is not None
-            except (ImportError, ValueError):
-                found = False
-            if not found:
-                return requirement
-        return None
+        return next((requirement for requirement in self.requires if not requirement.met()), None)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""The large products of a layer, before and after its scan: x · W, dx, dW and dR, the head's, and sums over visits.
+
+One tile: a block computes `rows` x `columns` of the result, `depth` of the inner dimension at a time through shared
+memory. Where the result is small and the inner dimension long (dW sums over every visit), blocks share the inner
+dimension, and a second kernel adds their parts up, in an order that does not change from run to run.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rnnbench.kernels.cuda.plan import Device, Tile
+from rnnbench.kernels.cuda.target import cuda, device_function
+from rnnbench.kernels.cuda.tile import make_fill, make_multiply
+
+WRITE, ADD, ADD_BIAS = 0, 1, 2
+PART_DEPTH = 512  # the least of the inner dimension that is worth a block of its own
+
+
+@dataclass(frozen=True)
+class LargeTile:
+    """A block's tile, its depth in shared memory, and the blocks that fill the device."""
+
+    tile: Tile
+    depth: int
+    threads: int
+    blocks: int
+
+    @classmethod
+    def on(cls, device: Device) -> "LargeTile":
+        side = 1 << ((device.threads.bit_length() - 1) // 2)
+        tile = Tile(8 if side > 2 else 2, 4 if side > 2 else 2, side, side, 1)
+        return cls(tile, 16 if side > 2 else 4, device.threads, 2 * device.multiprocessors)
+
+    @property
+    def elements(self) -> int:
+        """Of shared memory: the operand's and the weights' chunk, and the result on its way out."""
+        tile = self.tile
+        return self.depth * (tile.row_stride + tile.column_stride) + tile.rows * tile.column_stride
+
+    def grid(self, M: int, N: int) -> tuple[int, int]:
+        return -(-M // self.tile.rows), -(-N // self.tile.columns)
+
+    def parts(self, M: int, N: int, K: int) -> int:
+        """How many blocks share the inner dimension K."""
+        across, down = self.grid(M, N)
+        return max(1, min(self.blocks // (across * down), K // PART_DEPTH))
+
+
+@device_function
+def locate_strided(i, k, place, _):
+    """Element (i, k) of a matrix by its strides; k is counted from `begin` and ends at `end`."""
+    base, count, stride, k_stride, begin, end = place
+    k += begin
+    return base + i * stride + k * k_stride if i < count and k < end else -1
+
+
+def make_large(dtype: np.dtype[Any], large: LargeTile, a_deep: bool, b_deep: bool) -> Any:
+    """The kernel, not yet compiled:
+
+    multiply(a, b, bias, out,
+             a_at, a_row, a_k, b_at, b_column, b_k, bias_at, out_at, out_row, part_size, M, N, K, parts, mode)
+
+    out[m, n] = Σ_k a[m, k] · b[n, k] for m < M, n < N, at out_at + m * out_row + n. mode: WRITE, ADD to what is there,
+    or ADD_BIAS, bias[n]. a_deep, b_deep: neighbours in memory are neighbours in k. Grid: tiles of m times parts, tiles
+    of n; part p of the inner dimension writes its result p * part_size further on.
+    """
+    tile, depth, threads = large.tile, large.depth, large.threads
+    rows, columns, stride = tile.rows, tile.columns, tile.column_stride
+    weights_at, sums_at = depth * tile.row_stride, depth * (tile.row_stride + tile.column_stride)
+    fill_a = make_fill(dtype, rows, depth, tile.row_stride, threads, locate_strided, a_deep)
+    fill_b = make_fill(dtype, columns, depth, stride, threads, locate_strided, b_deep)
+    clear, accumulate, settle = make_multiply(dtype, tile, depth, threads)
+    size, zero = tile.rows_each * tile.columns_each, dtype.type(0)
+
+    def multiply(
+        a, b, bias, out,
+        a_at, a_row, a_k, b_at, b_column, b_k, bias_at, out_at, out_row, part_size, M, N, K, parts, mode
+    ):  # fmt: skip
+        shared, sums = cuda.shared.array(0, dtype), cuda.local.array(size, dtype)
+        thread, part = cuda.threadIdx.x, cuda.blockIdx.x % parts
+        m0, n0 = cuda.blockIdx.x // parts * rows, cuda.blockIdx.y * columns
+        each = -(-K // parts)
+        begin = part * each
+        end = min(K, begin + each)
+        a_place = (a_at + m0 * a_row, M - m0, a_row, a_k, begin, end)
+        b_place = (b_at + n0 * b_column, N - n0, b_column, b_k, begin, end)
+        clear(sums)
+        for k0 in range(0, end - begin, depth):
+            fill_a(shared, 0, a, a_place, 0, k0, thread)
+            fill_b(shared, weights_at, b, b_place, 0, k0, thread)
+            cuda.syncthreads()
+            accumulate(sums, shared, 0, weights_at, thread)
+            cuda.syncthreads()
+        settle(sums, shared, sums_at, thread)
+        for e in range(thread, rows * columns, threads):
+            m, n = m0 + e // columns, n0 + e % columns
+            if m < M and n < N:
+                value = shared[sums_at + e // columns * stride + e % columns]
+                at = out_at + part * part_size + m * out_row + n
+                if mode == ADD_BIAS:
+                    value += bias[bias_at + n]
+                out[at] = (out[at] if mode == ADD else zero) + value
+
+    return multiply

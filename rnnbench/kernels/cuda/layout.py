@@ -1,0 +1,106 @@
+"""What a cell's kernels and the memory they share agree on.
+
+    pre     [T, B, G, H]      x · W of each accumulator that sees x; after backward, the gradient of every accumulator
+    saved   [T, B, slot, H]   what the stages' forwards saved
+    before  [kept, T, B, H]   the states before each step, then each earlier stage's result
+
+All flat, in order of time whatever the direction of the scan. Every access is guarded by the real H, so nothing is
+padded in the GPU's main memory.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
+from rnnbench.errors import Unsupported
+
+DIGIT_BITS = 4
+MOST_ACCUMULATORS = 15  # fifteen digits of four bits fit a signed 64-bit integer
+
+
+@dataclass(frozen=True)
+class StageLayout:
+    """One stage. first: its first accumulator in the cell. h, u: its accumulators (counted from `first`) whose R
+    multiplies h or the earlier stage's result, and h_rows, u_rows their rows in R. slot: its first saved value's."""
+
+    first: int
+    sees_x: tuple[bool, ...]
+    h: tuple[int, ...]
+    u: tuple[int, ...]
+    h_rows: tuple[int, ...]
+    u_rows: tuple[int, ...]
+    saved: int
+    slot: int
+
+    @property
+    def accumulators(self) -> int:
+        return len(self.sees_x)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A cell's stages, and how much is kept a visit. Raises Unsupported for more accumulators than the kernels take."""
+
+    cell: Cell
+
+    def __post_init__(self) -> None:
+        if len(self.cell.accumulators) > MOST_ACCUMULATORS:
+            raise Unsupported(f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators")
+
+    @cached_property
+    def stages(self) -> tuple[StageLayout, ...]:
+        row_of = {a.name: row for row, a in enumerate(self.cell.r_accumulators)}
+        stages: list[StageLayout] = []
+        first = slot = 0
+        for stage, saved in zip(self.cell.stages, self.cell.saved_counts, strict=True):
+            by_operand = {
+                operand: [n for n, a in enumerate(stage.accumulators) if a.operand == operand]
+                for operand in (H_STATE, STAGE_RESULT)
+            }
+            rows = {o: tuple(row_of[stage.accumulators[n].name] for n in ns) for o, ns in by_operand.items()}
+            stages.append(
+                StageLayout(
+                    first,
+                    tuple(a.sees_x for a in stage.accumulators),
+                    tuple(by_operand[H_STATE]),
+                    tuple(by_operand[STAGE_RESULT]),
+                    rows[H_STATE],
+                    rows[STAGE_RESULT],
+                    saved,
+                    slot,
+                )
+            )
+            first, slot = first + len(stage.accumulators), slot + saved
+        return tuple(stages)
+
+    @property
+    def states(self) -> int:
+        return len(self.cell.states)
+
+    @property
+    def accumulators(self) -> int:
+        return len(self.cell.accumulators)
+
+    @property
+    def saved(self) -> int:
+        return sum(stage.saved for stage in self.stages)
+
+    @property
+    def kept(self) -> int:
+        """Arrays of `before`."""
+        return self.states + len(self.stages) - 1
+
+    @property
+    def h_slots(self) -> tuple[int, ...]:
+        """All accumulators whose R multiplies h, by index in the cell."""
+        return tuple(stage.first + n for stage in self.stages for n in stage.h)
+
+    @property
+    def h_rows(self) -> tuple[int, ...]:
+        """Their rows in R."""
+        return tuple(row for stage in self.stages for row in stage.h_rows)
+
+
+def digits(values: tuple[int, ...]) -> int:
+    """Small numbers in one integer, so that a kernel looks one up by arithmetic and no array goes to local memory."""
+    return sum(value << (DIGIT_BITS * place) for place, value in enumerate(values))

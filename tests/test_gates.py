@@ -23,7 +23,7 @@ def gate(name, dtype):
     kind = np.dtype(dtype)
     vector = vector_type(dtype, target().lanes(kind))
     load, store, _ = vectors(vector, 1)
-    function, lanes = getattr(vector_maths(vector, kind), name), vector.lanes
+    function, lanes = getattr(vector_maths(kind), name), vector.lanes
 
     @njit(**OPTIONS)
     def apply(x, y):

@@ -115,7 +115,7 @@ def make_backward(layout):
     Rows, tape and before as in the forward scan; dy, dfinal: see call.py. The gradients of the pre-activations replace
     the values on the tape. call: one record `call.BACKWARD`.
     """
-    m = vector_maths(layout.vector, layout.dtype)
+    m = vector_maths(layout.dtype)
     lanes, states, columns = layout.lanes, layout.states, layout.columns
     stage_count, zero = len(layout.stages), layout.dtype.type(0)
     middle_count, width = stage_count - 1, lanes * columns

@@ -17,19 +17,9 @@ from fractions import Fraction
 from functools import cache
 
 import numpy as np
-from numba import njit
 
 from rnnbench.cells.maths import Maths
-from rnnbench.kernels.target import OPTIONS
-from rnnbench.kernels.vector import (
-    absolute,
-    bits_as_exponent,
-    constant,
-    copy_sign,
-    multiply_add,
-    polynomial,
-    where_less,
-)
+from rnnbench.kernels.vector import elementwise
 
 ENOUGH_TERMS = 24  # of the series of e^r and of ln 2's 1 / (k 2^k): beyond float64's precision
 
@@ -85,59 +75,45 @@ def split_ln2(dtype):
     return float(high), float(ln2 - high)
 
 
-def vector_maths(vector, dtype):
-    """The namespace a cell's pair is built with to run on `vector` of NumPy dtype `dtype`."""
+def vector_maths(dtype):
+    """The namespace a cell's pair is built with to run on vectors of a NumPy dtype."""
     finfo = np.finfo(dtype)
     mantissa, bias = finfo.nmant, 1 - finfo.minexp
     # Adding 1.5 * 2^mantissa rounds to a whole number and leaves it in the low bits; with the exponent's bias added too
     # those bits are the biased exponent of 2^n, which a shift then puts in its place.
-    magic = constant(vector, 1.5 * 2.0**mantissa + bias)
-    per_ln2 = constant(vector, 1 / math.log(2))
-    high, low = (constant(vector, -part) for part in split_ln2(dtype))
-    coefficients = exponential(dtype)
-    tail, e_to = polynomial(vector, coefficients), polynomial(vector, (1.0, 1.0, *coefficients))
-    nought, unit, two = (constant(vector, value) for value in (0.0, 1.0, 2.0))
+    magic = 1.5 * 2.0**mantissa + bias
+    high, low = split_ln2(dtype)
+    q = exponential(dtype)
     # Beyond these e^y is infinite, 1 + e^y is 1, and tanh is 1.
-    largest = constant(vector, (finfo.maxexp + 0.25) * math.log(2))
-    nothing, flat_tanh = (constant(vector, sign * (mantissa + 4) * math.log(2)) for sign in (-1, 1))
+    largest, nothing = (finfo.maxexp + 0.25) * math.log(2), -(mantissa + 4) * math.log(2)
+    flat_tanh = -nothing
 
-    @njit(**OPTIONS)
     def split(y):
         """y -> (2^n, r), where 2^n is infinite one past the largest exponent."""
-        shifted = multiply_add(y, per_ln2(), magic())
-        n = shifted - magic()
-        return bits_as_exponent(shifted), multiply_add(n, low(), multiply_add(n, high(), y))
+        shifted = y.times_plus(1 / math.log(2), magic)
+        n = shifted - magic
+        return shifted.bits_as_exponent(), n.times_plus(-low, n.times_plus(-high, y))
 
-    @njit(**OPTIONS)
     def sigmoid(x):
-        y = -x
-        y = where_less(largest(), y, largest(), y)
-        y = where_less(y, nothing(), nothing(), y)
-        scale, r = split(y)
-        return unit() / multiply_add(scale, e_to(r), unit())
+        scale, r = split((-x).at_most(largest).at_least(nothing))
+        return 1 / scale.times_plus(r.polynomial((1.0, 1.0, *q)), 1)
 
-    @njit(**OPTIONS)
     def tanh(x):
-        y = absolute(x) * two()
-        y = where_less(flat_tanh(), y, flat_tanh(), y)
-        scale, r = split(y)
-        p = multiply_add(scale, multiply_add(r * r, tail(r), r), scale - unit())
-        return copy_sign(p / (p + two()), x)
+        scale, r = split((x.absolute() * 2).at_most(flat_tanh))
+        p = scale.times_plus((r * r).times_plus(r.polynomial(q), r), scale - 1)
+        return (p / (p + 2)).with_sign_of(x)
 
-    @njit(**OPTIONS)
     def relu(x):
-        return where_less(x, nought(), nought(), x)
+        return x.at_least(0)
 
-    @njit(**OPTIONS)
     def d_sigmoid(s):
-        return s * (unit() - s)
+        return s * (1 - s)
 
-    @njit(**OPTIONS)
     def d_tanh(t):
-        return unit() - t * t
+        return 1 - t * t
 
-    @njit(**OPTIONS)
     def d_relu(y):
-        return where_less(nought(), y, unit(), nought())
+        return y.of(0).where_less(y, 1, 0)
 
-    return Maths(sigmoid, tanh, relu, d_sigmoid, d_tanh, d_relu, zero=dtype.type(0), one=dtype.type(1))
+    functions = (sigmoid, tanh, relu, d_sigmoid, d_tanh, d_relu)
+    return Maths(*map(elementwise, functions), zero=dtype.type(0), one=dtype.type(1))

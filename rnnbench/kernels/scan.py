@@ -166,7 +166,7 @@ def make_forward(layout):
     when nothing is kept. call: one record `call.FORWARD`.
     """
     double = vector_type(layout.dtype.name, 2 * layout.lanes)
-    m = vector_maths(double, layout.dtype)
+    m = vector_maths(layout.dtype)
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     middle_count = len(layout.stages) - 1
     inputs_kept = states + middle_count

@@ -1,7 +1,7 @@
 """A SIMD vector as a Numba type with ordinary operators, and bare pointers to load it from.
 
 A cell's plain Python pair compiles to vector code because `+ - * /` between vectors, or a vector and a scalar, are
-overloaded here. Memory is reached through pointers, not through array indexing: Numba's `a[i]` adds wraparound code to
+defined here. Memory is reached through pointers, not through array indexing: Numba's `a[i]` adds wraparound code to
 every access, and passing an array costs seven words a call where a pointer costs one.
 """
 
@@ -14,7 +14,9 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, overload, register_model
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, models, register_model
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FLAGS = ("contract",)
@@ -94,26 +96,28 @@ def store_vector(builder, vector, value, pointer):
     builder.store(value, builder.bitcast(pointer, vector.llvm.as_pointer()), align=vector.scalar.bitwidth // 8)
 
 
-def _overload_arithmetic(op, instruction):
-    @intrinsic
-    def emit(typing, x, y):
-        vector = x if isinstance(x, Vector) else y
+def _splat_scalars(builder, vector, kinds, values):
+    return [v if isinstance(kind, Vector) else splat(builder, vector, v) for kind, v in zip(kinds, values, strict=True)]
 
-        def gen(context, builder, signature, args):
-            wide = [
-                value if isinstance(kind, Vector) else splat(builder, vector, value)
-                for value, kind in zip(args, signature.args, strict=True)
-            ]
+
+def _arithmetic(op, instruction):
+    """`op` between vectors, or a vector and a scalar of its dtype. By Numba's typing and lowering tables, not by
+    `overload`, whose every use is compiled as a function of its own: that doubled the time to compile a cell."""
+
+    @infer_global(op)
+    class Rule(AbstractTemplate):
+        def generic(self, args, kws):
+            vector = next((kind for kind in args if isinstance(kind, Vector)), None)
+            if len(args) == 2 and vector and all(kind in (vector, vector.scalar) for kind in args):
+                return signature(vector, *args)
+            return None
+
+    for kinds in ((Vector, Vector), (Vector, types.Float), (types.Float, Vector)):
+
+        @lower_builtin(op, *kinds)
+        def emit(context, builder, signature, args):
+            wide = _splat_scalars(builder, signature.return_type, signature.args, args)
             return getattr(builder, instruction)(*wide, flags=FLAGS)
-
-        return vector(x, y), gen
-
-    @overload(op)
-    def overloaded(x, y):
-        kinds = {type(x), type(y)}
-        if Vector in kinds and (x == y or getattr(x, "scalar", x) == getattr(y, "scalar", y)):
-            return lambda x, y: emit(x, y)
-        return None
 
 
 for _op, _instruction in (
@@ -122,22 +126,112 @@ for _op, _instruction in (
     (operator.mul, "fmul"),
     (operator.truediv, "fdiv"),
 ):
-    _overload_arithmetic(_op, _instruction)
+    _arithmetic(_op, _instruction)
 
 
-@overload(operator.neg)
-def _negative(x):
-    if isinstance(x, Vector):
-        return lambda x: negative(x)
-    return None
+@infer_global(operator.neg)
+class _Negative(AbstractTemplate):
+    def generic(self, args, kws):
+        return signature(args[0], *args) if isinstance(args[0], Vector) else None
 
 
-@intrinsic
-def negative(typing, x):
-    def gen(context, builder, signature, args):
-        return builder.fneg(args[0])
+@lower_builtin(operator.neg, Vector)
+def _negative(context, builder, signature, args):
+    return builder.fneg(args[0])
 
-    return x(x), gen
+
+class Lanes:
+    """A vector's value while code is generated: arithmetic between values, or with numbers, emits instructions."""
+
+    def __init__(self, builder, vector, value):
+        self._builder, self._vector, self.value = builder, vector, value
+
+    def _new(self, value):
+        return Lanes(self._builder, self._vector, value)
+
+    def of(self, number):
+        """A number in every lane."""
+        return number if isinstance(number, Lanes) else self._new(self._vector.constant(number))
+
+    def _binary(self, instruction, x, y):
+        emit = getattr(self._builder, instruction)
+        return self._new(emit(self.of(x).value, self.of(y).value, flags=FLAGS))
+
+    def __add__(self, other):
+        return self._binary("fadd", self, other)
+
+    def __sub__(self, other):
+        return self._binary("fsub", self, other)
+
+    def __rsub__(self, other):
+        return self._binary("fsub", other, self)
+
+    def __mul__(self, other):
+        return self._binary("fmul", self, other)
+
+    def __truediv__(self, other):
+        return self._binary("fdiv", self, other)
+
+    def __rtruediv__(self, other):
+        return self._binary("fdiv", other, self)
+
+    def __neg__(self):
+        return self._new(self._builder.fneg(self.value))
+
+    def _call(self, name, *others):
+        kind = self._vector.llvm
+        function = declare(self._builder, f"llvm.{name}.{self._vector.suffix}", kind, [kind] * (1 + len(others)))
+        return self._new(self._builder.call(function, [self.value, *(self.of(other).value for other in others)]))
+
+    def times_plus(self, factor, addend):
+        """self * factor + addend, fused where the CPU can."""
+        return self._call("fmuladd", factor, addend)
+
+    def absolute(self):
+        return self._call("fabs")
+
+    def with_sign_of(self, other):
+        return self._call("copysign", other)
+
+    def where_less(self, bound, chosen, otherwise):
+        """Per lane: `chosen` where self < bound, else `otherwise`; a NaN is not less."""
+        less = self._builder.fcmp_ordered("<", self.value, self.of(bound).value)
+        return self._new(self._builder.select(less, self.of(chosen).value, self.of(otherwise).value))
+
+    def at_least(self, bound):
+        """The larger of the two; NaN stays NaN."""
+        return self.where_less(bound, bound, self)
+
+    def at_most(self, bound):
+        """The smaller of the two; NaN stays NaN."""
+        return self.of(bound).where_less(self, bound, self)
+
+    def bits_as_exponent(self):
+        """The lowest bits moved up to where the exponent stands: how 2^n is made from n + a magic number."""
+        vector, builder = self._vector, self._builder
+        places = ir.Constant(vector.integer, [23 if vector.scalar == types.float32 else 52] * vector.lanes)
+        bits = builder.shl(builder.bitcast(self.value, vector.integer), places)
+        return self._new(builder.bitcast(bits, vector.llvm))
+
+    def polynomial(self, coefficients):
+        """Horner's scheme, the lowest power's coefficient first."""
+        value = self.of(coefficients[-1])
+        for coefficient in reversed(coefficients[:-1]):
+            value = value.times_plus(self, coefficient)
+        return value
+
+
+def elementwise(function):
+    """An intrinsic of one vector from a function of `Lanes`."""
+
+    @intrinsic
+    def emitted(typing, x):
+        def gen(context, builder, signature, args):
+            return function(Lanes(builder, signature.return_type, args[0])).value
+
+        return x(x) if isinstance(x, Vector) else None, gen
+
+    return emitted
 
 
 @intrinsic
@@ -145,55 +239,10 @@ def multiply_add(typing, x, y, z):
     """x * y + z, fused where the CPU can."""
 
     def gen(context, builder, signature, args):
-        kind = signature.return_type
-        function = declare(builder, f"llvm.fmuladd.{kind.suffix}", kind.llvm, [kind.llvm] * 3)
-        return builder.call(function, args)
+        x, y, z = (Lanes(builder, signature.return_type, value) for value in args)
+        return x.times_plus(y, z).value
 
     return x(x, x, x), gen
-
-
-@intrinsic
-def absolute(typing, x):
-    def gen(context, builder, signature, args):
-        kind = signature.return_type
-        return builder.call(declare(builder, f"llvm.fabs.{kind.suffix}", kind.llvm, [kind.llvm]), args)
-
-    return x(x), gen
-
-
-@intrinsic
-def copy_sign(typing, magnitude, sign):
-    def gen(context, builder, signature, args):
-        kind = signature.return_type
-        function = declare(builder, f"llvm.copysign.{kind.suffix}", kind.llvm, [kind.llvm] * 2)
-        return builder.call(function, args)
-
-    return magnitude(magnitude, sign), gen
-
-
-@intrinsic
-def where_less(typing, x, y, chosen, otherwise):
-    """Per lane: `chosen` where x < y, else `otherwise`; a NaN in x or y is not less."""
-
-    def gen(context, builder, signature, args):
-        x, y, chosen, otherwise = args
-        return builder.select(builder.fcmp_ordered("<", x, y), chosen, otherwise)
-
-    return x(x, x, x, x), gen
-
-
-@intrinsic
-def bits_as_exponent(typing, x):
-    """Each lane's lowest bits moved up to where its exponent stands: how 2**n is made from n + a magic number."""
-
-    def gen(context, builder, signature, args):
-        kind = signature.return_type
-        mantissa = 23 if kind.scalar == types.float32 else 52
-        bits = builder.bitcast(args[0], kind.integer)
-        places = ir.Constant(kind.integer, [mantissa] * kind.lanes)
-        return builder.bitcast(builder.shl(bits, places), kind.llvm)
-
-    return x(x), gen
 
 
 def constant(vector, value):
@@ -207,23 +256,6 @@ def constant(vector, value):
         return vector(), gen
 
     return filled
-
-
-def polynomial(vector, coefficients):
-    """A function of one vector: Horner's scheme, the lowest power's coefficient first."""
-
-    @intrinsic
-    def evaluate(typing, x):
-        def gen(context, builder, signature, args):
-            function = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
-            value = vector.constant(coefficients[-1])
-            for coefficient in reversed(coefficients[:-1]):
-                value = builder.call(function, [value, args[0], vector.constant(coefficient)])
-            return value
-
-        return vector(vector), gen
-
-    return evaluate
 
 
 # --- pointers ---------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import get, meet, pairs, pointer, pointer_to, put, shift, vector_type, vectors
 
-GROUP = 32  # rows or panels whose pre-activations share the scratch: 4 KiB for an LSTM in float32
+GROUP = 64  # rows or panels whose pre-activations share the scratch: 8 KiB for an LSTM in float32
 
 # One step as a stage sees it. n of N rows run, at the visits `at`; this call computes the panels first to last; prev
 # and following: the states [state, N, Hp] before and after; middles: the stages' results [N, Hp] each; parts: how many

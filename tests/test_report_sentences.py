@@ -6,7 +6,7 @@ import pytest
 from stored_runs import ERRORS, failed, record, stored
 
 from rnnbench.measure.plan import Training
-from rnnbench.records.comparisons import KnownNoise
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Run

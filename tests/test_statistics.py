@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from rnnbench.records import statistics
-from rnnbench.records.comparisons import INFER, TWIN, TWINNED, KnownNoise, noise, speed_ratio
+from rnnbench.records.comparisons import INFER, TWIN, TWINNED, noise, speed_ratio
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import StoredGroup

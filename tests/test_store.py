@@ -11,7 +11,9 @@ import pytest
 
 from rnnbench.errors import UsageError
 from rnnbench.records import sealed, store
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
+from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Store
 
 
@@ -138,6 +140,48 @@ def test_a_full_disk_is_told_in_one_line(run, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UsageError, match=r"g0\.json: No space left on device; choose another folder"):
         run.append("g0", [row()], {})
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="files without a name are Linux's")
+def test_a_file_has_no_name_until_it_is_whole(run, monkeypatch):
+    """So that a process which is killed outright leaves nothing behind."""
+    seen = []
+    original = os.fsync
+
+    def looking(descriptor):
+        seen.append(everything(run.path))
+        original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", looking)
+    run.append("g0", [row()], {})
+    assert seen[0] == ["run.json"]
+    assert everything(run.path) == ["groups/g0.json", "run.json"]
+
+
+def test_a_file_system_without_nameless_files_will_do(run, monkeypatch):
+    monkeypatch.setattr(sealed, "_unnamed", lambda folder: None)
+    run.append("g0", [row()], {})
+    assert run.finished() == {"g0"}
+    assert everything(run.path) == ["groups/g0.json", "run.json"]
+
+
+NOISE = KnownNoise(Ratio(1.001, 0.99, 1.02, 10), "2026-11-23")
+
+
+def test_the_noise_of_a_machine_is_kept_for_the_runs_after(runs):
+    assert runs.create({}, "d", {"id": "m"}).machine == {"id": "m"}
+    runs.keep_noise("m", NOISE)
+    assert runs.known_noise("m") == NOISE
+    assert runs.find(runs.create({}, "d", {"id": "m"}).id).machine == {"id": "m", "noise": NOISE.as_json()}
+    assert runs.create({}, "d", {"id": "other"}).machine == {"id": "other"}
+    assert runs.problems() == []
+
+
+def test_a_damaged_noise_is_none(runs):
+    runs.keep_noise("m", NOISE)
+    path = runs.root / "noise-m.json"
+    path.write_bytes(path.read_bytes().replace(b"1.001", b"1.101"))
+    assert runs.known_noise("m") is None
 
 
 def test_a_write_that_is_interrupted_leaves_the_old_file(run, monkeypatch):

@@ -5,6 +5,7 @@ visits) is NumPy on BLAS.
 """
 
 from functools import cached_property
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -229,6 +230,7 @@ class NumbaBackend:
     def __init__(self, threads: int) -> None:
         from threadpoolctl import threadpool_limits
 
+        import_module("rnnbench.kernels.layer")  # and Numba: while workers load side by side, and before any clock runs
         if threads < 1:
             raise UsageError(f"threads must be at least 1; got {threads}")
         self.threads = threads

@@ -5,7 +5,7 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Protocol
 
@@ -56,11 +56,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Cast:
-    """Which backends get a row, and whether the trainer has to help out."""
+    """Which backends get a row, whether the trainer has to help out, and whether the machine's noise is measured."""
 
     infos: tuple[BackendInfo, ...]
     trainer: BackendInfo | None
     notices: tuple[str, ...]
+    twin: bool = True
 
     @property
     def ids(self) -> list[str]:
@@ -72,13 +73,13 @@ class Cast:
         if self.trainer:
             members.append(Member(self.trainer.id, self.trainer))
         twinned = [member.info for member in members if member.name == TWINNED and TWINNED in self.ids]
-        return [*members, *(Member(TWIN, info) for info in twinned)]
+        return [*members, *(Member(TWIN, info) for info in twinned if self.twin)]
 
     def helpers(self, with_twin: bool) -> list[Lane]:
         """Fresh lanes without a row of their own."""
         helpers = [Lane(self.trainer.id, self.trainer, listed=False)] if self.trainer else []
         twinned = [info for info in self.infos if info.id == TWINNED and info.missing() is None]
-        return [*helpers, *(Lane(TWIN, info, listed=False) for info in twinned if with_twin)]
+        return [*helpers, *(Lane(TWIN, info, listed=False) for info in twinned if with_twin and self.twin)]
 
 
 def compare(
@@ -88,18 +89,20 @@ def compare(
     listener: Listener,
     extra_tasks: tuple[Task, ...] = (),
     limits: Limits | None = None,
+    twin: bool = True,
 ) -> Outcome:
     """Measures every group of the plan that `run` does not hold yet, and stores each as it is finished.
 
     extra_tasks: tasks that no plugin offers (one made from a CSV file); they join the registry. limits: what a worker
-    may take. Raises UnknownName, and UsageError for settings that cannot run or a folder that cannot be written.
-    SIGINT and SIGTERM end it early, with an Outcome.
+    may take. twin: whether `numba`, where it is compared, is timed against itself too. Raises UnknownName, and
+    UsageError for settings that cannot run or a folder that cannot be written. SIGINT and SIGTERM end it early, with
+    an Outcome.
     """
     registry.tasks.update({task.id: task for task in extra_tasks})
     plan = list(dict.fromkeys(groups(settings, registry)))
     done = run.finished()
     waiting = [group for group in plan if group.key not in done]
-    cast = choose(settings, registry)
+    cast = replace(choose(settings, registry), twin=twin)
     _refuse_the_impossible(settings, run, resuming=bool(done))
     listener.planned(len(plan), len(plan) - len(waiting), cast.ids, list(cast.notices))
     interrupted = False

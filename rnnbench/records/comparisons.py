@@ -1,9 +1,7 @@
 """Speeds of a stored run against each other: rounds paired with rounds, processes (seeds) with processes."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable
 
 from rnnbench.records.statistics import Ratio, mean_interval, median_interval, ratio, ratio_of_logs
 from rnnbench.records.store import StoredGroup
@@ -40,31 +38,6 @@ def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
     if len(by_seed) == 1:
         return ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
     return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
-
-
-@dataclass(frozen=True)
-class KnownNoise:
-    """The A/A noise that `rnnbench doctor --noise` measured on a machine, and when (a date)."""
-
-    ratio: Ratio
-    measured: str
-
-    def as_json(self) -> dict[str, Any]:
-        return {**asdict(self.ratio), "measured": self.measured}
-
-    @classmethod
-    def from_json(cls, stored: Any) -> "KnownNoise | None":
-        """None for whatever is not one: a run's facts may come from a stranger."""
-        if not isinstance(stored, Mapping):
-            return None
-        numbers = [stored.get(name) for name in ("value", "low", "high")]
-        if not all(type(number) is float and 0 < number < math.inf for number in numbers):
-            return None
-        value, low, high = (float(number or 0) for number in numbers)
-        processes = stored.get("processes")
-        if not low <= value <= high or type(processes) is not int:
-            return None
-        return cls(Ratio(value, low, high, processes), str(stored.get("measured", ""))[:10])
 
 
 def _timed(group: StoredGroup, backend: str) -> bool:

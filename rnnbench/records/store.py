@@ -2,6 +2,7 @@
 
     <root>/<run id>/run.json             settings, digest, machine, finished
     <root>/<run id>/groups/<key>.json    a group's records and the raw samples behind them
+    <root>/noise-<machine id>.json       what `rnnbench doctor --noise` found; copied into the runs made after it
 
 Every file carries a checksum and is written whole or not at all (see ``sealed.py``).
 Schema history: 1, the first.
@@ -17,6 +18,7 @@ from typing import Any
 
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.records import sealed
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 
 LATEST = "latest"
@@ -103,8 +105,28 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
+    def keep_noise(self, machine_id: str, noise: KnownNoise) -> None:
+        """For runs on such a machine from now on. Raises UsageError where it cannot be written."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _refusal(self.root, error) from None
+        _write(self._noise_path(machine_id), noise.as_json())
+
+    def known_noise(self, machine_id: str) -> KnownNoise | None:
+        """None where none was kept, or what was kept is damaged."""
+        try:
+            return KnownNoise.from_json(sealed.read(self._noise_path(machine_id)))
+        except sealed.Damaged:
+            return None
+
+    def _noise_path(self, machine_id: str) -> Path:
+        return self.root / f"noise-{machine_id}.json"
+
     def create(self, settings: dict[str, Any], digest: str, machine: dict[str, Any]) -> Run:
         """A new run. Raises UsageError where the folder cannot be written, before any work is done."""
+        if known := self.known_noise(str(machine.get("id", ""))):
+            machine = {**machine, "noise": known.as_json()}
         now = datetime.now(UTC)
         number = 1 + max((run.number for run in self.runs()), default=0)
         path = self.root / f"{now:%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnbench.errors import UsageError
-from rnnbench.records.comparisons import KnownNoise, noise
+from rnnbench.records.comparisons import noise
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import minimum_effect
 from rnnbench.records.store import Run, StoredGroup

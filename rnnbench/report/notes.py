@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rnnbench.measure.plan import Training
-from rnnbench.records.comparisons import KnownNoise
+from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
 from rnnbench.report.summary import TRAINER, Row, label, varying

@@ -1,0 +1,33 @@
+"""A machine's A/A noise, measured once and kept: how far two processes of one program are apart on it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rnnbench.records.statistics import Ratio
+
+
+@dataclass(frozen=True)
+class KnownNoise:
+    """The A/A noise that `rnnbench doctor --noise` measured on a machine, and when (a date)."""
+
+    ratio: Ratio
+    measured: str
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self.ratio), "measured": self.measured}
+
+    @classmethod
+    def from_json(cls, stored: Any) -> "KnownNoise | None":
+        """None for whatever is not one: a run's facts may come from a stranger."""
+        if not isinstance(stored, Mapping):
+            return None
+        numbers = [stored.get(name) for name in ("value", "low", "high")]
+        if not all(type(number) is float and 0 < number < math.inf for number in numbers):
+            return None
+        value, low, high = (float(number or 0) for number in numbers)
+        processes = stored.get("processes")
+        if not low <= value <= high or type(processes) is not int:
+            return None
+        return cls(Ratio(value, low, high, processes), str(stored.get("measured", ""))[:10])

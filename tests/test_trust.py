@@ -1,0 +1,158 @@
+"""The tool behind docs/trust.md: what it calls kept, and that its proofs can fail."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from trusting import kills, page, pairs, simulation, slowed
+
+from rnnbench.plugins import configure
+from rnnbench.records.noise import KnownNoise
+from rnnbench.records.statistics import Ratio
+
+NOISE = KnownNoise(Ratio(1.0, 0.99, 1.01, 10), "2026-11-23")
+ORIGIN = {"measured": "2026-11-23", "cpu": "Testor 9000", "cores": 2, "commit": "0123456789", "python": "3.11"}
+
+
+def verdicts(other, **words):
+    """Comparisons that end in these words, with intervals to suit."""
+    ends = {"faster": (1.03, 1.07), "slower": (0.93, 0.97), "same": (0.99, 1.01), "inconclusive": (0.97, 1.05)}
+    return [
+        pairs.Comparison(other, np.sqrt(low * high), low, high, word, 9.0)
+        for word, count in words.items()
+        for low, high in [ends[word]] * count
+    ]
+
+
+def shared(found):
+    return {**ORIGIN, **pairs._shared(found, NOISE)}
+
+
+def aa(**words):
+    found = verdicts(slowed.AGAIN, **words)
+    return {**shared(found), "words": pairs._words(found), "exclude_one": sum(one.excludes_one for one in found)}
+
+
+def power(five, three):
+    found = {
+        "numba-slowed-5": verdicts("numba-slowed-5", **five),
+        "numba-slowed-3": verdicts("numba-slowed-3", **three),
+    }
+    return {
+        **shared([one for own in found.values() for one in own]),
+        "words": {name: pairs._words(own) for name, own in found.items()},
+        "exclude_one": {name: sum(one.excludes_one for one in own) for name, own in found.items()},
+    }
+
+
+def stopped(**wrong):
+    ends = {"stored": {"3": 300}, "exits": {"130": 300}}
+    return {**ORIGIN, "count": 300, **{name: {**ends, "wrong": wrong.get(name, [])} for name in ("SIGINT", "SIGKILL")}}
+
+
+def kept(**parts):
+    return [line[2] for line in page.promises(parts) if line[2] is not None]
+
+
+@pytest.mark.parametrize(
+    ("part", "result", "expected"),
+    [
+        ("aa", aa(same=91, faster=1, inconclusive=8), [True, True]),
+        ("aa", aa(same=98, slower=2), [False, True]),
+        ("power", power({"faster": 45, "inconclusive": 5}, {"faster": 35, "same": 15}), [True, True, True]),
+        ("power", power({"faster": 44, "slower": 6}, {"faster": 34, "same": 16}), [False, False, True]),
+        ("disturbed", power({"faster": 50}, {"inconclusive": 50}), [True]),
+        ("disturbed", power({"faster": 49, "slower": 1}, {"inconclusive": 50}), [False]),
+        ("faults", {"contained": 88, "clauses": 88}, [True]),
+        ("faults", {"contained": 87, "clauses": 88}, [False]),
+        ("kills", stopped(), [True, True]),
+        ("kills", stopped(SIGKILL=["trial 3: lost"]), [True, False]),
+        ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.029}]}, [True]),
+        ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.031}]}, [False]),
+    ],
+)
+def test_a_promise_is_called_kept_where_it_is(part, result, expected):
+    assert kept(**{part: result}) == expected
+
+
+def test_a_comparison_that_takes_too_long_breaks_its_promise():
+    late = aa(same=100)
+    late["longest_seconds"] = 15.1
+    assert kept(aa=late) == [True, False]
+
+
+def test_what_was_not_measured_is_called_so():
+    lines = list(page.promises({}))
+    assert len(lines) == 8
+    assert {(found, verdict) for _, found, verdict in lines} == {(page.NOT_YET, None)}
+
+
+def test_the_page_is_written_from_what_was_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "PAGE", tmp_path / "trust.md")
+    parts = {"aa": aa(same=100), "power": power({"faster": 50}, {"same": 50}), "kills": stopped()}
+    page.write_page(json.loads(json.dumps(parts)))
+    text = page.PAGE.read_text(encoding="utf-8")
+    assert "| numba against numba-again | same 100 |" in text
+    assert "**no**" in text  # 3 % was never found
+    assert page.NOT_YET in text
+    assert "Fewer than five processes a side" in text  # the rule, as the code states it
+
+
+def test_the_spread_of_a_process_is_read_back_from_the_interval():
+    rng = np.random.default_rng(0)
+    from rnnbench.records.statistics import ratio_of_logs
+
+    found = [ratio_of_logs(values) for values in rng.normal(0, 0.02, (400, 5)).tolist()]
+    ones = [pairs.Comparison("x", one.value, one.low, one.high, "same", 1.0) for one in found]
+    assert pairs._shared(ones, NOISE)["spread"] == pytest.approx(0.02 * 0.917, rel=0.05)  # the median of s, n = 5
+
+
+def test_a_simulated_interval_covers_what_the_textbook_says():
+    values = np.random.default_rng(1).normal(size=(4000, 5))
+    assert simulation.student(values) == pytest.approx(0.95, abs=0.015)  # four standard errors
+    few = values[:500]
+    bootstrap = simulation.percentile_bootstrap(few, np.random.default_rng(2))
+    assert bootstrap == pytest.approx(0.83, abs=0.07)
+
+
+def test_the_slowed_backend_takes_the_share_longer_that_it_says(monkeypatch):
+    clock = [0.0]
+
+    def tick():
+        clock[0] += 1e-7
+        return clock[0]
+
+    class Inner:
+        step = gradients = train_step = parameters = None
+
+        def forward(self, x, lengths, state):
+            clock[0] += 1e-3
+            return x, state
+
+    monkeypatch.setattr(slowed, "perf_counter", tick)
+    slowed.SlowedSession(Inner(), 0.05).forward(None)
+    assert clock[0] == pytest.approx(1.05e-3, rel=1e-3)
+
+
+@pytest.mark.usefixtures("default_registry")
+def test_the_slowed_backends_are_offered_beside_numba():
+    found = configure([pairs.PLUGIN])
+    assert found.problems == []
+    assert {"numba", slowed.AGAIN, *slowed.SLOWED} <= found.backends.keys()
+    assert found.backend(slowed.AGAIN).factory == found.backend("numba").factory
+
+
+def test_what_was_acknowledged_is_read_from_the_progress_lines():
+    lines = "2 groups, each on good\n[1/2] mean gru h4 seed 0: ok, 1.0 s; done\n[2/2] mean gru h4 seed 11: good crashed"
+    assert kills.ACKNOWLEDGED.findall(lines) == ["0"]
+
+
+def test_comparisons_travel_as_json():
+    (one,) = verdicts("x", same=1)
+    assert pairs.Comparison(**json.loads(json.dumps(asdict(one)))) == one

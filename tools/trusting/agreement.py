@@ -1,0 +1,86 @@
+"""Our times against those of `torch.utils.benchmark`: the same call in the same process, by turns."""
+
+import math
+from random import Random
+from statistics import median
+from typing import Any
+
+from rnnbench.measure import timing
+from rnnbench.measure.assignment import Assignment, Desk
+from rnnbench.measure.case import CaseWork
+from rnnbench.measure.lane import Lane
+from rnnbench.measure.noise import MODEL
+from rnnbench.measure.plan import Group, training
+from rnnbench.measure.plan import Settings as PlanSettings
+from rnnbench.measure.process import Limits
+from rnnbench.measure.workplace import Workplace, parent_cores
+from rnnbench.plugins import Registry, configure
+from rnnbench.records.comparisons import INFER
+from rnnbench.tasks.model_file import model_task
+
+SHAPES = ((1, 25), (16, 25), (64, 100))  # batch and steps: a call of some tens of microseconds, of 0.3 ms, of some ms
+BACKENDS = ("numba", "torch")
+JUDGED = "trusting.agreement:JudgedWork"
+
+
+class JudgedWork(CaseWork):
+    """A worker that also asks torch's timer how long a call takes."""
+
+    def actions(self) -> dict[str, Any]:
+        return {**super().actions(), "judge": self.judge}
+
+    def judge(self) -> dict[str, Any]:
+        """As many calls as our sample has; torch warms up with two of its own."""
+        from torch.utils.benchmark import Timer
+
+        timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
+        return {"seconds": timer.timeit(self.calls).median}
+
+
+def agreement(count: int) -> dict[str, Any]:
+    """For each backend and shape, the median of `count` samples by either timer. Raises RuntimeError where a backend
+    cannot run."""
+    registry = configure(["rnnbench_torch"] if "torch" not in configure([]).backends else [])
+    rows = []
+    with Workplace(Limits()) as place, parent_cores(place.cores, 1):
+        for backend in BACKENDS:
+            for batch, steps in SHAPES:
+                rows.append(_row(place, registry, backend, batch, steps, count))
+                last = rows[-1]
+                print(
+                    f"{backend}, batch {batch}, {steps} steps: {last['ours'] * 1e6:.1f} µs here,"
+                    f" {last['theirs'] * 1e6:.1f} by torch.utils.benchmark, {last['difference']:+.2%}",
+                    flush=True,
+                )
+    return {"count": count, "rows": rows}
+
+
+def _row(place: Workplace, registry: Registry, backend: str, batch: int, steps: int, count: int) -> dict[str, Any]:
+    lane = Lane(backend, registry.backend(backend))
+    lane.worker = place.start(lane.info, 1, work=JUDGED)
+    lane.worker.receive(lane.worker.limits.load_seconds)
+    lane.worker.pause()
+    assignment = _assignment(Desk(place.folder), batch, steps)
+    lane.ask("open", **assignment.request(False))
+    lane.ask("ready", out=str(place.folder / "ready.npz"))
+    lane.ask("calibrate")
+    lane.samples |= {INFER: [], timing.RUNNABLE: []}
+    theirs: list[float] = []
+    order = Random(0)
+    for _ in range(count):
+        turns = [lambda: timing._sample(lane, assignment), lambda: theirs.append(lane.ask("judge")["seconds"])]
+        order.shuffle(turns)
+        for turn in turns:
+            turn()
+    place.dismiss(lane.worker)
+    ours = median(lane.samples[INFER])
+    difference = math.expm1(math.log(ours / median(theirs)))
+    return {"backend": backend, "batch": batch, "steps": steps, "ours": ours, "theirs": median(theirs)} | {
+        "difference": difference
+    }
+
+
+def _assignment(desk: Desk, batch: int, steps: int) -> Assignment:
+    task = model_task("agreement", MODEL, MODEL.init(0), batch, steps)
+    group = Group(task.id, MODEL.cell, MODEL.hidden_size, MODEL.layers, MODEL.bidirectional, MODEL.dtype, 1, 0)
+    return desk.assignment(group, task, training(task, PlanSettings(tasks=(task.id,), steps=0)))

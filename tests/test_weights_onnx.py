@@ -67,13 +67,13 @@ def test_a_cell_without_an_operator_is_not_written(tmp_path):
 # ---- torch's ---------------------------------------------------------------------------------------------------------
 
 
-def network(torch, kind, layers=1, both=False, batch_first=False, take="last step", head=True):
+def network(torch, kind, layers=1, both=False, batch_first=False, take="last step", head=True, **more):
     """take: "last step", "every step" or "final state" of the recurrent layers, which the head reads."""
 
     class Network(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.layers = getattr(torch.nn, kind)(I, H, layers, bidirectional=both, batch_first=batch_first)
+            self.layers = getattr(torch.nn, kind)(I, H, layers, bidirectional=both, batch_first=batch_first, **more)
             self.head = torch.nn.Linear(H * (2 if both else 1), O) if head else torch.nn.Identity()
 
         def forward(self, x):
@@ -94,11 +94,14 @@ NETWORKS = {
     "a sequence labeller": ("GRU", {"layers": 2, "both": True, "take": "every step"}),
     "a classifier": ("LSTM", {"layers": 2, "both": True, "batch_first": True, "take": "final state"}),
     "features, rows first": ("GRU", {"batch_first": True, "take": "every step", "head": False}),
+    "a deep one": ("GRU", {"layers": 3, "take": "final state", "batch_first": True}),
+    "a tagger, rows first": ("LSTM", {"both": True, "take": "every step", "batch_first": True}),
     "a plain one": ("RNN", {"take": "final state"}),
+    "a plain one, both ways": ("RNN", {"layers": 2, "both": True, "take": "every step", "nonlinearity": "relu"}),
 }
 # By TorchScript, and by the exporter that followed it; that one unrolls an RNN step by step, so no layer is left of it.
 EXPORTS = [
-    (name, modern) for name, modern in product(NETWORKS, (False, True)) if not (modern and name == "a plain one")
+    (name, modern) for name, modern in product(NETWORKS, (False, True)) if not (modern and NETWORKS[name][0] == "RNN")
 ]
 CELL_OF = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn-tanh"}
 
@@ -125,7 +128,7 @@ def test_what_torch_exports_is_read_as_what_torch_computes(name, modern, tmp_pat
     module = network(torch, kind, **options)
     x = export(torch, module, tmp_path / "a.onnx", modern)
     found = rnnbench.load_weights(tmp_path / "a.onnx")
-    assert found.model.cell == CELL_OF[kind]
+    assert found.model.cell == ("rnn-relu" if "nonlinearity" in options else CELL_OF[kind])
     assert found.model.layers == options.get("layers", 1)
     assert found.model.readout == ("all" if options.get("take") == "every step" else "last")
     rows_first = options.get("batch_first", False)
@@ -138,6 +141,19 @@ def test_what_torch_exports_is_read_as_what_torch_computes(name, modern, tmp_pat
 
 @pytest.mark.torch
 @pytest.mark.filterwarnings("ignore")
+def test_a_network_without_a_recurrent_node_is_refused_in_one_line(tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    export(torch, network(torch, "RNN"), tmp_path / "a.onnx", modern=True)
+    with pytest.raises(
+        rnnbench.UsageError, match="is not understood; one linear head after the last layer is"
+    ) as caught:
+        rnnbench.load_weights(tmp_path / "a.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.torch
+@pytest.mark.filterwarnings("ignore")
 def test_the_last_step_of_both_directions_is_not_a_final_state(tmp_path):
     torch = pytest.importorskip("torch")
     export(torch, network(torch, "LSTM", both=True), tmp_path / "a.onnx", modern=False)
@@ -145,47 +161,118 @@ def test_the_last_step_of_both_directions_is_not_a_final_state(tmp_path):
         rnnbench.load_weights(tmp_path / "a.onnx")
 
 
-def test_a_keras_model_as_tf2onnx_writes_it(tmp_path):
-    """Rows first; the zeros of the initial states have their shape from the graph; the head reads Y_h. Written by hand
-    after what tf2onnx gives for LSTM and Dense, since it needs TensorFlow to run."""
-    params = MODEL.init(3)
-    W, R, B = pack(MODEL.spec, params, "layers.0.forward.")
-    constants = {
-        "W": W[None],
-        "R": R[None],
-        "B": B[None],
-        "kernel": np.ascontiguousarray(params["head.W"].T),
-        "bias": params["head.b"],
-        "units": np.array([H], np.int32),
-        **{name: np.array([value], np.int64) for name, value in (("zero", 0), ("one", 1))},
-    }
+# ---- tf2onnx's, written by hand --------------------------------------------------------------------------------------
+# After its rewriters of Keras's LSTM, GRU and Bidirectional (lstm_tf2_rewriter, gru_tf2_rewriter, rnn_utils), since it
+# needs TensorFlow to run. Rows come first; the zeros of the initial states have their shape from the graph.
+
+
+def rewritten(path, model, nodes, output):
+    """nodes take Y and Y_h of the one layer; `output` is the shape of "out"."""
     node, INT32, INT64 = helper.make_node, onnx.TensorProto.INT32, onnx.TensorProto.INT64
-    nodes = [
+    params = model.init(3)
+    packed = zip(*(pack(model.spec, params, prefix) for _, _, prefix in model.prefixes()), strict=True)
+    constants = dict(zip("WRB", (np.stack(part) for part in packed), strict=True))
+    constants |= {"units": np.array([H], np.int32)}
+    constants |= {
+        name: np.array([n], np.int64) for name, n in (("0", 0), ("1", 1), ("2", 2), ("-1", -1), ("end", 2**62))
+    }
+    if model.output_size:
+        constants |= {"kernel": np.ascontiguousarray(params["head.W"].T), "bias": params["head.b"]}
+        constants |= {"flat": np.array([-1, model.features], np.int64), "deep": np.array([-1, 24, O], np.int64)}
+    both = model.bidirectional
+    zeros = [
         node("Shape", ["x"], ["shape"]),
         node("Cast", ["shape"], ["shape32"], to=INT32),
-        node("Slice", ["shape32", "zero", "one", "zero"], ["rows"]),
+        node("Slice", ["shape32", "0", "1", "0"], ["rows"]),
         node("Concat", ["rows", "units"], ["sizes32"], axis=0),
         node("Cast", ["sizes32"], ["sizes"], to=INT64),
         node("ConstantOfShape", ["sizes"], ["zeros"]),
-        node("Unsqueeze", ["zeros", "zero"], ["start"]),
+        node("Unsqueeze", ["zeros", "0"], ["start of one"]),
+        node("Concat", ["start of one"] * (2 if both else 1), ["start"], axis=0),
+    ]
+    options = {"hidden_size": H, "direction": "bidirectional" if both else "forward"}
+    options |= {"linear_before_reset": 1} if model.cell == "gru" else {}
+    starts = ["start"] * len(model.spec.states)
+    layer = [
         node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
-        node("LSTM", ["steps", "W", "R", "B", "", "start", "start"], ["", "Y_h", ""], hidden_size=H),
-        node("Squeeze", ["Y_h", "zero"], ["last"]),
-        node("MatMul", ["last", "kernel"], ["product"]),
-        node("Add", ["product", "bias"], ["dense"]),
+        node("LSTM" if model.cell == "lstm" else "GRU", ["steps", *"WRB", "", *starts], ["Y", "Y_h"], **options),
     ]
     real = onnx.TensorProto.FLOAT
     graph = helper.make_graph(
-        nodes,
+        [*zeros, *layer, *(node(op, taken, [given], **more) for op, taken, given, more in nodes)],
         "tf2onnx",
         [helper.make_tensor_value_info("x", real, ["rows", 24, I])],
-        [helper.make_tensor_value_info("dense", real, ["rows", O])],
+        [helper.make_tensor_value_info("out", real, output)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), tmp_path / "a.onnx")
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), path)
+
+
+DENSE = [("MatMul", ["features", "kernel"], "product", {}), ("Add", ["product", "bias"], "out", {})]
+DENSE_AT_EVERY_STEP = [
+    ("Reshape", ["features", "flat"], "rows of features", {}),
+    ("MatMul", ["rows of features", "kernel"], "rows of products", {}),
+    ("Reshape", ["rows of products", "deep"], "product", {}),
+    ("Add", ["product", "bias"], "out", {}),
+]
+ONE_WAY = [("Squeeze", ["Y", "1"], "y", {}), ("Transpose", ["y"], "features", {"perm": [1, 0, 2]})]
+# Each direction is cut out of Y on its own; the last step of the reverse one is its first in time.
+SIDES = [
+    ("Slice", ["Y", "0", "1", "1"], "Y forward", {}),
+    ("Squeeze", ["Y forward", "1"], "forward", {}),
+    ("Slice", ["Y", "1", "2", "1"], "Y reverse", {}),
+    ("Squeeze", ["Y reverse", "1"], "reverse", {}),
+]
+REWRITTEN = {
+    "LSTM, Dense on the state": (("lstm", O, False, "last"), [("Squeeze", ["Y_h", "0"], "features", {}), *DENSE]),
+    "GRU, Dense on the last step": (
+        ("gru", O, False, "last"),
+        [
+            ("Squeeze", ["Y", "1"], "y", {}),
+            ("Slice", ["y", "-1", "end", "0"], "tail", {}),
+            ("Squeeze", ["tail", "0"], "features", {}),
+            *DENSE,
+        ],
+    ),
+    "GRU that resets before, every step": (
+        ("gru-before", None, False, "all"),
+        [*ONE_WAY, ("Identity", ["features"], "out", {})],
+    ),
+    "LSTM, Dense at every step": (("lstm", O, False, "all"), [*ONE_WAY, *DENSE_AT_EVERY_STEP]),
+    "Bidirectional LSTM, Dense on the ends": (
+        ("lstm", O, True, "last"),
+        [
+            *SIDES,
+            ("Slice", ["forward", "-1", "end", "0"], "forward tail", {}),
+            ("Squeeze", ["forward tail", "0"], "forward end", {}),
+            ("Slice", ["reverse", "0", "1", "0"], "reverse tail", {}),
+            ("Squeeze", ["reverse tail", "0"], "reverse end", {}),
+            ("Concat", ["forward end", "reverse end"], "features", {"axis": -1}),
+            *DENSE,
+        ],
+    ),
+    "Bidirectional GRU, Dense at every step": (
+        ("gru", O, True, "all"),
+        [
+            *SIDES,
+            ("Transpose", ["forward"], "forward rows", {"perm": [1, 0, 2]}),
+            ("Transpose", ["reverse"], "reverse rows", {"perm": [1, 0, 2]}),
+            ("Concat", ["forward rows", "reverse rows"], "features", {"axis": 2}),
+            *DENSE_AT_EVERY_STEP,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "nodes"), REWRITTEN.values(), ids=REWRITTEN)
+def test_a_keras_model_as_tf2onnx_writes_it(kind, nodes, tmp_path):
+    cell, head, both, readout = kind
+    model = rnnbench.Model(cell, I, H, head, 1, both, readout)
+    width = head or model.features
+    rewritten(tmp_path / "a.onnx", model, nodes, ["rows", width] if readout == "last" else ["rows", 24, width])
     found = rnnbench.load_weights(tmp_path / "a.onnx")
-    assert found.model == MODEL
-    for name, value in params.items():
+    assert found.model == model
+    for name, value in model.init(3).items():
         assert found.params[name].tobytes() == value.tobytes()
 
 

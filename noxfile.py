@@ -13,6 +13,18 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def peers(session: nox.Session) -> None:
+    """The plugins' own tests, the slow ones too."""
+    names = ("torch", "onnxruntime", "openvino", "jax")
+    session.install("-e", ".[test]", "-e", "./plugins/rnnbench-keras[jax]")
+    session.install(*(word for name in names for word in ("-e", f"./plugins/rnnbench-{name}")))
+    for name in names:
+        session.run("python", "-m", "pytest", "-m", "", f"plugins/rnnbench-{name}")
+    for framework in ("jax", "torch"):
+        session.run("python", "-m", "pytest", "-m", "", "plugins/rnnbench-keras", env={"KERAS_BACKEND": framework})
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Format, lint and types."""
     session.install("-e", ".[test,dev]")

@@ -4,10 +4,13 @@ import importlib.util
 import os
 import subprocess
 import sys
+import venv
 from pathlib import Path
+from site import getsitepackages as site_packages
 
 import pytest
 
+import rnnbench
 from rnnbench.cli import main
 
 Capture = pytest.CaptureFixture[str]
@@ -55,6 +58,30 @@ def test_its_tests_pass_once_it_is_installed(package: Path, tmp_path: Path) -> N
     done = run("pytest", "-q", "-p", "no:cacheprovider", "-W", "error", str(package), path=site, folder=package)
     assert done.returncode == 0, done.stdout
     assert "12 passed, 3 skipped" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="needs hatchling, which builds the package")
+def test_it_passes_the_check_where_pip_has_installed_it(package: Path, tmp_path: Path) -> None:
+    """In a virtual environment of its own, which sees what this one has installed: nothing is fetched."""
+    environment = tmp_path / "venv"
+    venv.create(environment, with_pip=True, symlinks=os.name != "nt")
+    python = next(path for path in environment.glob("*/python*") if path.stem == "python")
+    (site,) = environment.glob("**/site-packages")
+    (site / "ours.pth").write_text("\n".join([str(Path(rnnbench.__file__).parents[1]), *site_packages()]))
+
+    def run_there(*command: str) -> str:
+        clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        done = subprocess.run(
+            [str(python), "-m", *command], capture_output=True, text=True, env=clean, cwd=tmp_path, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    flags = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check")
+    run_there("pip", "install", *flags, str(package))
+    assert "rnnbench-my-demo 0.1.0" in run_there("rnnbench", "plugins", "list")
+    assert "FAILED" not in run_there("rnnbench", "plugins", "check", "my-demo")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="needs ruff")

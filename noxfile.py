@@ -31,3 +31,10 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
     session.run("mypy")
+
+
+@nox.session
+def cuda(session: nox.Session) -> None:
+    """The CUDA kernels compiled to PTX, which needs no GPU, but half a gigabyte of NVIDIA's packages."""
+    session.install("-e", ".[test,cuda12]")
+    session.run("python", "-m", "pytest", "-m", "", "tests/test_cuda_ptx.py", *session.posargs)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,24 @@ from rnnbench.kernels.cuda.plan import Device
 from rnnbench.kernels.cuda.provider import MODULES, PROVIDER, SIMULATED
 from rnnbench.model import Array
 
-cuda: Any
 if SIMULATED:
     from rnnbench.kernels.cuda import simulator
 
-    cuda = simulator.HERE
-elif PROVIDER in MODULES:
-    cuda = import_module(MODULES[PROVIDER])
-else:
-    raise UsageError(f"RNNBENCH_CUDA must be {' or '.join(MODULES)}; got {PROVIDER!r}")
 
-VERSION = f"simulated {version('numba')}" if SIMULATED else version(PROVIDER)
+def _provide() -> tuple[Any, str]:
+    """The module `cuda` for kernels, and the version of who provides it. Raises UsageError where nobody does."""
+    if SIMULATED:
+        return simulator.HERE, f"simulated {version('numba')}"
+    if PROVIDER not in MODULES:
+        raise UsageError(f"RNNBENCH_CUDA must be {' or '.join(MODULES)}; got {PROVIDER!r}")
+    try:
+        found = version(PROVIDER)
+    except PackageNotFoundError:
+        raise UsageError(f"{PROVIDER} is not installed; pip install '{PROVIDER}[cu12]', or [cu13]") from None
+    return import_module(MODULES[PROVIDER]), found
+
+
+cuda, VERSION = _provide()
 
 
 @dataclass

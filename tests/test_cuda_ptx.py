@@ -1,0 +1,179 @@
+"""Compilation of the CUDA kernels to PTX for two GPUs, and ptxas's report on it: needs numba-cuda, but no GPU.
+
+It finds what the simulator cannot: wrong types (a literal that widens float32), intrinsics that are not there, arrays
+that went to local memory instead of registers. Compiling takes seconds a kernel: all but two are marked slow.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnbench.kernels.cuda.choose import Question
+from rnnbench.kernels.cuda.layout import Layout
+from rnnbench.kernels.cuda.plan import A100, H200, Device, Plan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.provider import PROVIDER
+from rnnbench.plugins import registry
+
+pytestmark = pytest.mark.skipif(
+    PROVIDER != "numba-cuda" or find_spec("numba_cuda") is None,
+    reason="numba-cuda, which compiles to PTX, is not installed: pip install 'rnnbench[cuda12]'",
+)
+TARGETS = {(8, 0): A100, (9, 0): H200}
+REGISTERS = 65536  # of a multiprocessor
+HIDDEN = {"float32": 512, "float64": 256}  # sizes at which R stays on chip
+BATCH = 32
+SLOW = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """PTX, and what ptxas says of it (None where there is no ptxas)."""
+
+    ptx: str
+    report: str | None
+
+    @property
+    def registers(self) -> int:
+        found = re.search(r"Used (\d+) registers", self.report or "")
+        assert found is not None, self.report
+        return int(found[1])
+
+    @property
+    def local_bytes(self) -> list[int]:
+        """Of stack frame, spill stores and spill loads."""
+        found = re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", self.report or ""
+        )
+        assert found is not None, self.report
+        return [int(group) for group in found.groups()]
+
+
+Compile = Callable[[Any, tuple[Any, ...], int, tuple[int, int]], Compiled]
+
+
+def ptxas() -> str | None:
+    """NVIDIA's assembler: of the wheel, else on PATH."""
+    nvidia = find_spec("nvidia")
+    for folder in nvidia.submodule_search_locations or () if nvidia else ():
+        for found in sorted(Path(folder).glob("*/bin/ptxas")):
+            return str(found)
+    return shutil.which("ptxas")
+
+
+@pytest.fixture
+def compile_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compile:
+    from numba import cuda
+
+    def compiled(function: Any, types: tuple[Any, ...], threads: int, target: tuple[int, int]) -> Compiled:
+        # A device function is compiled for the GPU in use: here, for one that is not there.
+        stand_in = SimpleNamespace(compute_capability=target)
+        monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", lambda: stand_in)
+        ptx, _ = cuda.compile_ptx(function, types, cc=target, launch_bounds=threads)
+        assembler = ptxas()
+        if assembler is None:
+            return Compiled(ptx, None)
+        (tmp_path / "kernel.ptx").write_text(ptx)
+        command = [assembler, "-c", "-v", f"-arch=sm_{target[0]}{target[1]}", "-o", "kernel.o", "kernel.ptx"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return Compiled(ptx, done.stderr)
+
+    return compiled
+
+
+def planned(cell: str, dtype: str, backward: bool, device: Device, hidden: int, batch: int) -> Plan:
+    layout = Layout(registry().cell(cell))
+    phases = backward_phases(layout) if backward else forward_phases(layout)
+    return Question(phases, hidden, batch, np.dtype(dtype).itemsize, device).best()
+
+
+def scan_of(plan: Plan, cell: str, dtype: str, backward: bool, only: int | None = None) -> tuple[Any, tuple[Any, ...]]:
+    from rnnbench.kernels.cuda.backward import make_backward
+    from rnnbench.kernels.cuda.library import BACKWARD, FORWARD
+    from rnnbench.kernels.cuda.scan import make_forward
+    from rnnbench.kernels.cuda.target import signature
+
+    kind = np.dtype(dtype)
+    make, kinds = (make_backward, BACKWARD) if backward else (make_forward, FORWARD)
+    return make(Layout(registry().cell(cell)), kind, plan, only), signature(kinds, kind)
+
+
+def check(compiled: Compiled, dtype: str, threads: int, target: tuple[int, int]) -> None:
+    assert f".target sm_{target[0]}{target[1]}" in compiled.ptx
+    assert ".local" not in compiled.ptx, "every array is in registers"
+    if dtype == "float32":
+        wide = re.findall(r"^\s*\S*\.f64\b.*$", compiled.ptx, re.MULTILINE)
+        assert wide == [], "nothing is computed in float64"
+    if compiled.report is not None:
+        assert compiled.local_bytes == [0, 0, 0]
+        assert compiled.registers * threads <= REGISTERS
+
+
+def check_scan(compile_kernel: Compile, cell: str, dtype: str, backward: bool, target: tuple[int, int]) -> None:
+    plan = planned(cell, dtype, backward, TARGETS[target], HIDDEN[dtype], BATCH)
+    assert plan.resident
+    assert plan.looped
+    compiled = compile_kernel(*scan_of(plan, cell, dtype, backward), plan.threads, target)
+    check(compiled, dtype, plan.threads, target)
+    assert ("cudaCGGetIntrinsicHandle" in compiled.ptx) == (plan.meeting_blocks > 1), "cooperative where blocks meet"
+    assert ("atom" in compiled.ptx) == (plan.meeting_blocks > 1)
+
+
+def test_the_lstm_keeps_to_registers(compile_kernel: Compile) -> None:
+    check_scan(compile_kernel, "lstm", "float32", backward=False, target=(9, 0))
+
+
+def test_a_cell_of_two_stages_goes_backwards(compile_kernel: Compile) -> None:
+    check_scan(compile_kernel, "gru-before", "float32", backward=True, target=(8, 0))
+
+
+@SLOW
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"sm_{target[0]}{target[1]}")
+def test_every_cell(compile_kernel: Compile, cell_id: str, dtype: str, backward: bool, target: tuple[int, int]) -> None:
+    check_scan(compile_kernel, cell_id, dtype, backward, target)
+
+
+@SLOW
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize(("hidden", "batch"), [(64, 1), (64, 256), (512, 1), (512, 256), (2048, 1), (2048, 256)])
+def test_every_way_over_the_gpu(compile_kernel: Compile, hidden: int, batch: int, backward: bool) -> None:
+    plan = planned("lstm", "float32", backward, H200, hidden, batch)
+    only = None if plan.looped else 0
+    compiled = compile_kernel(*scan_of(plan, "lstm", "float32", backward, only), plan.threads, (9, 0))
+    check(compiled, "float32", plan.threads, (9, 0))
+
+
+@SLOW
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"sm_{target[0]}{target[1]}")
+def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target: tuple[int, int]) -> None:
+    from rnnbench.kernels.cuda import elementwise
+    from rnnbench.kernels.cuda.large import LargeTile, make_large
+    from rnnbench.kernels.cuda.library import LARGE, NORM_BLOCKS
+    from rnnbench.kernels.cuda.target import signature
+
+    kind, tile = np.dtype(dtype), LargeTile.on(H200)
+    for a_deep, b_deep in ((True, True), (False, False), (True, False)):
+        compiled = compile_kernel(make_large(kind, tile, a_deep, b_deep), signature(LARGE, kind), tile.threads, target)
+        check(compiled, dtype, tile.threads, target)
+    for function, kinds in (
+        (elementwise.make_sum_rows(kind, 256), "aaiii"),
+        (elementwise.make_fold(kind, 256), "aaiii"),
+    ):
+        check(compile_kernel(function, signature(kinds, kind), 256, target), dtype, 256, target)
+    for function, kinds in (  # these take float64 from the host, or sum in it
+        (elementwise.make_squares(256, NORM_BLOCKS), "adi"),
+        (elementwise.make_adam(kind, 256), "aaaaiffffff"),
+    ):
+        compiled = compile_kernel(function, signature(kinds, kind), 256, target)
+        assert ".local" not in compiled.ptx

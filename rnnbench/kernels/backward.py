@@ -2,8 +2,8 @@
 
 The steps of the forward scan in reverse. The cell's backward turns a step's state gradient and saved values into the
 gradients of its pre-activations, which take the saved values' place on the tape; the same tile as forward then
-multiplies them by the transposed R. What remains, dW, dR, db and dx, are large products over all T * B visits, left to
-BLAS (see `backends/numba_cpu.py`).
+multiplies them by the transposed R. What remains, dW, dR, db and dx, are large products over all T * B visits (see
+products.py).
 """
 
 from collections import namedtuple
@@ -22,18 +22,22 @@ Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before car
 def make_products(layout, slots):
     """products(s, R, out): out [n, units of this call] += Σ over `slots` of tape · R.
 
-    slots: where on the tape the gradients lie that this operand's accumulators left.
+    slots: where on the tape the gradients lie that this operand's accumulators left. Neighbours are one sum: padding
+    between them meets weights of zero.
     """
     add = make_panel(layout.vector, (True,) * layout.columns)
     width, count, all_slots = layout.columns * layout.lanes, len(slots), layout.slots
+    begins = tuple(n for n in range(count) if n == 0 or slots[n] != slots[n - 1] + 1)
+    lengths = tuple(end - begin for begin, end in zip(begins, (*begins[1:], count), strict=True))
+    firsts, runs = tuple(slots[n] for n in begins), len(begins)
 
     @layout.paste
     def products(s, R, out):
         for block in range(s.first, s.last):
             target = shift(out, block * width)
-            for j in range(count):
-                source, weights = shift(s.tape, slots[j] * s.Hp), shift(R, (block * count + j) * s.H * width)
-                add(s.n, target, s.Hq, target, s.Hq, ((source, s.at, all_slots * s.Hp, s.H, weights),))
+            for j in range(runs):
+                source, weights = shift(s.tape, firsts[j] * s.Hp), shift(R, (block * count + begins[j]) * s.Hp * width)
+                add(s.n, target, s.Hq, target, s.Hq, ((source, s.at, all_slots * s.Hp, lengths[j] * s.Hp, weights),))
 
     return products
 
@@ -66,8 +70,8 @@ def make_stage_backward(layout, number, m):
     @layout.paste
     def stage(s, meeting, end):
         """meeting: how often the threads had met when the step began."""
-        U = shift(end, -Gu * s.H * s.Hq)
-        R = shift(U, -Gr * s.H * s.Hq)
+        U = shift(end, -Gu * s.Hp * s.Hq)
+        R = shift(U, -Gr * s.Hp * s.Hq)
         given, wanted = shift(s.middles, number * s.N * s.Hq), shift(s.middles, (number - 1) * s.N * s.Hq)
         for i in range(s.n):
             visit = get(s.at, i)
@@ -139,7 +143,7 @@ def make_backward(layout):
         order, length, active, barrier = integers(c.order), integers(c.length), integers(c.active), integers(c.barrier)
         at, carry = integers(c.index), reals(c.work)
         middles = shift(carry, states * N * Hq)
-        end = shift(reals(c.packed), weights * H * Hq)
+        end = shift(reals(c.packed), weights * Hp * Hq)
         blocks = Hq // width
         first, last = blocks * c.part // c.parts, blocks * (c.part + 1) // c.parts
         begin, count = first * width, min(H, last * width) - first * width

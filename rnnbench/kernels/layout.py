@@ -6,7 +6,7 @@ into one flat array, stage after stage, each section in the order in which the t
     b [panel, accumulator, lane]   W [panel, I, accumulators with W, lane]   R and U [panel, H, accumulators, lane]
 
 R multiplies h, U the previous stage's result. For the backward pass the same R and U are packed the other way round,
-[block of units, accumulator, H, lane], a block being `columns` vectors wide.
+[block of units, accumulator, Hp, lane], a block being `columns` vectors wide.
 
 The tape is [T, B, slot, Hp], in order of time whatever the direction. A stage's slots hold what its forward saved;
 backward, having read them, writes the gradients of its accumulators in their place.
@@ -134,7 +134,7 @@ class Layout:
         return sum(stage.packed_size(I, H, panels, self.lanes) for stage in self.stages)
 
     def transposed_size(self, H: int) -> int:
-        return sum(H * (sum(stage.r) + sum(stage.u)) for stage in self.stages) * self.padded_back(H)
+        return sum(sum(stage.r) + sum(stage.u) for stage in self.stages) * self.padded(H) * self.padded_back(H)
 
     def slot_of(self, accumulator: int) -> int:
         """Where the gradient of an accumulator (by its index in the cell) lies after backward."""

@@ -121,7 +121,7 @@ def across_units(dtype: str) -> Any:
 @cache
 def across_inputs(dtype: str) -> Any:
     """The compiled packing for the backward tile."""
-    return _for_dtype("across-inputs", make_across_inputs, dtype, lambda flat: _packing(flat, (types.int64,) * 2, 4))
+    return _for_dtype("across-inputs", make_across_inputs, dtype, lambda flat: _packing(flat, (types.int64,) * 3, 4))
 
 
 @cache

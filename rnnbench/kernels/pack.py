@@ -25,15 +25,16 @@ def make_across_units(dtype):
 
 
 def make_across_inputs(dtype):
-    """pack(source, row, H, out, start, position, count, width): source[row], [H, H], to
-    out[start:] as [block, position of count, k, width]: row k as it stands, cut into blocks of columns."""
+    """pack(source, row, H, Hp, out, start, position, count, width): source[row], [H, H], to
+    out[start:] as [block, position of count, Hp, width]: row k as it stands, cut into blocks of columns; what pads a
+    block stays as it was."""
 
     @njit(**OPTIONS)
-    def across_inputs(source, row, H, out, start, position, count, width):
+    def across_inputs(source, row, H, Hp, out, start, position, count, width):
         rows, packed = shift(pointer(source), row * H * H), shift(pointer(out), start)
         for block in range(-(-H // width)):
             for k in range(H):
-                target = shift(packed, ((block * count + position) * H + k) * width)
+                target = shift(packed, ((block * count + position) * Hp + k) * width)
                 for column in range(min(width, H - block * width)):
                     put(target, column, get(rows, k * H + block * width + column))
 
@@ -60,12 +61,12 @@ def forward_packing(layout, W, R, b, out):
 def backward_packing(layout, R, out):
     """The calls of `across_inputs` that put R [Gr, H, H] into flat `out` for the backward tile."""
     cell, H, width = layout.cell, R.shape[-1], layout.lanes * layout.columns
-    start, calls = 0, []
+    Hp, start, calls = layout.padded(H), 0, []
     for stage, plan in zip(cell.stages, layout.stages, strict=True):
         for wanted in (plan.r, plan.u):
             rows = _chosen(stage, cell.r_accumulators, wanted)
-            calls += [(R.reshape(-1), row, H, out, start, at, len(rows), width) for at, row in enumerate(rows)]
-            start += len(rows) * H * layout.padded_back(H)
+            calls += [(R.reshape(-1), row, H, Hp, out, start, at, len(rows), width) for at, row in enumerate(rows)]
+            start += len(rows) * Hp * layout.padded_back(H)
     return calls
 
 

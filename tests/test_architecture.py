@@ -27,6 +27,7 @@ LAYERS = (
     ("api",),
     ("measure",),
     ("report", "testing", "scaffold"),
+    ("tracking",),
     ("cli",),
     ("__main__",),
 )

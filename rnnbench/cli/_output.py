@@ -10,6 +10,8 @@ from rnnbench.cli._console import console, warn
 from rnnbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rnnbench.records.store import Run
 
 STDOUT = "-"
@@ -21,7 +23,12 @@ def check_targets(json_target: str | None, exports: tuple[str, ...]) -> None:
 
     for name in exports:
         check_suffix(Path(name))
-    for target in (*exports, *([json_target] if json_target not in (None, STDOUT) else [])):
+    check_writable([*exports, *([json_target] if json_target not in (None, STDOUT) else [])])
+
+
+def check_writable(targets: "Sequence[str]") -> None:
+    """Raises UsageError for files that could not be written later."""
+    for target in targets:
         path = Path(target)
         if path.is_dir():
             raise UsageError(f"{target!r} is a folder; name a file")

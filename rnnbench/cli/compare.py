@@ -55,14 +55,21 @@ NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
 @export_option
 @results_option
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of the same settings.")
+@click.option(
+    "--track", is_flag=True, help="Have asv measure and record its suite's rows for this commit (docs/tracking.md)."
+)
 @plugin_option
 @traceback_option
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     plugins: tuple[str, ...],
     json_target: str | None,
     exports: tuple[str, ...],
     results: str,
     resume: bool,
+    track: bool,
     **options: Any,
 ) -> int:
     """Compare cells and backends on sequence tasks.
@@ -75,11 +82,16 @@ def command(
     from rnnbench.cli._model import model_tasks
     from rnnbench.cli._output import check_targets, put_results
     from rnnbench.cli._progress import listening
+    from rnnbench.cli._track import record
     from rnnbench.measure.failure import Failure
     from rnnbench.measure.runner import compare
     from rnnbench.records.store import Store
 
     check_targets(json_target, exports)
+    if track:
+        run = record(ctx, results, options["quick"])
+        put_results(run, json_target, exports)
+        return exit_code(run.records()) if run.complete else INTERRUPTED
     registry = load_plugins(plugins)
     try:
         extra = (*model_tasks(options), *_extra_tasks(options))

@@ -1,0 +1,122 @@
+"""`rnnbench history`: a figure over commits, with the steps in it and the commits that made them."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli._options import items_option, json_option, results_option, traceback_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rnnbench.tracking.commits import Commit
+    from rnnbench.tracking.reading import Reading
+    from rnnbench.tracking.sections import Section
+    from rnnbench.tracking.series import Series
+
+HISTORY_SCHEMA = 1
+DEFAULT_FIGURE = "infer_seconds"
+
+
+@click.command()
+@items_option("--figure", "figures", str, f"Figures: score, peak_rss_bytes, ...; {DEFAULT_FIGURE} by default.")
+@items_option("--task", "task", str, "Tasks; all by default.")
+@items_option("--cell", "cell", str, "Cells; all by default.")
+@items_option("--backend", "backend", str, "Backends; all by default.")
+@items_option("--machine", "machines", str, "Machines; all by default, and never in one table.")
+@click.option("--asv", "asv_folder", default="results/asv", show_default=True, metavar="DIR", help="asv's results.")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+@json_option
+@results_option
+@traceback_option
+def command(
+    asv_folder: str,
+    results: str,
+    plot_file: str | None,
+    json_target: str | None,
+    figures: tuple[str, ...],
+    machines: tuple[str, ...],
+    **rows: tuple[str, ...],
+) -> None:
+    """Show figures over the commits of this repository, from asv's results and from stored runs."""
+    from pathlib import Path
+
+    from rnnbench.cli._output import STDOUT, check_writable, put_json
+    from rnnbench.tracking import plot
+    from rnnbench.tracking.commits import Repository
+    from rnnbench.tracking.sections import as_json, sections
+
+    check_writable([target for target in (json_target, plot_file) if target not in (None, STDOUT)])
+    if plot_file:
+        plot.check(Path(plot_file))
+    commits = Repository(Path.cwd()).history()
+    readings = _readings(Path(asv_folder), Path(results), commits)
+    chosen = _chosen(readings, commits, figures or (DEFAULT_FIGURE,), machines, rows)
+    if plot_file:
+        plot.draw(sections(chosen), Path(plot_file))
+    if json_target is not None:
+        put_json(json_target, {"schema": HISTORY_SCHEMA, "series": [as_json(series) for series in chosen]})
+    if json_target != STDOUT:
+        _print(sections(chosen), commits)
+
+
+def _readings(asv_folder: "Path", results: "Path", commits: "Sequence[Commit]") -> "Sequence[Reading]":
+    """Everything there is to read; what had to be skipped is told."""
+    from rnnbench.cli._console import note, warn
+    from rnnbench.report.text import counted
+    from rnnbench.tracking import asv_results, own_results
+    from rnnbench.tracking.reading import Readings
+
+    found = Readings.together([asv_results.read(asv_folder), own_results.read(results, commits)])
+    for problem in found.problems:
+        warn(problem)
+    if found.problems:
+        note(f"{counted(len(found.problems), 'file')} skipped")
+    return found.readings
+
+
+def _chosen(
+    readings: "Sequence[Reading]",
+    commits: "Sequence[Commit]",
+    figures: "Sequence[str]",
+    machines: "Sequence[str]",
+    rows: "dict[str, tuple[str, ...]]",
+) -> "list[Series]":
+    """The series that were asked for, without those that hold nothing but gaps. Raises UsageError for none."""
+    from rnnbench.errors import UnknownName, UsageError
+    from rnnbench.tracking.series import in_order
+
+    if not readings:
+        raise UsageError("there is nothing to show yet; record a commit with `rnnbench compare --track`")
+    known = {reading.figure for reading in readings}
+    for figure in figures:
+        if figure not in known:
+            raise UnknownName("figure", figure, sorted(known))
+    wanted = [
+        reading
+        for reading in readings
+        if reading.figure in figures
+        and (not machines or reading.machine in machines)
+        and all(not names or dict(reading.labels).get(label) in names for label, names in rows.items())
+    ]
+    chosen = [series for series in in_order(wanted, commits) if any(value is not None for value in series.values)]
+    if not chosen:
+        raise UsageError("no series fits; leave out --machine, --task, --cell or --backend to see what there is")
+    return chosen
+
+
+def _print(sections: "Sequence[Section]", commits: "Sequence[Commit]") -> None:
+    from rnnbench.cli._console import console
+    from rnnbench.cli._listing import Column, print_table
+    from rnnbench.report.text import printable
+
+    out = console()
+    subjects = {commit.hash: commit.subject for commit in commits}
+    for section in sections:
+        out.print(printable(section.title), style="bold")
+        figures = [Column(name, right=True) for name in section.columns]
+        print_table(section.rows(subjects), [Column("commit"), Column("date"), *figures, Column("subject", wraps=True)])
+        for line in section.sentences(commits) or ["No steps."]:
+            out.print(printable(line), soft_wrap=True)
+        out.print("")

@@ -1,0 +1,104 @@
+"""Reads the results that asv keeps: <folder>/benchmarks.json and <folder>/<machine>/<commit>-<environment>.json.
+
+The format (version 2) is documented by asv and its Python interface is not promised, so the files are read and asv is
+not asked. Whatever cannot be read is skipped with a line that says why; nothing that is not finite gets in.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rnnbench.tracking.reading import Labels, Reading, Readings
+
+VERSION = 2
+LARGEST_BYTES = 64 * 1024**2
+NOT_RESULTS = ("machine.json",)
+# asv names a benchmark file.Class.track_figure, or time_what where its own clock is used.
+_TRACKED, _TIMED = re.compile(r"track_(\w+)$"), re.compile(r"time_(\w+)$")
+
+
+class Foreign(ValueError):
+    """A file that is not what asv writes; the message says how, without naming the file."""
+
+
+def read(folder: Path) -> Readings:
+    """Everything under a results folder of asv; nothing where there is no such folder."""
+    if not folder.is_dir():
+        return Readings((), ())
+    try:
+        benchmarks = _load(folder / "benchmarks.json")
+    except Foreign as error:
+        return Readings((), (f"{folder / 'benchmarks.json'} {error}; no result can be read without it",))
+    readings: list[Reading] = []
+    problems: list[str] = []
+    for path in sorted(folder.glob("*/*.json")):
+        if path.name in NOT_RESULTS:
+            continue
+        try:
+            readings += _readings(_load(path), path.parent.name, benchmarks)
+        except Foreign as error:
+            problems.append(f"{path} {error}; skipped")
+    return Readings(tuple(readings), tuple(problems))
+
+
+def figure_name(benchmark: str) -> str | None:
+    """infer_seconds for speed.Inference.track_infer_seconds, import_seconds for starting.Startup.time_import."""
+    last = benchmark.rpartition(".")[2]
+    if tracked := _TRACKED.match(last):
+        return tracked[1]
+    timed = _TIMED.match(last)
+    return f"{timed[1]}_seconds" if timed else None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise Foreign(f"is larger than {LARGEST_BYTES} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Foreign(f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, Foreign) else Foreign("is not valid JSON") from None
+    if not isinstance(content, dict):
+        raise Foreign("is not a file of asv")
+    return content
+
+
+def _readings(content: Mapping[str, Any], machine: str, benchmarks: Mapping[str, Any]) -> list[Reading]:
+    """Raises Foreign for a file of another kind or version."""
+    if content.get("version") != VERSION:
+        raise Foreign(f"has version {content.get('version')!r}, not {VERSION}")
+    try:
+        commit, seconds = str(content["commit_hash"]), int(content["date"]) // 1000
+        environment, columns = str(content["env_name"]), list(content["result_columns"])
+        found = []
+        for benchmark, stored in content["results"].items():
+            figure, known = figure_name(benchmark), benchmarks.get(benchmark)
+            if figure is None or not isinstance(known, dict):
+                continue
+            named = dict(zip(columns, stored, strict=False))
+            if str(named.get("version")) != str(known.get("version")):
+                continue  # measured in another way, so it belongs to another series
+            for labels, value in _rows(named, known):
+                found.append(Reading(machine, environment, figure, labels, commit, seconds, value))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Foreign(f"is not a result of asv ({type(error).__name__}: {error})") from None
+    return found
+
+
+def _rows(named: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[Labels, float | None]]:
+    """A benchmark's parameters are stored as their repr."""
+    names = [str(name) for name in known["param_names"]]
+    choices = named["params"]
+    values = named["result"] if named["result"] is not None else [None] * math.prod(map(len, choices))
+    for chosen, value in zip(product(*choices), values, strict=True):
+        yield tuple(zip(names, (str(item).strip("'\"") for item in chosen), strict=True)), _finite(value)
+
+
+def _finite(value: Any) -> float | None:
+    """asv has null for a failure and NaN for n/a: both are gaps."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

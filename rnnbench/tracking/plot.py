@@ -1,0 +1,52 @@
+"""Series over commits, drawn to a file: a panel for each section, its steps as levels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnbench.errors import UsageError
+from rnnbench.tracking.sections import Section, name
+
+SUFFIXES = (".svg", ".png", ".pdf")
+PANEL_INCHES = (8.0, 2.6)
+MOST_PANELS = 40
+
+
+def check(path: Path) -> None:
+    """Raises UsageError for a file that `draw` cannot write, or without matplotlib."""
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"cannot draw to {path.name!r}: its name must end in {', '.join(SUFFIXES)}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError("plots need matplotlib, which is not installed; pip install 'rnnbench[plots]'") from None
+
+
+def draw(sections: Sequence[Section], path: Path) -> None:
+    """Raises UsageError for more panels than anybody would look at."""
+    if len(sections) > MOST_PANELS:
+        raise UsageError(f"{len(sections)} panels are too many to draw; choose with --cell, --task or --machine")
+    from matplotlib.figure import Figure
+
+    width, height = PANEL_INCHES
+    figure = Figure(figsize=(width, height * len(sections)), layout="constrained")
+    for panel, section in zip(figure.subplots(len(sections), squeeze=False)[:, 0], sections, strict=True):
+        _panel(panel, section)
+    figure.savefig(path)
+
+
+def _panel(panel: Any, section: Section) -> None:
+    names = list(dict.fromkeys(name(point) for series in section.series for point in series.points))
+    for column, series, own in zip(section.columns, section.series, section.steps, strict=True):
+        measured = [(names.index(name(p)), p.value) for p in series.points if p.value is not None]
+        (line,) = panel.plot(*zip(*measured, strict=True), marker="o", linestyle=":", label=column)
+        for step in own:
+            at = names.index(name(series.points[step.at]))
+            panel.plot([at - 0.5, at - 0.5], [step.before, step.after], color=line.get_color(), linewidth=3)
+    if all(p.value is None or p.value > 0 for series in section.series for p in series.points):
+        panel.set_yscale("log")  # backends lie a factor of ten apart
+    panel.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
+    panel.set_title(section.title, fontsize=9)
+    panel.set_ylabel(section.series[0].figure, fontsize=8)
+    panel.legend(fontsize=7)
+    panel.grid(alpha=0.3)

@@ -1,0 +1,67 @@
+"""Recording a commit: asv runs its own suite here, and the comparison behind it is stored as any other run."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import rnnbench
+from rnnbench.errors import UsageError
+from rnnbench.records.store import Run, Store
+from rnnbench.tracking.commits import Commit, Repository
+
+CONFIGURATION = "asv.conf.json"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """run: what the suite measured. commit: that asv filed it under; None where the working tree had changes."""
+
+    run: Run
+    commit: Commit | None
+
+
+def record(repository: Repository, results: Path, profile: str) -> Recorded:
+    """Runs `asv run` in this environment, its output on stderr, and returns the run that its suite has stored under
+    `results`. A dirty tree has no commit: its run is stored and marked dirty, and asv is told to keep nothing.
+
+    Raises UsageError where asv, its configuration or this checkout's package is not there, or asv measured nothing.
+    """
+    _check(repository)
+    head = None if repository.changed() else repository.commit("HEAD")
+    store = Store(results.absolute())
+    before = {run.id for run in store.runs()}
+    command = [sys.executable, "-m", "asv", "run", "--python=same", "--show-stderr"]
+    command += ["--dry-run"] if head is None else ["--set-commit-hash", head.hash]
+    subprocess.run(
+        command,
+        cwd=repository.root,
+        env=_environment(store.root, profile),
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno(),
+        check=False,  # asv's exit code is not 0 where a single benchmark has failed
+    )
+    new = [run for run in store.runs() if run.id not in before]
+    if not new:
+        raise UsageError("asv measured nothing; its own lines above say why (`asv machine --yes` must have been run)")
+    return Recorded(new[-1], head)
+
+
+def _check(repository: Repository) -> None:
+    if not (repository.root / CONFIGURATION).is_file():
+        raise UsageError(f"there is no {CONFIGURATION} in {repository.root}; --track records commits of rnnbench")
+    if find_spec("asv") is None:
+        raise UsageError("--track needs asv, which is not installed; pip install 'rnnbench[track]'")
+    package = Path(rnnbench.__file__).resolve().parent
+    if package.parent != repository.root.resolve():
+        raise UsageError(f"rnnbench is imported from {package}, not from this checkout; pip install -e .")
+
+
+def _environment(results: Path, profile: str) -> dict[str, str]:
+    """asv drops PYTHONPATH unless told to keep it, and would measure another rnnbench."""
+    environment = {**os.environ, "RNNBENCH_RESULTS": str(results), "RNNBENCH_PROFILE": profile}
+    if path := os.environ.get("PYTHONPATH"):
+        environment["ASV_PYTHONPATH"] = path
+    return environment

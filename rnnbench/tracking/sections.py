@@ -1,0 +1,135 @@
+"""Series as tables and sentences: one section for each figure and row, its backends side by side."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+from rnnbench.report.text import DASH, duration, percent, significant
+from rnnbench.tracking.commits import SHORT, Commit
+from rnnbench.tracking.own_results import ENVIRONMENT
+from rnnbench.tracking.reading import Reading
+from rnnbench.tracking.series import Series, Step, steps
+
+MIB = 1024**2
+# Of a row's labels, those that most rows share; they are told where they differ from this.
+USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """series: of the same figure, machine and row, one for each backend."""
+
+    series: tuple[Series, ...]
+
+    @property
+    def title(self) -> str:
+        """infer_seconds: sunspots lstm, hidden_size 32; machine reference."""
+        first = self.series[0]
+        row = " ".join(value for name, value in first.labels if name in ("task", "cell"))
+        rest = [
+            f"{name} {value}"
+            for name, value in first.labels
+            if name not in ("task", "cell", "backend") and USUAL.get(name) != value
+        ]
+        where = f"machine {first.machine}" + (f", {ENVIRONMENT}" if first.environment == ENVIRONMENT else "")
+        return f"{first.figure}: {', '.join(part for part in (row, *rest) if part)}; {where}".replace(": ;", ";")
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(series.label("backend") or series.figure for series in self.series)
+
+    @cached_property
+    def steps(self) -> tuple[tuple[Step, ...], ...]:
+        """By series."""
+        return tuple(tuple(steps(series)) for series in self.series)
+
+    def rows(self, subjects: dict[str, str]) -> list[dict[str, Any]]:
+        """A row for each commit that any of the series has, for a table."""
+        points: dict[tuple[str, bool], Reading] = {}
+        cells: dict[tuple[str, bool], dict[str, str]] = {}
+        for column, series, own in zip(self.columns, self.series, self.steps, strict=True):
+            at = {step.at: step for step in own}
+            for number, point in enumerate(series.points):
+                key = (point.commit, point.dirty)
+                points.setdefault(key, point)
+                mark = f" {_signed(at[number])}" if number in at else ""
+                cells.setdefault(key, {})[column] = amount(series.figure, point.value) + mark
+        return [
+            {
+                "commit": name(point),
+                "date": datetime.fromtimestamp(point.seconds, UTC).strftime("%Y-%m-%d"),
+                **{column: cells[key].get(column, DASH) for column in self.columns},
+                "subject": subjects.get(point.commit, ""),
+            }
+            for key, point in points.items()
+        ]
+
+    def sentences(self, commits: Sequence[Commit]) -> list[str]:
+        """Each step, and the commit that made it."""
+        return [
+            _sentence(series, column, step, commits)
+            for series, column, own in zip(self.series, self.columns, self.steps, strict=True)
+            for step in own
+        ]
+
+
+def sections(series: Iterable[Series]) -> list[Section]:
+    found: dict[tuple[Any, ...], list[Series]] = {}
+    for one in series:
+        row = tuple(pair for pair in one.labels if pair[0] != "backend")
+        found.setdefault((one.machine, one.environment, one.figure, row), []).append(one)
+    return [Section(tuple(own)) for own in found.values()]
+
+
+def as_json(series: Series) -> dict[str, Any]:
+    """With its steps, by the commit of their first point."""
+    return {
+        "machine": series.machine,
+        "environment": series.environment,
+        "figure": series.figure,
+        **dict(series.labels),
+        "points": [
+            {"commit": p.commit, "seconds": p.seconds, "value": p.value, "dirty": p.dirty} for p in series.points
+        ],
+        "steps": [
+            {"commit": series.points[step.at].commit, "before": step.before, "after": step.after}
+            for step in steps(series)
+        ],
+    }
+
+
+def amount(figure: str, value: float | None) -> str:
+    """A figure with the unit that its name says."""
+    if value is None:
+        return DASH
+    if figure.endswith("_seconds") or "_seconds_" in figure or figure.startswith("seconds_"):
+        return duration(value)
+    if figure.endswith("_bytes"):
+        return f"{significant(value / MIB)} MiB"
+    return f"{value:.0f}" if value == int(value) else significant(value)
+
+
+def name(point: Reading) -> str:
+    """A commit's first digits, with a + for changes that it does not hold."""
+    return point.commit[:SHORT] + ("+" if point.dirty else "")
+
+
+def _sentence(series: Series, column: str, step: Step, commits: Sequence[Commit]) -> str:
+    point = series.points[step.at]
+    before = [other for other in series.points[: step.at] if other.value is not None][-1]
+    places = {commit.hash: number for number, commit in enumerate(commits)}
+    subject = f" ({commits[places[point.commit]].subject})" if point.commit in places else ""
+    where = f"at {name(point)}{subject}"
+    if places.get(point.commit, 0) - places.get(before.commit, 0) > 1:
+        where = f"after {name(before)} and by {name(point)}{subject}"
+    cell = series.label("cell")
+    what = f"{series.figure} of {cell} on {column}" if cell else series.figure
+    moved = "rose" if step.after > step.before else "fell"
+    levels = f"from {amount(series.figure, step.before)} to {amount(series.figure, step.after)}"
+    return f"{what} {moved} by {percent(abs(step.share))} {where}: {levels}."
+
+
+def _signed(step: Step) -> str:
+    return f"({'+' if step.share > 0 else '−'}{percent(abs(step.share))})"

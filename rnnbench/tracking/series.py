@@ -1,0 +1,84 @@
+"""Series: the readings of one figure and row in the order of commits, and the steps in them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from rnnbench.errors import UsageError
+from rnnbench.records.statistics import SMALLEST_EFFECT
+from rnnbench.tracking.commits import Commit
+from rnnbench.tracking.reading import Labels, Reading
+
+NOISY = ("_seconds", "_bytes")  # figures that move without a cause
+EXACT = ("parameters", "parameters_two_bias")  # figures whose every change has one
+
+
+@dataclass(frozen=True)
+class Series:
+    """points: oldest first, each of another commit or of its dirty tree; a gap has the value None."""
+
+    machine: str
+    environment: str
+    figure: str
+    labels: Labels
+    points: tuple[Reading, ...]
+
+    def label(self, name: str) -> str:
+        return dict(self.labels).get(name, "")
+
+    @property
+    def values(self) -> list[float | None]:
+        return [point.value for point in self.points]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A lasting change. at: the index of its first point. before, after: the level on either side."""
+
+    at: int
+    before: float
+    after: float
+
+    @property
+    def share(self) -> float:
+        """0.2 for a rise by a fifth; from zero, every rise is infinite."""
+        return self.after / self.before - 1 if self.before else float("inf")
+
+
+def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Series]:
+    """One series for each figure and row of a machine and environment. Commits stand as they do in `commits`; others
+    come by their date among them, as they may be of another branch."""
+    place = {commit.hash: number for number, commit in enumerate(commits)}
+    dates = [commit.seconds for commit in commits]
+    found: dict[tuple[str, str, str, Labels], list[Reading]] = {}
+    for reading in readings:
+        key = (reading.machine, reading.environment, reading.figure, reading.labels)
+        found.setdefault(key, []).append(reading)
+
+    def rank(reading: Reading) -> tuple[float, int, str, bool]:
+        if reading.commit in place:
+            return place[reading.commit], 0, "", reading.dirty
+        return sum(date <= reading.seconds for date in dates) - 0.5, reading.seconds, reading.commit, reading.dirty
+
+    return [Series(*key, tuple(sorted(own, key=rank))) for key, own in found.items()]
+
+
+def steps(series: Series) -> list[Step]:
+    """The steps that asv's own detection finds, so that `asv publish` shows the same ones; without those below
+    what a quiet machine shows by itself, for figures that have noise. asv takes a thousandth for noise in any figure,
+    so of exact ones every change is a step. Raises UsageError where asv is not installed."""
+    if series.figure in EXACT:
+        measured = [(at, value) for at, value in enumerate(series.values) if value is not None]
+        return [Step(at, before, after) for (_, before), (at, after) in pairwise(measured) if before != after]
+    try:
+        from asv.step_detect import detect_steps
+    except ImportError:
+        raise UsageError("steps are found by asv, which is not installed; pip install 'rnnbench[track]'") from None
+    least = SMALLEST_EFFECT if series.figure.endswith(NOISY) else 0.0
+    pieces = detect_steps(series.values)
+    found = []
+    for (_, _, before, *_), (left, _, after, *_) in pairwise(pieces):
+        step = Step(left, before, after)
+        if abs(step.share) > least:
+            found.append(step)
+    return found

@@ -1,0 +1,134 @@
+"""`rnnbench gate`: is one commit slower, larger or less accurate than another?"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnnbench.cli._options import (
+    items_option,
+    json_option,
+    load_plugins,
+    plugin_option,
+    results_option,
+    traceback_option,
+)
+
+if TYPE_CHECKING:
+    from rnnbench.tracking.commits import Commit, Repository
+    from rnnbench.tracking.gate import Outcome
+
+REGRESSED = 4
+GATE_SCHEMA = 1
+_RUN = re.compile(r"latest$|\d{8}-")  # a run's id begins with its date; no commit looks like that
+
+
+@click.command()
+@click.argument("base")
+@click.argument("candidate", required=False)
+@items_option("--cell", "cells", str, "Cells; rnn-tanh, lstm and gru by default.")
+@click.option("--backend", default="numba", show_default=True, metavar="NAME", help="The backend to measure.")
+@click.option("--task", default="sunspots", show_default=True, metavar="NAME", help="The task whose score is compared.")
+@click.option("--processes", type=click.IntRange(min=2), metavar="N", help="Processes a side; 5 by default.")
+@click.option("--base-python", metavar="FILE", help="Python of the base, where its requirements differ.")
+@click.option("--candidate-python", metavar="FILE", help="Python of the candidate, likewise.")
+@json_option
+@results_option
+@plugin_option
+@traceback_option
+def command(
+    base: str, candidate: str | None, json_target: str | None, results: str, plugins: tuple[str, ...], **options: Any
+) -> int:
+    """Compare CANDIDATE (HEAD by default) with BASE; exit with 4 where it got worse.
+
+    Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
+    """
+    from rnnbench.cli._output import STDOUT, check_targets, put_json
+    from rnnbench.errors import UsageError
+
+    check_targets(json_target, ())
+    if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):
+        raise UsageError("a run cannot be compared with a commit; give two commits or the ids of two runs")
+    if _RUN.match(base):
+        sides, outcome = _runs(base, candidate or "latest", results)
+    else:
+        sides, outcome = _commits(base, candidate or "HEAD", plugins, options)
+    if json_target is not None:
+        put_json(json_target, _document(sides, outcome))
+    if json_target != STDOUT:
+        _print(outcome)
+    return 0 if outcome.passed else REGRESSED
+
+
+def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], Outcome]":
+    from pathlib import Path
+
+    from rnnbench.cli._console import note
+    from rnnbench.records.store import Store
+    from rnnbench.tracking.gate import gate_runs
+
+    store = Store(Path(results))
+    before, after = store.find(base), store.find(candidate)
+    note("two stored runs: times of different hours are compared, and nothing is measured again")
+    return (before.id, after.id), gate_runs(before, after)
+
+
+def _commits(
+    base: str, candidate: str, plugins: tuple[str, ...], options: dict[str, Any]
+) -> "tuple[tuple[str, str], Outcome]":
+    from pathlib import Path
+
+    from rnnbench.cli._console import note
+    from rnnbench.tracking.commits import Repository
+    from rnnbench.tracking.gate import Pythons, gate_commits
+    from rnnbench.tracking.interleaved import Plan
+
+    registry = load_plugins(plugins)
+    pythons = Pythons(options.pop("base_python"), options.pop("candidate_python"))
+    plan = Plan(**{name: value for name, value in options.items() if value not in (None, ())})
+    registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
+    repository = Repository(Path.cwd())
+    before, after = repository.commit(base), repository.commit(candidate)
+    _tell(repository, before, after)
+    outcome = gate_commits(repository, before, after, plan, note, pythons)
+    return (before.hash, after.hash), outcome
+
+
+def _tell(repository: "Repository", before: "Commit", after: "Commit") -> None:
+    from rnnbench.cli._console import note
+
+    note(f"base {before}; candidate {after}")
+    if repository.changed():
+        note("note: the working tree has changes, which belong to no commit and are not measured")
+
+
+def _document(sides: tuple[str, str], outcome: "Outcome") -> dict[str, Any]:
+    from rnnbench.tracking.telling import broken_sentence, row, sentence
+
+    regressed = [broken_sentence(cell) for cell in outcome.broken if cell.regressed]
+    return {
+        "schema": GATE_SCHEMA,
+        "base": sides[0],
+        "candidate": sides[1],
+        "regressions": [sentence(regression) for regression in outcome.regressions] + regressed,
+        "rows": [row(finding, outcome) for finding in outcome.findings],
+    }
+
+
+def _print(outcome: "Outcome") -> None:
+    """The table of all series, a sentence for each regression, and how it ended."""
+    from rnnbench.cli._console import console
+    from rnnbench.cli._listing import Column, print_table
+    from rnnbench.report.text import printable
+    from rnnbench.tracking.telling import broken_sentence, cells, sentence, summary
+
+    figures = [Column(name, right=True) for name in ("base", "candidate", "worse by")]
+    print_table(
+        [cells(finding, outcome) for finding in outcome.findings],
+        [Column("series"), Column("figure"), *figures, Column("noise", right=True, wide=True), Column("verdict")],
+    )
+    out = console()
+    lines = [sentence(regression) for regression in outcome.regressions]
+    lines += [broken_sentence(cell) for cell in outcome.broken]
+    for line in ["", *lines, summary(outcome)]:
+        out.print(printable(line), soft_wrap=True)

@@ -1,0 +1,119 @@
+"""The gate: two commits measured by turns, or two stored runs of one machine, and what got worse."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rnnbench.errors import UsageError
+from rnnbench.measure.process import Limits
+from rnnbench.records.store import Run
+from rnnbench.tracking import judging, stored
+from rnnbench.tracking.commits import Commit, Repository
+from rnnbench.tracking.interleaved import TIMED, Checkout, Plan, Said, measure
+from rnnbench.tracking.judging import Broken, Finding
+
+
+@dataclass(frozen=True)
+class Regression:
+    """again: what the second measurement found; None for stored runs, which cannot be measured again."""
+
+    first: Finding
+    again: Finding | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """findings: every series of the first measurement. calmed: flagged at first and not confirmed. broken: cells that
+    one side could not run."""
+
+    findings: tuple[Finding, ...]
+    regressions: tuple[Regression, ...]
+    calmed: tuple[Finding, ...]
+    broken: tuple[Broken, ...]
+
+    @property
+    def passed(self) -> bool:
+        return not self.regressions and not any(cell.regressed for cell in self.broken)
+
+
+@dataclass(frozen=True)
+class Pythons:
+    """The interpreters of the two sides, where their requirements differ; None for the one that runs us."""
+
+    base: str | None = None
+    candidate: str | None = None
+
+
+def gate_commits(
+    repository: Repository,
+    base: Commit,
+    candidate: Commit,
+    plan: Plan,
+    said: Said,
+    pythons: Pythons = Pythons(),
+    limits: Limits | None = None,
+) -> Outcome:
+    """Measures both, and what looks like a regression once more. Raises UsageError where the base cannot be measured
+    at all: then there is nothing to compare with."""
+    with tempfile.TemporaryDirectory(prefix="rnnbench-gate-") as folder:
+        # Names of one length: how long its environment is can move a program's stack, and with it its speed.
+        before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons.base)
+        after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons.candidate)
+        first = measure(before, after, plan, said, limits)
+        found, broken = judging.findings(first, plan.backend), judging.broken(first, plan.backend)
+        if not found and not any(cell.regressed for cell in broken):
+            raise UsageError(f"the base, {base}, cannot be measured: {broken[0].reason}; choose a later one")
+        flagged, lost = judging.regressions(found), [cell for cell in broken if cell.regressed]
+        if not flagged and not lost:
+            return Outcome(tuple(found), (), (), tuple(broken))
+        said(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
+        second = measure(before, after, narrowed(plan, flagged, lost), said, limits)
+    return confirmed(
+        found, flagged, broken, judging.findings(second, plan.backend), judging.broken(second, plan.backend)
+    )
+
+
+def _checkout(repository: Repository, commit: Commit, root: Path, python: str | None) -> Checkout:
+    repository.export(commit, root)
+    return Checkout(root) if python is None else Checkout(root, python)
+
+
+def gate_runs(before: Run, after: Run) -> Outcome:
+    """From what is stored. Raises UsageError for runs of unlike machines, or without a row in common."""
+    found, broken = stored.compare(before, after)
+    return Outcome(
+        tuple(found), tuple(Regression(finding, None) for finding in judging.regressions(found)), (), tuple(broken)
+    )
+
+
+def narrowed(plan: Plan, flagged: Sequence[Finding], lost: Sequence[Broken]) -> Plan:
+    """What has to be measured to see these again. Memory is that of everything together."""
+    if any(finding.figure == "memory" for finding in flagged):
+        return plan
+    names = {*(finding.name for finding in flagged), *(cell.name for cell in lost)}
+    return replace(
+        plan,
+        cells=tuple(cell for cell in plan.cells if f"{cell} on {plan.backend}" in names),
+        figures=frozenset(finding.figure for finding in flagged) & {*TIMED, "score"} if not lost else plan.figures,
+    )
+
+
+def confirmed(
+    found: Sequence[Finding],
+    flagged: Sequence[Finding],
+    broken: Sequence[Broken],
+    found_again: Sequence[Finding],
+    broken_again: Sequence[Broken],
+) -> Outcome:
+    """A regression is what both measurements show; the second is judged by the flagged series alone."""
+    wanted = {(finding.name, finding.figure) for finding in flagged}
+    again = [finding for finding in found_again if (finding.name, finding.figure) in wanted]
+    upheld = {(finding.name, finding.figure): finding for finding in judging.regressions(again)}
+    lost = {cell.name for cell in broken_again}
+    return Outcome(
+        tuple(found),
+        tuple(Regression(f, upheld[f.name, f.figure]) for f in flagged if (f.name, f.figure) in upheld),
+        tuple(f for f in flagged if (f.name, f.figure) not in upheld),
+        tuple(replace(cell, regressed=cell.regressed and cell.name in lost) for cell in broken),
+    )

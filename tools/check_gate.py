@@ -1,0 +1,161 @@
+"""Holds `rnnbench gate` to its word: python tools/check_gate.py [--runs 20] [--only same,slow,...]
+
+In a temporary clone of this repository, scratch commits are made from HEAD and each is put before the gate:
+
+- same        HEAD twice, --runs times: every run must pass
+- slow        15 % more work in the LSTM's forward kernel: must be caught, and the LSTM named
+- score       a tenth of the training steps: must be caught as less accurate
+- precision   outputs rounded to half precision: must be caught as less accurate
+- parameters  an accumulator that nothing reads: must be caught as larger
+
+Run it on a machine that does nothing else. A run of the gate takes about half a minute.
+"""
+
+import argparse
+import ast
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+REGRESSED = 4
+AUTHOR = ("-c", "user.name=scratch", "-c", "user.email=scratch@example.invalid")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """change: edits the clone's files. expected: a pattern that one of the gate's sentences must match."""
+
+    name: str
+    change: Callable[[Path], None]
+    expected: str
+
+
+def repeat_visits(root: Path) -> None:
+    """Three steps of twenty are computed twice in the LSTM's scan: the same results, 15 % more work."""
+    path = root / "rnnbench" / "kernels" / "scan.py"
+    source = path.read_text(encoding="utf-8")
+    calls = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "run_stages"
+        and ast.unparse(node.value.args[0]) == "step"
+    ]
+    if len(calls) != 1:
+        raise SystemExit("rnnbench/kernels/scan.py has no single call of run_stages for a step; adapt repeat_visits")
+    lines = source.splitlines()
+    indent, again = " " * calls[0].col_offset, ast.unparse(calls[0])
+    first = calls[0].end_lineno
+    assert first is not None
+    lines[first:first] = [f"{indent}if is_lstm and step % 20 in (3, 10, 17):", f"{indent}    {again}"]
+    text = "\n".join(lines) + "\n"
+    scan = re.search(r"^( *)@layout\.jit\n *def scan\(", text, re.MULTILINE)
+    if scan is None:
+        raise SystemExit("rnnbench/kernels/scan.py has no jitted scan; adapt repeat_visits")
+    flag = f"{scan[1]}is_lstm = layout.cell.id == 'lstm'\n\n"
+    path.write_text(text[: scan.start()] + flag + text[scan.start() :], encoding="utf-8")
+
+
+def train_less(root: Path) -> None:
+    path = root / "rnnbench" / "tasks" / "sunspots.py"
+    replace(path, r"Budget\(steps=(\d+)", lambda found: f"Budget(steps={int(found[1]) // 10}")
+
+
+def round_outputs(root: Path) -> None:
+    with (root / "rnnbench" / "backends" / "numba_cpu.py").open("a", encoding="utf-8") as file:
+        file.write(
+            "\n\n_exact = NumbaSession._head\n"
+            "NumbaSession._head = lambda self, *given: np.float32(np.float16(_exact(self, *given)))\n"
+        )
+
+
+def add_accumulator(root: Path) -> None:
+    path = root / "rnnbench" / "cells" / "rnn_tanh.py"
+    replace(path, r"\(h,\) = pre", "h, _ = pre")
+    replace(path, r"return \(dh \* d_tanh\(h\),\)", "return (dh * d_tanh(h), zero)")
+    replace(path, r'\(Accumulator\("h"\),\)', '(Accumulator("h"), Accumulator("idle"))')
+
+
+def replace(path: Path, pattern: str, by: str | Callable[[re.Match[str]], str]) -> None:
+    text, count = re.subn(pattern, by, path.read_text(encoding="utf-8"))
+    if not count:
+        raise SystemExit(f"{path.name} has nothing like {pattern!r}; adapt this script")
+    path.write_text(text, encoding="utf-8")
+
+
+PROOFS = (
+    Proof("slow", repeat_visits, r"lstm on numba is slower: inference"),
+    Proof("score", train_less, r"is less accurate: score"),
+    Proof("precision", round_outputs, r"is less accurate: error"),
+    Proof("parameters", add_accumulator, r"rnn-tanh on numba is larger: parameters"),
+)
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *AUTHOR, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def scratch(root: Path, proof: Proof) -> str:
+    """The scratch commit of a proof, on HEAD; the clone's files are HEAD's again afterwards."""
+    git(root, "checkout", "-q", "--detach", "origin/HEAD")
+    proof.change(root)
+    git(root, "commit", "-q", "-a", "-m", f"Scratch: {proof.name}")
+    return git(root, "rev-parse", "HEAD")
+
+
+def gate(root: Path, candidate: str) -> tuple[int, list[str], float]:
+    """(exit code, its sentences, seconds)."""
+    command = [sys.executable, "-m", "rnnbench", "gate", "origin/HEAD", candidate, "--json", "-"]
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    seconds = time.monotonic() - start
+    if done.returncode not in (0, REGRESSED):
+        raise SystemExit(f"the gate ended with {done.returncode}: {done.stderr.strip().splitlines()[-1]}")
+    return done.returncode, json.loads(done.stdout)["regressions"], seconds
+
+
+def same(root: Path, runs: int) -> bool:
+    passed = 0
+    for number in range(runs):
+        code, sentences, seconds = gate(root, "origin/HEAD")
+        passed += code == 0
+        print(f"same {number + 1}/{runs}: exit {code}, {seconds:.0f} s", *sentences, sep="\n  ", flush=True)
+    print(f"same: {passed} of {runs} passed")
+    return passed == runs
+
+
+def caught(root: Path, proof: Proof) -> bool:
+    code, sentences, seconds = gate(root, scratch(root, proof))
+    good = code == REGRESSED and any(re.search(proof.expected, sentence) for sentence in sentences)
+    print(f"{proof.name}: {'caught' if good else 'MISSED'} (exit {code}, {seconds:.0f} s)", *sentences, sep="\n  ")
+    return good
+
+
+def main() -> int:
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20, help="how often HEAD is compared with itself")
+    parser.add_argument("--only", default="", help="comma-separated names of proofs; all by default")
+    arguments = parser.parse_args()
+    names = arguments.only.split(",") if arguments.only else ["same", *(proof.name for proof in PROOFS)]
+    with tempfile.TemporaryDirectory(prefix="rnnbench-check-gate-") as folder:
+        clone = Path(folder) / "clone"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        score = [caught(clone, proof) for proof in PROOFS if proof.name in names]
+        if "same" in names:
+            score.append(same(clone, arguments.runs))
+    print(f"{sum(score)} of {len(score)} proofs hold")
+    return 0 if all(score) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,7 +14,7 @@ import numpy as np
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
 from rnnbench.backends.numba_crew import Crew
-from rnnbench.backends.numba_plan import Planner
+from rnnbench.backends.numba_plan import Plan, Planner
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
@@ -88,7 +88,8 @@ class NumbaSession:
         x, lengths = inputs.sequence(self.model, x, lengths)
         start = self._start(state, x.shape[1])
         final = np.empty_like(start)
-        features = self._run(x, lengths, start, final, keep=False)[-1]
+        plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
+        features = self._run(plan, x, lengths, start, final, keep=False)[-1]
         return self._head(features, lengths), tuple(final)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
@@ -115,11 +116,10 @@ class NumbaSession:
             return np.zeros((len(model.spec.states), layers, B, model.hidden_size), model.dtype)
         return np.stack(inputs.states(model, state, B))
 
-    def _run(self, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
+    def _run(self, plan: Plan, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
         """Each layer's input, and last the features: of every step [T, B, D*H], or of the last [B, D*H]."""
         model = self.model
         T, B, _ = x.shape
-        plan = self._planner.plan(T, B, lengths)
         handed = [x]
         for layer in range(model.layers):
             wanted = layer < model.layers - 1 or model.readout == "all"
@@ -193,7 +193,8 @@ class NumbaSession:
         model = self.model
         x, lengths = inputs.sequence(model, x, lengths)
         start = self._start(state, x.shape[1])
-        handed = self._run(x, lengths, start, np.empty_like(start), keep=True)
+        plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
+        handed = self._run(plan, x, lengths, start, np.empty_like(start), keep=True)
         features = handed.pop()
         loss, dprediction = loss_and_gradient(self.loss, self._head(features, lengths), target, lengths)
         dfeatures = dprediction
@@ -203,7 +204,6 @@ class NumbaSession:
             np.sum(two, axis=0, out=gradients["head.b"])
             dfeatures = dprediction @ self._params["head.W"]
         T, B, _ = x.shape
-        plan = self._planner.plan(T, B, lengths)
         no_final = np.empty((0, 0), model.dtype)
         dfeatures = np.ascontiguousarray(dfeatures)
         dy, dfinal = (dfeatures, no_final) if model.readout == "all" else (self._no_sequence, dfeatures)

@@ -46,13 +46,19 @@ class Plan:
     """The kernels' last arguments, by layer and direction and for each thread: records of kernels/call.py. Products
     have them for each share of the layer (see kernels/layer.py).
 
-    kept: the memory that the records point at.
+    rows: of each share of the rows. kept: the memory that the records point at.
     """
 
+    rows: list[Rows]
     forward: list[list[Array]]
     backward: list[list[Array]]
     products: list[list[list[Array]]]
     kept: list[Any]
+
+    def over(self, rows: list[Rows]) -> "Plan":
+        """The same for rows of other lengths."""
+        forward, backward = ([_over(rows, calls) for calls in scans] for scans in (self.forward, self.backward))
+        return Plan(rows, forward, backward, self.products, [self])
 
 
 class Planner:
@@ -65,25 +71,22 @@ class Planner:
         self._memory: dict[tuple[Any, ...], Array] = {}
 
     def plan(self, T: int, B: int, lengths: Array | None) -> Plan:
-        if lengths is None and (T, B) in self._plans:
-            return self._plans[T, B]
+        if (T, B) not in self._plans:
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.clear()
+            self._plans[T, B] = self._new(T, B)
+        plan = self._plans[T, B]
+        return plan if lengths is None else plan.over(Rows.split(T, B, lengths, len(plan.rows)))
+
+    def _new(self, T: int, B: int) -> Plan:
         by_rows, by_units = self.shares(T, B)
-        rows = Rows.split(T, B, lengths, by_rows)
-        plan = Plan([], [], [], [rows])
+        rows = Rows.split(T, B, None, by_rows)
+        plan = Plan(rows, [], [], [], [])
         parts = [(share, unit) for share in range(by_rows) for unit in range(by_units)]
         for side in self.layers:
             for purpose, calls in (("forward", plan.forward), ("backward", plan.backward)):
-                calls.append(
-                    [self._call(plan, purpose, side, T, B, rows, share, unit, by_units) for share, unit in parts]
-                )
-            parts_of_units = by_rows * by_units
-            plan.products.append(
-                [self._products(plan, side, n, T * B, parts_of_units) for n in range(len(side.shares))]
-            )
-        if lengths is None:
-            if len(self._plans) >= PLANS_KEPT:
-                self._plans.clear()
-            self._plans[T, B] = plan
+                calls.append([self._call(plan, purpose, side, T, B, *part, by_units) for part in parts])
+            plan.products.append([self._products(plan, side, n, T * B, len(parts)) for n in range(len(side.shares))])
         return plan
 
     def shares(self, T: int, B: int) -> tuple[int, int]:
@@ -104,23 +107,14 @@ class Planner:
         return (by_rows, 1) if idle_by_rows < idle_by_units else (1, by_units)
 
     def _call(
-        self,
-        plan: Plan,
-        purpose: str,
-        side: "Layer",
-        T: int,
-        B: int,
-        rows: list[Rows],
-        share: int,
-        unit: int,
-        units: int,
+        self, plan: Plan, purpose: str, side: "Layer", T: int, B: int, share: int, unit: int, units: int
     ) -> Array:
         from rnnbench.kernels.call import BACKWARD, FORWARD
 
-        model, H, r = self.model, side.H, rows[share]
+        model, H, r = self.model, side.H, plan.rows[share]
         N = len(r.order)
         values: dict[str, Any] = {"N": N, "T": T, "B": B, "I": side.inputs, "H": H, "reverse": side.reverse}
-        values |= {"part": unit, "parts": units, "crew": len(rows) * units, "met": 0, "barrier": self.barrier}
+        values |= {"part": unit, "parts": units, "crew": len(plan.rows) * units, "met": 0, "barrier": self.barrier}
         values |= {"order": r.order, "length": r.length, "active": r.active}
         last = side.number >= len(self.layers) - model.directions and model.readout == "last"
         if purpose == "forward":
@@ -188,3 +182,15 @@ def _record(plan: Plan, kind: Any, values: dict[str, Any]) -> Array:
     plan.kept.append(values)
     fields = (values[name] for name in kind.names)
     return np.array([tuple(v.ctypes.data if isinstance(v, np.ndarray) else v for v in fields)], kind)
+
+
+def _over(rows: list[Rows], calls: list[Array]) -> list[Array]:
+    """Copies of one scan's records for other rows: its calls are by share of the rows, then of the units."""
+    units, copies = len(calls) // len(rows), []
+    for share, r in enumerate(rows):
+        addresses = {name: getattr(r, name).ctypes.data for name in ("order", "length", "active")}
+        for call in calls[share * units : (share + 1) * units]:
+            copies.append(call.copy())
+            for name, address in addresses.items():
+                copies[-1][name] = address
+    return copies

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numba import njit, types
@@ -11,7 +12,7 @@ from rnnbench.kernels.target import OPTIONS, target
 from rnnbench.kernels.vector import constant, multiply_add, pointer, vector_type, vectors
 
 CHAINS = 12  # independent multiply-adds in flight: more than latency times units on any CPU, and they fit 16 registers
-ROUNDS = 5
+ROUNDS, ROUND_SECONDS = 20, 0.005  # short, so that some of them fall between a neighbour's bursts
 
 
 def make_chains(dtype):
@@ -34,23 +35,33 @@ def make_chains(dtype):
     return chains, vector.lanes
 
 
-def measure_flops_peak(dtype: str, threads: int = 1, seconds: float = 0.02) -> float:
+def measure_flops_peak(dtype: str, threads: int = 1, seconds: float = ROUND_SECONDS) -> float:
     """Floating-point operations per second (a multiply-add is two) that `threads` threads reach together, with all
-    operands in registers: the best of a few rounds of about `seconds` each."""
+    operands in registers: the best of many rounds of about `seconds` each."""
     kind = np.dtype(dtype)
     function, lanes = make_chains(kind)
-    flat = types.Array(types.float32 if kind == np.float32 else types.float64, 1, "C")
-    kernel = compile_kernel("peak", function, (types.int64, flat), None, kind)
-    outs = [np.zeros(lanes, kind) for _ in range(threads)]
+    kernel = compile_kernel("peak", function, (types.int64, flat_array(kind)), None, kind)
+    turns = turns_per_second(kernel, [(np.zeros(lanes, kind),) for _ in range(threads)], seconds)
+    return float(2 * CHAINS * lanes * threads * turns)
 
-    def timed(count: int) -> float:
+
+def flat_array(kind: np.dtype[Any]) -> Any:
+    """The Numba type of a one-dimensional array of a dtype."""
+    return types.Array(types.float32 if kind == np.float32 else types.float64, 1, "C")
+
+
+def turns_per_second(kernel: Any, arguments: list[tuple[Any, ...]], seconds: float) -> float:
+    """How many turns a second kernel(turns, *one of `arguments`) does in threads of their own, one for each, at the
+    same time: the best of `ROUNDS` rounds of at least `seconds`."""
+
+    def timed(turns: int) -> float:
         start = time.perf_counter()
-        list(pool.map(lambda out: kernel(count, out), outs))
+        list(run(lambda own: kernel(turns, *own), arguments))
         return time.perf_counter() - start
 
-    with ThreadPoolExecutor(threads) as pool:
-        count = 100_000
-        while timed(count) < seconds:
-            count *= 2
-        best = min(timed(count) for _ in range(ROUNDS))
-    return float(2 * CHAINS * lanes * count * threads / best)
+    with ThreadPoolExecutor(len(arguments)) as pool:
+        run = map if len(arguments) == 1 else pool.map  # handing work over costs tens of microseconds
+        turns = 1
+        while timed(turns) < seconds:
+            turns *= 2
+        return turns / min(timed(turns) for _ in range(ROUNDS))

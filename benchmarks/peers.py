@@ -1,129 +1,356 @@
-"""Inference of every installed backend on a grid of shapes, by rnnbench's own harness: python benchmarks/peers.py
+"""The kernels against every installed runtime, on a grid of shapes: python benchmarks/peers.py
 
-Each shape is one comparison: random weights, checked against the float64 reference, timed by turns in processes of
-their own. The table, with each row's ratio of the fastest peer to `numba` and its part of the machine's multiply-add
-peak, goes to results/reference/peers.md; what was measured, to results/reference/peers.json.
+Inference of a whole sequence and training steps (forward, backward and Adam) of LSTM and GRU, on one thread and two,
+and single steps of a stream. Every backend has a process of its own, is checked against the float64 reference before it
+is timed, and takes turns with the others; who waits is stopped. The tables go to results/reference/peers.md, and what
+was measured to results/reference/peers.json. About a quarter of an hour.
 """
 
 import argparse
 import json
-import tempfile
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
 
 import numpy as np
 
-from rnnbench.measure.plan import Settings
-from rnnbench.measure.runner import compare
-from rnnbench.model import Model
+import rnnbench
+from rnnbench.backends.base import Backend, Case, Session
+from rnnbench.measure import parity, rounds
+from rnnbench.measure.failure import Failure
+from rnnbench.measure.lane import Lane
+from rnnbench.measure.process import Limits as WorkerLimits
+from rnnbench.measure.roofline import Limits, case_limit, limits
+from rnnbench.measure.workplace import Workplace, parent_cores
+from rnnbench.model import Array, Model
 from rnnbench.plugins import registry
-from rnnbench.records.record import Record
-from rnnbench.records.store import Store
-from rnnbench.tasks.model_file import model_task
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
-# batch, steps, input size, hidden size
-SHAPES = [
-    (1, 100, 1, 50),
-    (1, 100, 64, 128),
-    (1, 100, 128, 256),
-    (1, 50, 256, 512),
-    (3, 60, 40, 96),
-    (17, 60, 33, 200),
-    (32, 100, 1, 50),
-    (32, 100, 64, 128),
-    (32, 50, 256, 512),
-    (48, 40, 100, 384),
-    (128, 50, 64, 128),
-    (256, 30, 128, 256),
-]
 CELLS = ("lstm", "gru")
-NOT_PEERS = ("numba", "numpy")
+OURS, NOT_TIMED = "numba", ("numpy",)
+CHECKED_STEPS = 8  # of a sequence, against the reference: what goes wrong does so in the first steps
+SECONDS, FEWEST = 2.0, 5  # a case's rounds: as many as take so long, and never fewer
+TRAINING, INFERENCE, STREAMING = "training", "inference", "streaming"
+STREAMED = 500  # steps of a stream in one sample
+# What a ratio should at least be: 0.97 counts as a tie.
+BAR = {INFERENCE: 0.97, TRAINING: 1.2, STREAMING: 3.0}
+OVERVIEW = "## Overview"
 
 
-class Quiet:
-    """A listener that hears nothing."""
+@dataclass(frozen=True)
+class Shape:
+    B: int
+    T: int
+    I: int
+    H: int
 
-    def planned(self, *_: object) -> None: ...
-
-    def stage(self, *_: object) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
-
-    def finished(self, *_: object) -> None: ...
-
-
-def measured(cell: str, shape: tuple[int, int, int, int], seeds: int, backends: tuple[str, ...]) -> Iterator[Record]:
-    """The rows of one shape: a row for each backend and seed, and so for each process."""
-    B, T, I, H = shape
-    model = Model(cell, I, H, readout="all")
-    task = model_task(f"{cell}-{B}-{T}-{I}-{H}", model, model.init(0), batch_size=B, seq_len=T)
-    settings = Settings(tasks=(task.id,), cells=(cell,), backends=backends, hidden_sizes=(H,), seeds=seeds, steps=0)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Store(Path(folder)).create({}, settings.digest(), {})
-        outcome = compare(settings, registry(), run, Quiet(), (task,))
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    yield from outcome.records
+    def __str__(self) -> str:
+        return f"{self.B}, {self.T}, {self.I}, {self.H}"
 
 
-def row(cell: str, shape: tuple[int, int, int, int], records: list[Record]) -> dict[str, object]:
-    """Medians over processes, in milliseconds; what could not run has its status instead."""
-    times: dict[str, float] = {}
-    for backend in sorted({r.backend for r in records}):
-        found = [r.infer_seconds for r in records if r.backend == backend and r.infer_seconds is not None]
-        if found:
-            times[backend] = float(np.median(found)) * 1e3
-    peers = {name: time for name, time in times.items() if name not in NOT_PEERS}
-    fractions = [r.roofline_fraction for r in records if r.backend == "numba" and r.roofline_fraction is not None]
-    return {
-        "cell": cell,
-        "shape": shape,
-        "milliseconds": times,
-        "ratio": min(peers.values()) / times["numba"] if peers and "numba" in times else None,
-        "peak_fraction": float(np.median(fractions)) if fractions else None,
-        "failures": sorted({f"{r.backend}: {r.status}" for r in records if r.failed}),
-    }
+# The first eleven are round; the others lie between them, with nothing that divides by a vector's width.
+SHAPES = [
+    Shape(*sizes)
+    for sizes in (
+        (1, 100, 1, 50),
+        (1, 100, 64, 128),
+        (1, 100, 128, 256),
+        (1, 50, 256, 512),
+        (1, 50, 1024, 1024),
+        (32, 100, 1, 50),
+        (32, 100, 64, 128),
+        (32, 50, 256, 512),
+        (128, 50, 64, 128),
+        (64, 25, 1024, 1024),
+        (256, 30, 128, 256),
+        (3, 61, 7, 96),
+        (17, 60, 33, 200),
+        (48, 41, 100, 384),
+    )
+]
+STREAM = Shape(1, 1, 8, 64)
 
 
-def table(rows: list[dict]) -> str:
-    """Markdown; a ratio below 0.97 is a loss and marked so."""
-    backends = sorted({name for r in rows for name in r["milliseconds"]}, key=lambda name: (name != "numba", name))
+def problem(cell: str, shape: Shape) -> tuple[Model, dict[str, Array], Array, Array]:
+    """The model, its weights, x [T, B, I] and a target [T, B, H], the same in every process."""
+    model = Model(cell, shape.I, shape.H, readout="all")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((shape.T, shape.B, shape.I)).astype(np.float32)
+    return model, model.init(0), x, rng.standard_normal((shape.T, shape.B, shape.H)).astype(np.float32)
+
+
+class PeerWork:
+    """What a worker does: `open` a case, then `calibrate` and `time` one of its calls."""
+
+    def __init__(self, backend: Backend, threads: int) -> None:
+        self.backend, self.threads = backend, threads
+        self.session: Session
+        self.calls: dict[str, Callable[[], Any]] = {}
+
+    def actions(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {name: getattr(self, name) for name in ("describe", "open", "calibrate", "time")}
+
+    def describe(self) -> dict[str, Any]:
+        return {"version": str(self.backend.version)}
+
+    def open(self, cell: str, shape: list[int], reference: str, trains: bool) -> dict[str, Any]:
+        """Sessions and their errors against the reference's outputs and gradients in the file, over its steps."""
+        sizes = Shape(*shape)
+        model, params, x, target = problem(cell, sizes)
+        if reason := self.backend.unsupported(Case(model, sizes.B, sizes.T, self.threads)):
+            raise Failure("unsupported", reason)
+        with np.load(reference, allow_pickle=False) as file:
+            right = {name: file[name] for name in file.files}
+        steps = len(right["y"])
+        self.session = self.backend.session(model, params)
+        errors = [parity.deviation({"y": self.session.forward(x[:steps])[0]}, {"y": right.pop("y")}).error]
+        self.calls = {INFERENCE: lambda: self.session.forward(x), STREAMING: self._stream(x)}
+        if trains:
+            found = self.session.gradients(x[:steps], target[:steps])[1]
+            errors.append(parity.gradient_deviation(found, right).error)
+            learner = self.backend.session(model, params)
+            self.calls[TRAINING] = lambda: learner.train_step(x, target)
+        return {"errors": errors}
+
+    def calibrate(self, what: str) -> dict[str, Any]:
+        call = self.calls[what]
+        call()
+        self._count = rounds.calibrated(call)
+        return {"seconds": rounds.timed(call, self._count)[0]}
+
+    def time(self, what: str) -> dict[str, Any]:
+        """Seconds of a call. One before, untimed, where calls are short: others have had the caches meanwhile."""
+        call = self.calls[what]
+        if self._count > 1:
+            call()
+        return {"seconds": rounds.timed(call, self._count)[0] / self._count}
+
+    def _stream(self, x: Array) -> Callable[[], None]:
+        x_t = np.ascontiguousarray(x[0])
+
+        def steps() -> None:
+            state = None
+            for _ in range(STREAMED):
+                _, state = self.session.step(x_t, state)
+
+        return steps
+
+
+@dataclass
+class Row:
+    """One case: medians over the rounds in milliseconds (of a step in microseconds), by backend, and our standing: the
+    fastest peer's time over ours, the median of the rounds' ratios."""
+
+    what: str
+    threads: int
+    cell: str
+    shape: Shape
+    times: dict[str, float] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    limit: str = ""
+    limit_share: float | None = None
+
+    @property
+    def behind(self) -> bool:
+        return self.ratio is not None and self.ratio < BAR[self.what]
+
+
+def reference(path: Path, cell: str, shape: Shape, trains: bool) -> None:
+    """The float64 reference's outputs, and gradients, over the first steps of a case."""
+    _, params, x, target = problem(cell, shape)
+    wide = Model(cell, shape.I, shape.H, readout="all", dtype="float64")
+    oracle = rnnbench.session("numpy", wide, {name: value.astype(np.float64) for name, value in params.items()})
+    x, target = x[:CHECKED_STEPS].astype(np.float64), target[:CHECKED_STEPS].astype(np.float64)
+    right = oracle.gradients(x, target)[1] if trains else {}
+    np.savez(path, allow_pickle=False, y=oracle.forward(x)[0], **right)
+
+
+def by_turns(lanes: Sequence[Lane], what: str, random: Random) -> dict[str, list[float]]:
+    """Seconds of a call of every lane, a value a round."""
+    longest = 0.0
+    for lane in lanes:
+        with lane.guarded():
+            longest = max(longest, lane.ask("calibrate", what=what)["seconds"])
+    names = {lane.name: lane for lane in lanes if lane.ok}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    count = max(FEWEST, min(rounds.MOST, int(SECONDS / max(longest * len(names), 1e-9))))
+    for _, name in rounds.turns(list(names), count, random):
+        lane = names[name]
+        with lane.guarded():
+            seconds[name].append(lane.ask("time", what=what)["seconds"])
+    return {name: values for name, values in seconds.items() if names[name].ok}
+
+
+def standing(row: Row, seconds: dict[str, list[float]]) -> None:
+    """Fills in times and the ratio to the fastest peer, the one with the smallest median."""
+    unit = 1e6 / STREAMED if row.what == STREAMING else 1e3
+    row.times = {name: float(np.median(values)) * unit for name, values in seconds.items()}
+    peers = [name for name in row.times if name != OURS]
+    if peers and OURS in row.times:
+        fastest = min(peers, key=row.times.__getitem__)
+        ratios = np.array(seconds[fastest]) / np.array(seconds[OURS])
+        row.ratio, row.ratio_low, row.ratio_high = (float(np.quantile(ratios, q)) for q in (0.5, 0.25, 0.75))
+
+
+def measured(
+    lanes: Sequence[Lane],
+    threads: int,
+    cell: str,
+    shape: Shape,
+    wanted: Sequence[str],
+    place: Workplace,
+    random: Random,
+) -> Iterator[Row]:
+    """The rows of one case: those of `wanted` that the lanes' backends can do."""
+    path = place.folder / "reference.npz"
+    reference(path, cell, shape, TRAINING in wanted)
+    open_lanes = [Lane(lane.name, lane.info, worker=lane.worker) for lane in lanes]
+    trainers = {lane.name for lane in open_lanes if lane.info.trains and TRAINING in wanted}
+    for lane in open_lanes:
+        with lane.guarded():
+            sizes = [shape.B, shape.T, shape.I, shape.H]
+            errors = lane.ask("open", cell=cell, shape=sizes, reference=str(path), trains=lane.name in trainers)[
+                "errors"
+            ]
+            allowed = (parity.FORWARD_TOLERANCE["float32"], parity.GRADIENT_TOLERANCE["float32"])
+            for kind, error, most in zip(("outputs", "gradients"), errors, allowed, strict=False):
+                if error > most:
+                    raise Failure("mismatch", f"{kind} are off by {error:.1e}; {most:g} is allowed")
+    for what in wanted:
+        able = [lane for lane in open_lanes if lane.ok and (what != TRAINING or lane.name in trainers)]
+        row = Row(what, threads, cell, shape)
+        standing(row, by_turns(able, what, random))
+        row.failures = {lane.name: f"{lane.status}: {lane.reason}" for lane in open_lanes if not lane.ok}
+        yield row
+
+
+def place_under_limit(row: Row, machine: Limits) -> None:
+    """How much of the least time that the machine's arithmetic and bandwidth allow the row's time comes to."""
+    if row.what == INFERENCE and OURS in row.times:
+        model = Model(row.cell, row.shape.I, row.shape.H, readout="all")
+        seconds, row.limit = case_limit(machine, model, row.shape.B, row.shape.T)
+        row.limit_share = seconds * 1e3 / row.times[OURS]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown of rows that differ in cell and shape."""
+    names = sorted({name for row in rows for name in row.times}, key=lambda name: (name != OURS, name))
+    limited = any(row.limit for row in rows)
+    unit = "µs a step" if rows[0].what == STREAMING else "ms"
+    heads = ["cell", "B, T, I, H", *(f"{name} ({unit})" for name in names), "fastest peer / numba"]
+    heads += ["limit", "of it"] if limited else []
+    lines = ["| " + " | ".join(heads) + " |", "|:--|:--|" + "--:|" * (len(heads) - 2)]
+    for row in rows:
+        cells = [row.cell, str(row.shape)]
+        cells += [f"{row.times[name]:.3g}" if name in row.times else "–" for name in names]
+        cells.append("–" if row.ratio is None else f"**{row.ratio:.2f}** behind" if row.behind else f"{row.ratio:.2f}")
+        if limited:
+            cells += [row.limit, "" if row.limit_share is None else f"{row.limit_share:.0%}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """A line for each kind of work, thread count and cell: the mean, the least and the most of the ratios."""
     lines = [
-        "| cell | B, T, I, H | "
-        + " | ".join(f"{name} (ms)" for name in backends)
-        + " | fastest peer / numba | of peak |",
-        "|:--|:--|" + "--:|" * (len(backends) + 2),
+        "| work | threads | cell | fastest peer / numba, mean | least | most | at the bar |",
+        "|:--|--:|:--" + "|--:" * 4 + "|",
     ]
-    for r in rows:
-        times = [f"{r['milliseconds'][name]:.3g}" if name in r["milliseconds"] else "–" for name in backends]
-        ratio = "–" if r["ratio"] is None else f"{r['ratio']:.2f}" + (" (slower)" if r["ratio"] < 0.97 else "")
-        peak = "–" if r["peak_fraction"] is None else f"{r['peak_fraction']:.0%}"
-        shape = ", ".join(map(str, r["shape"]))
-        lines.append(f"| {r['cell']} | {shape} | " + " | ".join(times) + f" | {ratio} | {peak} |")
-    for cell in sorted({r["cell"] for r in rows}):
-        ratios = [r["ratio"] for r in rows if r["cell"] == cell and r["ratio"] is not None]
-        if ratios:
-            lines.append(f"\nGeometric mean of the ratios, {cell}: {np.exp(np.mean(np.log(ratios))):.2f}.")
-    return "\n".join(lines) + "\n"
+    kinds = [
+        (what, threads) for what in (INFERENCE, TRAINING, STREAMING) for threads in sorted({r.threads for r in rows})
+    ]
+    for what, threads in kinds:
+        for cell in CELLS:
+            some = [row for row in rows if (row.what, row.threads, row.cell) == (what, threads, cell)]
+            ratios = [row.ratio for row in some if row.ratio is not None]
+            if ratios:
+                mean = float(np.exp(np.mean(np.log(ratios))))
+                bar = f"{sum(not row.behind for row in some)} of {len(ratios)} (≥ {BAR[what]:g})"
+                figures = f"{mean:.2f} | {min(ratios):.2f} | {max(ratios):.2f} | {bar}"
+                lines.append(f"| {what} | {threads} | {cell} | {figures} |")
+    return "\n".join(lines)
+
+
+def document(rows: Sequence[Row], about: dict[str, str]) -> str:
+    parts = [
+        "# Kernels against their peers",
+        "Written by `python benchmarks/peers.py`. Medians over rounds by turns, a process for each backend; the ratio is "
+        "the median of the rounds' ratios of the fastest peer's time to numba's. **behind**: below "
+        f"{BAR[INFERENCE]} (training: {BAR[TRAINING]}, streaming: {BAR[STREAMING]:g}). limit: what bounds the case on "
+        "this machine, and the part of that bound which numba reaches.",
+        "\n".join(f"- {name}: {value}" for name, value in about.items()),
+    ]
+    parts += [OVERVIEW, overview(rows)]
+    for threads in sorted({row.threads for row in rows}):
+        for what in (INFERENCE, TRAINING, STREAMING):
+            some = [row for row in rows if row.threads == threads and row.what == what]
+            if some:
+                count = "one thread" if threads == 1 else f"{threads} threads"
+                parts += [f"## {what.capitalize()}, {count}", table(some)]
+    failures = sorted({f"{name}: {why}" for row in rows for name, why in row.failures.items()})
+    return "\n\n".join(parts + ([f"- {line}" for line in failures] if failures else [])) + "\n"
+
+
+def described(machine: Limits) -> str:
+    levels = ", ".join(f"{level.name} {level.bandwidth / 1e9:.0f} GB/s" for level in machine.levels)
+    return f"{machine.flops_peak / 1e9:.0f} GFLOP/s; read {levels}"
+
+
+def run(threads: int, backends: Sequence[str], shapes: Sequence[Shape], about: dict[str, str]) -> Iterator[Row]:
+    """Every case on so many threads; the workers live for all of them."""
+    random, found = Random(0), registry()
+    machine = limits("float32", threads)
+    about[f"limits, threads: {threads}"] = described(machine)
+    with Workplace(WorkerLimits()) as place, parent_cores(place.cores, threads):
+        infos = [found.backend(name) for name in backends]
+        workers = [place.start(info, threads, n, work="peers:PeerWork") for n, info in enumerate(infos)]
+        lanes = [Lane(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
+        for lane, worker in zip(lanes, workers, strict=True):
+            about[lane.name] = worker.receive(worker.limits.load_seconds)["version"]
+            worker.pause()
+        cases = [(cell, shape, (INFERENCE, TRAINING)) for cell in CELLS for shape in shapes]
+        if threads == 1:
+            cases += [(cell, STREAM, (STREAMING,)) for cell in CELLS]
+        for cell, shape, wanted in cases:
+            for row in measured(lanes, threads, cell, shape, wanted, place, random):
+                place_under_limit(row, machine)
+                yield row
+
+
+def save(rows: Sequence[Row], about: dict[str, str]) -> None:
+    """After every case, so that an interrupt costs one."""
+    kept = [{**vars(row), "shape": [row.shape.B, row.shape.T, row.shape.I, row.shape.H]} for row in rows]
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "peers.json").write_text(json.dumps({"about": about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
+    (OUT / "peers.md").write_text(document(rows, about), encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=3, help="processes per backend and shape")
     parser.add_argument("--backends", default="", help="comma-separated; all installed but numpy by default")
+    parser.add_argument("--threads", default="1,2", help="comma-separated")
+    parser.add_argument("--shapes", default="", help="B,T,I,H separated by spaces; the grid by default")
     arguments = parser.parse_args()
-    chosen = [name for name in arguments.backends.split(",") if name]
-    if not chosen:
-        chosen = [info.id for info in registry().backends.values() if info.missing() is None and info.id != "numpy"]
-    rows = []
-    for cell in CELLS:
-        for shape in SHAPES:
-            rows.append(row(cell, shape, list(measured(cell, shape, arguments.seeds, tuple(chosen)))))
-            print(table(rows[-1:]).splitlines()[2], *rows[-1]["failures"], flush=True)  # noqa: T201
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "peers.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    (OUT / "peers.md").write_text(table(rows), encoding="utf-8")
+    names = [name for name in arguments.backends.split(",") if name] or [
+        info.id for info in registry().backends.values() if info.missing() is None and info.id not in NOT_TIMED
+    ]
+    shapes = [Shape(*map(int, sizes.split(","))) for sizes in arguments.shapes.split()] or SHAPES
+    rows: list[Row] = []
+    about: dict[str, str] = {}
+    start = perf_counter()
+    for threads in map(int, arguments.threads.split(",")):
+        for row in run(threads, names, shapes, about):
+            rows.append(row)
+            save(rows, about)
+            print(table([row]).splitlines()[-1], row.what, threads, *row.failures.items(), flush=True)  # noqa: T201
+    sys.stderr.write(f"{perf_counter() - start:.0f} s\n")
 
 
 if __name__ == "__main__":

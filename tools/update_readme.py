@@ -1,35 +1,52 @@
-"""Puts the first table of results/reference/compare.md, and what it says under it, into the README.
+"""Puts into the README what the files in results/reference say, with the figures as they stand there:
 
-The reference is made by: rnnbench compare --export results/reference/compare.md
+of compare.md, made by `rnnbench compare --export results/reference/compare.md`, the first table and what it says under
+it; of peers.md, made by `python benchmarks/peers.py`, the overview.
 """
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- compare: begin -->\n", "<!-- compare: end -->\n"
-TASK = "## sunspots"
+REFERENCE = ROOT / "results" / "reference"
+TASK, OVERVIEW = "## sunspots", "## Overview"
 # What the first screen shows of the full table, which has more columns than fit it.
 COLUMNS = ("cell", "backend", "params", "score", "learned", "train", "infer", "95 %", "step p50")
 
 
-def excerpt(reference: str) -> str:
+def section(text: str, heading: str) -> list[str]:
+    """The lines of a part of a page, its heading first."""
+    return text[text.index(heading) :].split("\n## ")[0].splitlines()
+
+
+def comparison(text: str) -> str:
     """The sunspots table with some columns left out, then the sentences under it."""
-    section = reference[reference.index(TASK) :].split("\n## ")[0].splitlines()
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in section if line.startswith("|")]
+    lines = section(text, TASK)
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     kept = [i for i, name in enumerate(table[0]) if name.startswith(COLUMNS)]
     rows = ["| " + " | ".join(row[i] for i in kept) + " |" for row in table]
-    score = next(line for line in section if line.startswith("score:"))
-    sentences = [line for line in section if line.startswith("- ")]
+    score = next(line for line in lines if line.startswith("score:"))
+    sentences = [line for line in lines if line.startswith("- ")]
     return "\n".join([*rows, "", score, "", *sentences, ""])
 
 
-def updated(readme: str, reference: str) -> str:
-    head, _, rest = readme.partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    return f"{head}{BEGIN}\n{excerpt(reference)}\n{END}{tail}"
+def peers(text: str) -> str:
+    """The overview's table."""
+    return "\n".join([*(line for line in section(text, OVERVIEW) if line.startswith("|")), ""])
+
+
+EXCERPTS = {"compare": comparison, "peers": peers}
+
+
+def updated(readme: str) -> str:
+    for name, excerpt in EXCERPTS.items():
+        begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+        head, _, rest = readme.partition(begin)
+        _, _, tail = rest.partition(end)
+        text = (REFERENCE / f"{name}.md").read_text(encoding="utf-8")
+        readme = f"{head}{begin}\n{excerpt(text)}\n{end}{tail}"
+    return readme
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    reference = (ROOT / "results" / "reference" / "compare.md").read_text(encoding="utf-8")
-    readme.write_text(updated(readme.read_text(encoding="utf-8"), reference), encoding="utf-8")
+    page = ROOT / "README.md"
+    page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -281,8 +281,8 @@ def overview(rows: Sequence[Row]) -> str:
 def document(rows: Sequence[Row], about: dict[str, str]) -> str:
     parts = [
         "# Kernels against their peers",
-        "Written by `python benchmarks/peers.py`. Medians over rounds by turns, a process for each backend; the ratio is "
-        "the median of the rounds' ratios of the fastest peer's time to numba's. **behind**: below "
+        "Written by `python benchmarks/peers.py`. Medians over rounds by turns, a process for each backend; the ratio "
+        "is the median of the rounds' ratios of the fastest peer's time to numba's. **behind**: below "
         f"{BAR[INFERENCE]} (training: {BAR[TRAINING]}, streaming: {BAR[STREAMING]:g}). limit: what bounds the case on "
         "this machine, and the part of that bound which numba reaches.",
         "\n".join(f"- {name}: {value}" for name, value in about.items()),

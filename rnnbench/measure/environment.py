@@ -73,7 +73,8 @@ def source_state() -> tuple[str, bool]:
     if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return "", False
     commit = _git(here, "rev-parse", "HEAD") or ""
-    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no"))
+    program = (":/", ":(top,exclude)results")  # asv rewrites its tracked results while it measures
+    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", *program))
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

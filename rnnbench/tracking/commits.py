@@ -45,8 +45,10 @@ class Repository:
         return self._log("--topo-order", "HEAD")[::-1]
 
     def changed(self) -> bool:
-        """Whether tracked files differ from HEAD."""
-        return bool(self._git("status", "--porcelain", "--untracked-files=no").strip())
+        """Whether tracked files differ from HEAD. Those under results/ do not count: asv rewrites its own."""
+        return bool(
+            self._git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results").strip()
+        )
 
     def export(self, commit: Commit, folder: Path) -> None:
         """The commit's files into `folder`. Unlike `git worktree`, it leaves no trace in the repository, so that

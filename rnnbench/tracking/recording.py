@@ -1,11 +1,11 @@
 """Recording a commit: asv runs its own suite here, and the comparison behind it is stored as any other run."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from subprocess import DEVNULL, run
 
 import rnnbench
 from rnnbench.errors import UsageError
@@ -13,6 +13,7 @@ from rnnbench.records.store import Run, Store
 from rnnbench.tracking.commits import Commit, Repository
 
 CONFIGURATION = "asv.conf.json"
+STDERR = 2  # the descriptor: asv tells its progress there, away from our results
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,18 @@ def record(repository: Repository, results: Path, profile: str) -> Recorded:
     _check(repository)
     head = None if repository.changed() else repository.commit("HEAD")
     store = Store(results.absolute())
-    before = {run.id for run in store.runs()}
+    before = {known.id for known in store.runs()}
     command = [sys.executable, "-m", "asv", "run", "--python=same", "--show-stderr"]
     command += ["--dry-run"] if head is None else ["--set-commit-hash", head.hash]
-    subprocess.run(
+    run(
         command,
         cwd=repository.root,
         env=_environment(store.root, profile),
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno(),
+        stdin=DEVNULL,
+        stdout=STDERR,
         check=False,  # asv's exit code is not 0 where a single benchmark has failed
     )
-    new = [run for run in store.runs() if run.id not in before]
+    new = [found for found in store.runs() if found.id not in before]
     if not new:
         raise UsageError("asv measured nothing; its own lines above say why (`asv machine --yes` must have been run)")
     return Recorded(new[-1], head)

@@ -2,10 +2,12 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from scratch_history import Scratch, write_asv
+from stored_runs import stored
 
 from rnnbench.cli import main
 from rnnbench.tracking.commits import Commit
@@ -59,6 +61,7 @@ def test_other_machines_are_other_series() -> None:
         ("infer_seconds", [1.0, None, 1.0, None, 1.3, 1.3], [4]),
         ("infer_seconds", [None, None], []),
         ("score", [0.0, 0.0, 0.0, 0.5, 0.5, 0.5], [3]),
+        ("score", [0.569, 0.569, 0.569, 0.56900001, 0.56900001, 0.56900001], []),  # another rounding
     ],
 )
 def test_steps_are_found(figure: str, values: list[float | None], expected: list[int]) -> None:
@@ -116,6 +119,27 @@ def test_machines_have_tables_of_their_own(scratch: Scratch, tmp_path: Path, cap
     assert "machine two" in shown
     assert history(tmp_path, "--machine", "two") == 0
     assert "machine one" not in capsys.readouterr().out
+
+
+def test_stored_runs_are_shown_where_asv_has_none_or_when_asked_for(
+    scratch: Scratch, tmp_path: Path, capsys: Capture
+) -> None:
+    """A runtime that only infers stands beside the one whose weights it is scored with."""
+    commit = scratch.hashes[2]
+    stored(tmp_path / "runs", cells=("lstm",), change=lambda row: replace(row, commit=commit, machine="testor-2c"))
+    assert history(tmp_path) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("machine testor-2c, stored runs") == 1
+    (line,) = [line for line in shown.splitlines() if line.startswith(commit[:8])]
+    assert "µs" in line
+    assert "ms" in line
+    write_asv(tmp_path / "asv", scratch.hashes, {("lstm", "numba"): SLOWER})
+    assert history(tmp_path) == 0
+    assert "stored runs" not in capsys.readouterr().out
+    assert history(tmp_path, "--source", "both") == 0
+    shown = capsys.readouterr().out
+    assert "stored runs" in shown
+    assert "machine reference" in shown
 
 
 def test_skipped_files_are_counted(scratch: Scratch, tmp_path: Path, capsys: Capture) -> None:

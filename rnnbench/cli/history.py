@@ -25,12 +25,18 @@ DEFAULT_FIGURE = "infer_seconds"
 @items_option("--cell", "cell", str, "Cells; all by default.")
 @items_option("--backend", "backend", str, "Backends; all by default.")
 @items_option("--machine", "machines", str, "Machines; all by default, and never in one table.")
+@click.option(
+    "--source",
+    type=click.Choice(["asv", "runs", "both"]),
+    help="Where to read; asv's results by default, the stored runs where there are none.",
+)
 @click.option("--asv", "asv_folder", default="results/asv", show_default=True, metavar="DIR", help="asv's results.")
 @click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
 @json_option
 @results_option
 @traceback_option
 def command(
+    source: str | None,
     asv_folder: str,
     results: str,
     plot_file: str | None,
@@ -51,7 +57,8 @@ def command(
     if plot_file:
         plot.check(Path(plot_file))
     commits = Repository(Path.cwd()).history()
-    readings = _readings(Path(asv_folder), Path(results), commits)
+    source = source or ("asv" if any(Path(asv_folder).glob("*/*-*.json")) else "runs")
+    readings = _readings(source, Path(asv_folder), Path(results), commits)
     chosen = _chosen(readings, commits, figures or (DEFAULT_FIGURE,), machines, rows)
     if plot_file:
         plot.draw(sections(chosen), Path(plot_file))
@@ -61,14 +68,19 @@ def command(
         _print(sections(chosen), commits)
 
 
-def _readings(asv_folder: "Path", results: "Path", commits: "Sequence[Commit]") -> "Sequence[Reading]":
+def _readings(source: str, asv_folder: "Path", results: "Path", commits: "Sequence[Commit]") -> "Sequence[Reading]":
     """Everything there is to read; what had to be skipped is told."""
     from rnnbench.cli._console import note, warn
     from rnnbench.report.text import counted
     from rnnbench.tracking import asv_results, own_results
     from rnnbench.tracking.reading import Readings
 
-    found = Readings.together([asv_results.read(asv_folder), own_results.read(results, commits)])
+    found = Readings.together(
+        [
+            asv_results.read(asv_folder) if source != "runs" else Readings(),
+            own_results.read(results, commits) if source != "asv" else Readings(),
+        ]
+    )
     for problem in found.problems:
         warn(problem)
     if found.problems:

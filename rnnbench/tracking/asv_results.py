@@ -28,7 +28,7 @@ class Foreign(ValueError):
 def read(folder: Path) -> Readings:
     """Everything under a results folder of asv; nothing where there is no such folder."""
     if not folder.is_dir():
-        return Readings((), ())
+        return Readings()
     try:
         benchmarks = _load(folder / "benchmarks.json")
     except Foreign as error:

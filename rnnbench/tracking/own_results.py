@@ -1,6 +1,7 @@
 """Reads our own stored runs as figures over commits."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -34,7 +35,7 @@ def read(folder: Path, commits: Sequence[Commit]) -> Readings:
     """The newest run of each commit, machine and row. Runs of commits that are not among `commits` are left out:
     there is no telling where they belong."""
     if not folder.is_dir():
-        return Readings((), ())
+        return Readings()
     store, dates = Store(folder), {commit.hash: commit.seconds for commit in commits}
     problems = store.problems()
     newest: dict[tuple[object, ...], Reading] = {}
@@ -48,9 +49,12 @@ def read(folder: Path, commits: Sequence[Commit]) -> Readings:
 
 def _of_run(run: Run, dates: dict[str, int]) -> list[Reading]:
     by_row: dict[Labels, list[Record]] = {}
-    for record in run.records():
-        if record.commit in dates:
-            by_row.setdefault(labels(record), []).append(record)
+    for group in run.groups():
+        # Runtimes that only infer are scored with weights that another row trained so many steps.
+        steps = max((record.train_steps for record in group.records if record.train_steps is not None), default=None)
+        for record in group.records:
+            if record.commit in dates:
+                by_row.setdefault(labels(replace(record, train_steps=steps)), []).append(record)
     return [
         Reading(
             machine=records[0].machine,

@@ -10,6 +10,8 @@ from rnnbench.tracking.sections import Section, name
 SUFFIXES = (".svg", ".png", ".pdf")
 PANEL_INCHES = (8.0, 2.6)
 MOST_PANELS = 40
+LOG_FROM = 3.0  # times that the largest value is the smallest: backends lie a factor of ten apart
+ROOM = 0.05
 
 
 def check(path: Path) -> None:
@@ -43,10 +45,13 @@ def _panel(panel: Any, section: Section) -> None:
         for step in own:
             at = names.index(name(series.points[step.at]))
             panel.plot([at - 0.5, at - 0.5], [step.before, step.after], color=line.get_color(), linewidth=3)
-    if all(p.value is None or p.value > 0 for series in section.series for p in series.points):
-        panel.set_yscale("log")  # backends lie a factor of ten apart
+    values = [p.value for series in section.series for p in series.points if p.value is not None]
+    if min(values) > 0 and max(values) > LOG_FROM * min(values):
+        panel.set_yscale("log")
+    else:  # never so close that rounding looks like a mountain
+        panel.set_ylim(min(values) - ROOM * abs(min(values)), max(values) + ROOM * abs(max(values)))
     panel.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=7)
-    panel.set_title(section.title, fontsize=9)
+    panel.set_title(section.title, fontsize=9, wrap=True)
     panel.set_ylabel(section.series[0].figure, fontsize=8)
     panel.legend(fontsize=7)
     panel.grid(alpha=0.3)

@@ -25,8 +25,8 @@ class Reading:
 class Readings:
     """What could be read, and a line for each file that was skipped."""
 
-    readings: tuple[Reading, ...]
-    problems: tuple[str, ...]
+    readings: tuple[Reading, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @classmethod
     def together(cls, parts: "Iterable[Readings]") -> "Readings":

@@ -9,7 +9,6 @@ from rnnbench.records.statistics import SMALLEST_EFFECT
 from rnnbench.tracking.commits import Commit
 from rnnbench.tracking.reading import Labels, Reading
 
-NOISY = ("_seconds", "_bytes")  # figures that move without a cause
 EXACT = ("parameters", "parameters_two_bias")  # figures whose every change has one
 
 
@@ -65,8 +64,8 @@ def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Ser
 
 def steps(series: Series) -> list[Step]:
     """The steps that asv's own detection finds, so that `asv publish` shows the same ones; without those below
-    what a quiet machine shows by itself, for figures that have noise. asv takes a thousandth for noise in any figure,
-    so of exact ones every change is a step. Raises UsageError where asv is not installed."""
+    what a quiet machine shows by itself. asv takes a thousandth for noise in any figure, so of exact ones every change
+    is a step. Raises UsageError where asv is not installed."""
     if series.figure in EXACT:
         measured = [(at, value) for at, value in enumerate(series.values) if value is not None]
         return [Step(at, before, after) for (_, before), (at, after) in pairwise(measured) if before != after]
@@ -74,11 +73,10 @@ def steps(series: Series) -> list[Step]:
         from asv.step_detect import detect_steps
     except ImportError:
         raise UsageError("steps are found by asv, which is not installed; pip install 'rnnbench[track]'") from None
-    least = SMALLEST_EFFECT if series.figure.endswith(NOISY) else 0.0
     pieces = detect_steps(series.values)
     found = []
     for (_, _, before, *_), (left, _, after, *_) in pairwise(pieces):
         step = Step(left, before, after)
-        if abs(step.share) > least:
+        if abs(step.share) > SMALLEST_EFFECT:
             found.append(step)
     return found

@@ -50,7 +50,7 @@ MODE_CELLS = ("lstm", "gru-before")
 def forced(blocks: Blocks) -> Iterator[None]:
     def plan(cell: object, dtype: str, hidden: int, batch: int, backward: bool) -> Plan:
         phases = (backward_phases if backward else forward_phases)(Layout(cell))
-        roomy = replace(device(), multiprocessors=64, wide_threads=8)
+        roomy = replace(device(), multiprocessors=64, threads=8)
         made = Question(phases, hidden, batch, np.dtype(dtype).itemsize, roomy).plan(**asdict(blocks))
         assert made is not None
         assert made.resident == blocks.resident

@@ -109,6 +109,7 @@ def scan_of(plan: Plan, cell: str, dtype: str, backward: bool, only: int | None 
 def check(compiled: Compiled, dtype: str, threads: int, target: tuple[int, int]) -> None:
     assert f".target sm_{target[0]}{target[1]}" in compiled.ptx
     assert ".local" not in compiled.ptx, "every array is in registers"
+    assert "ld.global.nc" not in compiled.ptx, "what other blocks write must not be read through a cache of constants"
     if dtype == "float32":
         wide = re.findall(r"^\s*\S*\.f64\b.*$", compiled.ptx, re.MULTILINE)
         assert wide == [], "nothing is computed in float64"

@@ -7,7 +7,7 @@ one would hold up the blocks of other rows too. The launch must be cooperative, 
 
 from typing import Any
 
-from rnnbench.kernels.cuda.target import cuda, device_function
+from rnnbench.kernels.cuda.target import cuda, device_function, fence
 
 
 def make_barrier(blocks: int) -> Any:
@@ -25,11 +25,11 @@ def make_barrier(blocks: int) -> Any:
     def meet(counters, which, goal, thread):
         cuda.syncthreads()
         if thread == 0:
-            cuda.threadfence()
+            fence()
             cuda.atomic.add(counters, which, 1)
             while cuda.atomic.add(counters, which, 0) < goal:
                 pass
-            cuda.threadfence()
+            fence()
         cuda.syncthreads()
 
     return meet

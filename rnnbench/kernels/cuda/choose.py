@@ -24,7 +24,7 @@ class Question:
     def plan(self, units: int, rows: int, resident: bool, looped: bool) -> Plan | None:
         """With these blocks; None where they do not fit the device."""
         device = self.device
-        threads = device.wide_threads if looped else device.threads
+        threads = device.threads
         most = MOST_PAIRS if looped else MOST_PAIRS_STEPPED
         tiles: list[tuple[Tile, ...]] = []
         for works in self.phases:

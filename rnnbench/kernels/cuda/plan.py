@@ -33,14 +33,13 @@ MACS = {4: 128.0, 8: 64.0}  # multiply-adds a clock and multiprocessor, by the e
 
 @dataclass(frozen=True)
 class Device:
-    """shared_bytes: what one block may have. threads, wide_threads: of a stepped and of a looped scan's block.
-    warp: lanes that read neighbouring elements in one access."""
+    """shared_bytes: what one block may have. threads: of a block; with 256, one may use all registers that the
+    instruction set can name, and with 512 the scans of two stages spilled. warp: lanes that read together."""
 
     name: str
     multiprocessors: int
     shared_bytes: int
     threads: int = 256
-    wide_threads: int = 512
     warp: int = 32
 
 

@@ -8,6 +8,7 @@ Kernels and device functions are written against `cuda` as it is here, and nothi
 """
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -59,10 +60,25 @@ def device_function(function: Callable[..., Any]) -> Any:
     return cuda.jit(device=True, forceinline=True)(function)
 
 
+if PROVIDER == "numba-cuda-mlir":  # its 0.6 types threadfence() and cannot compile it
+    experimental = import_module("numba_cuda_mlir.cuda.experimental")
+
+    @device_function
+    def fence():
+        """What this thread has seen and written before, others see after."""
+        experimental.inline_ptx("membar.gl;")
+else:
+
+    @device_function
+    def fence():
+        """What this thread has seen and written before, others see after."""
+        cuda.threadfence()
+
+
 def device() -> Device:
     """The GPU in use. Raises UsageError where there is none."""
     if SIMULATED:
-        return Device("simulator", multiprocessors=4, shared_bytes=1 << 20, threads=4, wide_threads=4, warp=2)
+        return Device("simulator", multiprocessors=4, shared_bytes=1 << 20, threads=4, warp=2)
     try:
         found = cuda.get_current_device()
     except Exception as error:  # numba-cuda raises ImportError's kin, the driver its own kinds
@@ -95,12 +111,21 @@ class Kernel:
 
     def __init__(self, function: Callable[..., None], types: tuple[Any, ...], threads: int, shared_bytes: int) -> None:
         self.function, self.types, self.threads, self.shared_bytes = function, types, threads, shared_bytes
+        self._launches: dict[tuple[int, int], Any] = {}
 
     def launch(self, grid: tuple[int, int], *arguments: Any) -> None:
         if SIMULATED:
             simulator.Launch(grid, self.threads, self.shared_bytes).run(self.function, arguments)
         else:
-            self._compiled[grid, self.threads, 0, self.shared_bytes](*arguments)
+            if grid not in self._launches:
+                self._launches[grid] = self._configured(grid)
+            self._launches[grid](*arguments)
+
+    def _configured(self, grid: tuple[int, int]) -> Any:
+        with warnings.catch_warnings():
+            # One block is a choice of the plan's, and not an oversight.
+            warnings.filterwarnings("ignore", message="Grid size .* under-utilization")
+            return self._compiled[grid, self.threads, 0, self.shared_bytes]
 
     @cached_property
     def _compiled(self) -> Any:

@@ -25,23 +25,28 @@ def make_fill(
 
     depth_first: neighbouring threads take neighbouring k, for a source in which those lie together; else i.
     """
-    total, zero = outer * chunk, dtype.type(0)
+    zero, turns, shift = dtype.type(0), -(-outer * chunk // (threads * IN_FLIGHT)), threads * IN_FLIGHT
+    # Unsigned too: a signed quotient by a constant takes three times the instructions.
+    total, step, flight = np.uint64(outer * chunk), np.uint64(threads), np.uint64(IN_FLIGHT)
+    divisor, row = np.uint64(chunk if depth_first else outer), np.uint64(stride)
 
     @device_function
     def fill(shared, at, source, place, lengths, k0, thread):
         held = cuda.local.array(IN_FLIGHT, dtype)
-        for first in range(thread, total, threads * IN_FLIGHT):
-            for n in range(IN_FLIGHT):
-                e = first + n * threads
-                i, k = (e // chunk, e % chunk) if depth_first else (e % outer, e // outer)
-                where = locate(i, k0 + k, place, lengths) if e < total else -1
+        to = np.uint64(at)
+        for turn in range(turns):
+            first = np.uint64(thread + turn * shift)
+            for n in range(flight):
+                e = first + n * step
+                i, k = (e // divisor, e % divisor) if depth_first else (e % divisor, e // divisor)
+                where = locate(np.int64(i), k0 + np.int64(k), place, lengths) if e < total else -1
                 value = source[max(where, 0)]
                 held[n] = value if where >= 0 else zero
-            for n in range(IN_FLIGHT):
-                e = first + n * threads
-                i, k = (e // chunk, e % chunk) if depth_first else (e % outer, e // outer)
+            for n in range(flight):
+                e = first + n * step
+                i, k = (e // divisor, e % divisor) if depth_first else (e % divisor, e // divisor)
                 if e < total:
-                    shared[at + k * stride + i] = held[n]
+                    shared[to + k * row + i] = held[n]
 
     return fill
 

@@ -49,7 +49,7 @@ def fails(arguments: list[str], capsys: Capture, code: int = 2) -> str:
 def test_help_names_every_command_with_a_summary(capsys: Capture) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for command in ("compare", "list", "plugins", "show"):
+    for command in ("cache", "compare", "list", "plugins", "show", "warmup"):
         (line,) = [line for line in shown.splitlines() if line.startswith(f"  {command} ")]
         assert len(line.split()) > 3
 

@@ -21,7 +21,9 @@ def imported_by(*arguments: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
-@pytest.mark.parametrize("command", [(), ("compare",), ("show",), ("list",), ("plugins",), ("plugins", "list")])
+@pytest.mark.parametrize(
+    "command", [(), ("compare",), ("show",), ("list",), ("plugins",), ("plugins", "list"), ("warmup",), ("cache",)]
+)
 def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     assert not set(HEAVY) & imported_by(*command, "--help")
 

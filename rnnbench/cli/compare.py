@@ -130,6 +130,7 @@ def _extra_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
 
 def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
     """Only what was given: the defaults live in `Settings`."""
+    from rnnbench.measure.environment import check_threads
     from rnnbench.measure.plan import Settings
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -138,21 +139,8 @@ def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
     if given["quick"]:
         given.setdefault("seeds", 1)
     settings = Settings(**given)
-    _check_threads(settings)
+    check_threads(max(settings.threads))
     return settings
-
-
-def _check_threads(settings: "Settings") -> None:
-    import os
-
-    from rnnbench.errors import UsageError
-    from rnnbench.measure.environment import usable_cores
-
-    cores = len(usable_cores()) or os.cpu_count() or 1
-    if max(settings.threads) > cores:
-        raise UsageError(
-            f"--threads {max(settings.threads)} is more than the {cores} cores here; ask for {cores} at most"
-        )
 
 
 def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Task]") -> None:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -29,13 +30,14 @@ from numba.core import compiler
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
+from rnnbench.cells.spec import Cell
 from rnnbench.kernels.target import OPTIONS, target
 
 SUFFIX = ".kernel"
 FORMAT = 1
 
 
-def directory():
+def directory() -> Path:
     """Where kernels are kept: $RNNBENCH_CACHE_DIR, else the platform's cache folder."""
     if asked := os.environ.get("RNNBENCH_CACHE_DIR"):
         return Path(asked)
@@ -48,7 +50,7 @@ def directory():
     return base / "rnnbench" / "kernels"
 
 
-def safe_directory():
+def safe_directory() -> tuple[Path | None, str | None]:
     """(directory, None) once it exists and is this user's alone, else (None, why not)."""
     path = directory()
     try:
@@ -93,7 +95,7 @@ def _circumstances():
     ).encode()
 
 
-def cell_fingerprint(cell):
+def cell_fingerprint(cell: Cell) -> str | None:
     """A digest of a cell's data and source; None if the source cannot be read."""
     total = hashlib.sha256(repr((cell.id, cell.states, [s.accumulators for s in cell.stages])).encode())
     for stage in cell.stages:
@@ -117,6 +119,8 @@ def digest(name, cell, dtype, signature):
 
 class KernelCache(_Cache):
     """Numba's cache interface for one function of one signature, kept under a key of our own."""
+
+    place: Any  # a folder, or None where nothing is kept
 
     def __init__(self, key):
         self.key = key

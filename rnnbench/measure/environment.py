@@ -11,6 +11,8 @@ from typing import Any
 
 import psutil
 
+from rnnbench.errors import UsageError
+
 PACKAGES = ("rnnbench", "numpy", "numba", "llvmlite", "scipy")
 
 
@@ -65,6 +67,13 @@ def cpu_model() -> str:
 def usable_cores() -> list[int]:
     """The cores this process may run on; empty where the system has no affinity."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def check_threads(threads: int) -> None:
+    """Raises UsageError for more threads than there are cores for them."""
+    cores = len(usable_cores()) or os.cpu_count() or 1
+    if threads > cores:
+        raise UsageError(f"--threads {threads} is more than the {cores} cores here; ask for {cores} at most")
 
 
 def source_state() -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
 from rnnbench.measure import rows
 from rnnbench.measure.assignment import Desk
-from rnnbench.measure.environment import core_count, cpu_model, machine_id, usable_cores
+from rnnbench.measure.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.measure.group import TRAINER, GroupRun, Memory
 from rnnbench.measure.lane import Lane
 from rnnbench.measure.plan import Group, Settings, groups, training
@@ -170,11 +170,7 @@ class Sweep:
 
 
 def _refuse_the_impossible(settings: Settings, run: Run, resuming: bool) -> None:
-    cores = len(usable_cores())
-    if cores and max(settings.threads) > cores:
-        raise UsageError(
-            f"--threads {max(settings.threads)} is more than the {cores} cores here; ask for {cores} at most"
-        )
+    check_threads(max(settings.threads))
     here, there = machine_id(cpu_model(), core_count()), run.machine.get("id", "")
     if resuming and here != there:
         raise UsageError(f"run {run.id} was begun on another machine ({there}; this is {here}); start a new one")

@@ -1,0 +1,101 @@
+"""`rnnbench cache`: where compiled kernels are kept and how much they take; clearing them."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnnbench.cli._options import json_flag, traceback_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rnnbench.cli._kernel_files import KernelFile
+
+
+@click.command()
+@click.option("--clear", is_flag=True, help="Remove the kernels; whatever else lies there stays.")
+@json_flag
+@traceback_option
+def command(clear: bool, as_json: bool) -> int:
+    """Show the cache of compiled kernels, or clear it.
+
+    A kernel whose sources or versions have changed is compiled anew, and its old file stays until the cache is cleared.
+    """
+    from rnnbench.cli._kernel_files import contents
+    from rnnbench.kernels.cache import directory
+
+    folder = directory()
+    kernels, foreign = contents(folder)
+    if clear:
+        return _clear(folder, kernels, foreign, as_json)
+    facts = _facts(folder, kernels, foreign)
+    if as_json:
+        _put(facts)
+    else:
+        _print(facts)
+    return 0
+
+
+def _facts(folder: "Path", kernels: "list[KernelFile]", foreign: int) -> dict[str, Any]:
+    changed = [kernel.changed for kernel in kernels]
+    return {
+        "directory": str(folder),
+        "files": len(kernels),
+        "bytes": sum(kernel.size for kernel in kernels),
+        "oldest": _moment(min(changed)) if changed else None,
+        "newest": _moment(max(changed)) if changed else None,
+        "foreign_files": foreign,
+    }
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.filesize import decimal
+
+    from rnnbench.report.text import counted, printable
+
+    click.echo(f"kernel cache: {printable(facts['directory'])}")
+    click.echo(f"{counted(facts['files'], 'kernel')}, {decimal(facts['bytes'])}")
+    if facts["files"]:
+        click.echo(f"written from {facts['oldest']} to {facts['newest']}")
+    else:
+        click.echo("fill it with: rnnbench warmup")
+    if facts["foreign_files"]:
+        click.echo(f"{counted(facts['foreign_files'], 'other file')}, never read or removed")
+
+
+def _clear(folder: "Path", kernels: "list[KernelFile]", foreign: int, as_json: bool) -> int:
+    """1 where a kernel could not be removed."""
+
+    from rnnbench.cli._console import error
+    from rnnbench.report.text import counted, printable
+
+    removed, size, refused = 0, 0, ""
+    for kernel in kernels:
+        try:
+            kernel.path.unlink(missing_ok=True)
+        except OSError as problem:
+            refused = f"{kernel.path.name} cannot be removed: {problem.strerror}; check who owns {folder}"
+        else:
+            removed, size = removed + 1, size + kernel.size
+    if as_json:
+        _put({"directory": str(folder), "removed": removed, "bytes": size, "foreign_files": foreign})
+    else:
+        left = f"; left {counted(foreign, 'other file')} alone" if foreign else ""
+        what = f"removed {counted(removed, 'kernel')}, {size} bytes"
+        click.echo(f"{what}, from {printable(str(folder))}{left}")
+    if refused:
+        error(refused)
+    return 1 if refused else 0
+
+
+def _put(facts: dict[str, Any]) -> None:
+    from rnnbench.cli._listing import LISTING_SCHEMA
+    from rnnbench.cli._output import STDOUT, put_json
+
+    put_json(STDOUT, {"schema": LISTING_SCHEMA, **facts})
+
+
+def _moment(nanoseconds: int) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(nanoseconds / 1e9).astimezone().isoformat(" ", "seconds")

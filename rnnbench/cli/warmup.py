@@ -1,0 +1,101 @@
+"""`rnnbench warmup`: compiles kernels ahead, so that the first call of a later process does not wait for it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli._options import items_option, load_plugins, plugin_option, traceback_option
+
+if TYPE_CHECKING:
+    from rnnbench.cells.spec import Cell
+
+OK, FAILED = 0, 1
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a cell's kernels took: how many were compiled and how many read from the cache, in how many seconds; lost:
+    compiled ones that are not in the cache afterwards."""
+
+    compiled: int
+    read: int
+    seconds: float
+    lost: int
+
+
+@click.command()
+@items_option("--cell", "cells", str, "Cells; every registered one by default.")
+@items_option("--dtype", "dtypes", str, "float32 (default), float64.")
+@click.option("--training/--no-training", default=True, show_default=True, help="The kernels of training too.")
+@plugin_option
+@traceback_option
+def command(cells: tuple[str, ...], dtypes: tuple[str, ...], training: bool, plugins: tuple[str, ...]) -> int:
+    """Compile kernels and keep them for later processes, one line a cell.
+
+    Exit code 1 where a cell cannot be compiled or kept. `rnnbench cache` shows what is kept.
+    """
+    from rnnbench.cli._console import note
+    from rnnbench.errors import UsageError
+    from rnnbench.kernels.cache import safe_directory
+    from rnnbench.model import DTYPES
+
+    registry = load_plugins(plugins)
+    chosen = [registry.cell(name) for name in cells or registry.cells]
+    if unknown := [dtype for dtype in dtypes if dtype not in DTYPES]:
+        raise UsageError(f"dtype must be one of {', '.join(DTYPES)}; got {unknown[0]!r}")
+    place, why_not = safe_directory()
+    if why_not:
+        raise UsageError(why_not)
+    results = [_warm(cell, dtype, training) for dtype in dtypes or DTYPES[:1] for cell in chosen]
+    note(f"kernels are kept in {place}")
+    return OK if all(results) else FAILED
+
+
+def _warm(cell: "Cell", dtype: str, training: bool) -> bool:
+    """Prints the cell's line; whether its kernels are ready for later processes."""
+    from rnnbench.cli._console import error
+    from rnnbench.kernels.cache import cell_fingerprint
+    from rnnbench.report.text import counted, duration, printable
+
+    head = f"{printable(cell.id):12} {dtype:8}"
+    try:
+        spent = _compile(cell.id, dtype, training)
+    except Exception as problem:  # a plugin's cell may hold what Numba cannot compile
+        error(f"{cell.id}, {dtype}: {type(problem).__name__}: {problem}")
+        return False
+    done = [
+        f"compiled {counted(spent.compiled, 'kernel')}" if spent.compiled else "",
+        f"read {counted(spent.read, 'kernel')} from the cache" if spent.read else "",
+    ]
+    click.echo(f"{head} {', '.join(filter(None, done)) or 'nothing left to do'} in {duration(spent.seconds)}")
+    if not spent.lost:
+        return True
+    if cell_fingerprint(cell) is None:
+        error(f"{cell.id}: its kernels cannot be kept: its source is in no file; put it into one")
+    else:
+        error(f"{cell.id}: {counted(spent.lost, 'kernel')} could not be written; is the disk full?")
+    return False
+
+
+def _compile(cell: str, dtype: str, training: bool) -> Spent:
+    """Has a session do one of everything, which asks for every kernel there is."""
+    import numpy as np
+
+    from rnnbench.api import session
+    from rnnbench.cli._kernel_files import contents
+    from rnnbench.kernels.cache import directory
+    from rnnbench.kernels.library import LOG
+    from rnnbench.model import Model
+
+    kept = set(contents(directory())[0])
+    compiled, read, seconds = LOG.compiled, LOG.read, LOG.seconds
+    model = Model(cell, 1, 1, 1, dtype=dtype)
+    s = session("numba", model, model.init(0))
+    x = np.zeros((1, 1, 1), dtype)
+    s.forward(x)
+    if training:
+        s.train_step(x, np.zeros((1, 1), dtype))
+    written = len(set(contents(directory())[0]) - kept)
+    compiled = LOG.compiled - compiled
+    return Spent(compiled, LOG.read - read, LOG.seconds - seconds, max(0, compiled - written))

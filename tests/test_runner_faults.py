@@ -1,10 +1,15 @@
 """Backends that fail in every way we know: each has its status and reason, and nobody else suffers."""
 
+import tempfile
+
 import pytest
 from marks import children
 from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, load, settings
 
+from rnnbench.cli.compare import exit_code
+from rnnbench.measure import rows as rows_module
 from rnnbench.measure import timing
+from rnnbench.measure.failure import ACTIONS
 from rnnbench.measure.lane import Lane
 from rnnbench.measure.process import Limits
 from rnnbench.measure.runner import compare
@@ -47,15 +52,25 @@ FAULTS = {
 }
 
 
+SETTINGS = settings(backends=("good", *FAULTS, "loud"))
+
+
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory):
-    """One run of all of them together, with two good ones among them."""
-    names = ("good", *FAULTS, "loud")
+def run(tmp_path_factory):
+    """One run of all of them together, with two good ones among them, and temporary files in a folder of its own."""
+    scratch = tmp_path_factory.mktemp("scratch")
     with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(tempfile, "tempdir", str(scratch))
         load(monkeypatch, FAULTY, NO_NUMBA)
-        outcome, run = carry_out(tmp_path_factory.mktemp("runs"), settings(backends=names), LIMITS)
+        _, run = carry_out(tmp_path_factory.mktemp("runs"), SETTINGS, LIMITS)
     assert run.problems() == []
-    return {record.backend: record for record in outcome.records}, run.samples()
+    assert list(scratch.iterdir()) == []
+    return run
+
+
+@pytest.fixture(scope="module")
+def rows(run):
+    return {record.backend: record for record in run.records()}, run.samples()
 
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -64,6 +79,25 @@ def test_each_fault_has_its_status_and_reason(rows, name):
     row = rows[0][name]
     assert (row.status, reason in row.reason) == (status, True), row.reason
     assert row.reason.isprintable()
+    if row.status != "unsupported":
+        assert row.reason.endswith(f"; {ACTIONS[status]}")
+
+
+def test_the_store_loads_the_run_resumes_and_the_exit_code_says_that_some_failed(run, monkeypatch):
+    registry = load(monkeypatch, FAULTY, NO_NUMBA)
+    again = Store(run.path.parent).find(run.id)
+    listener = Quiet()
+    outcome = compare(SETTINGS, registry, again, listener, limits=LIMITS)
+    assert listener.plans[0][:2] == (1, 1)
+    assert listener.done == []
+    assert list(outcome.records) == run.records()
+    assert exit_code(outcome.records) == 1
+
+
+def test_a_reason_without_end_keeps_its_remedy():
+    lane = Lane("x", None, status="crashed", reason="no " * 1000, action=ACTIONS["crashed"])
+    assert len(rows_module._reason(lane)) == rows_module.LONGEST_REASON
+    assert rows_module._reason(lane).endswith("tries it part by part")
 
 
 def test_the_size_of_a_mismatch_is_told(rows):

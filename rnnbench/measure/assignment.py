@@ -69,7 +69,8 @@ class Desk:
             gradients = oracle.gradients(params) if task.params is None else {}
             losses = oracle.losses(params, data.train, group.seed)
         except Exception as error:  # a plugin's task or cell may raise anything
-            raise Failure("crashed", f"task {task.id!r} with cell {group.cell!r}: {explain(error)}") from error
+            why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
+            raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
         files = {**files, "params": str(self._folder / "params.npz"), "batch": str(self._folder / "batch.npz")}
         arrays.save(Path(files["params"]), params)
         arrays.save_split(Path(files["batch"]), batch)

@@ -1,12 +1,25 @@
 """How a backend's row ends when it is not ok."""
 
+# The one thing to do about a row, by its status; nothing for those that are no failure.
+ACTIONS = {
+    "load_error": "see `rnnbench plugins list`, or leave it out of --backend",
+    "mismatch": "`rnnbench plugins check BACKEND` shows which promise it breaks",
+    "diverged": "try a smaller --lr",
+    "timeout": "try a smaller case, or leave it out of --backend",
+    "oom": "try a smaller --batch or --hidden",
+    "crashed": "`rnnbench plugins check BACKEND` tries it part by part",
+    "bad_output": "`rnnbench plugins check BACKEND` shows what it must give",
+}
+
 
 class Failure(Exception):
-    """`status` is one of the record's; `reason` is for the user: what happened, in one line."""
+    """`status` is one of the record's; `reason` is for the user: what happened, in one line. action: what to do about
+    it, where that is something else than for others of this status."""
 
-    def __init__(self, status: str, reason: str) -> None:
+    def __init__(self, status: str, reason: str, action: str | None = None) -> None:
         super().__init__(f"{status}: {reason}")
         self.status, self.reason = status, reason
+        self.action = ACTIONS.get(status, "") if action is None else action
 
 
 def explain(error: BaseException) -> str:

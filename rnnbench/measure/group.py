@@ -68,7 +68,7 @@ class GroupRun:
                 assignment = self.desk.assignment(self.group, self.task, self.training)
             except Failure as failure:
                 for lane in self._running(everybody):
-                    lane.status, lane.reason = failure.status, failure.reason
+                    lane.fail(failure)
             else:
                 self._measure(everybody, assignment)
         for lane in everybody:
@@ -81,7 +81,7 @@ class GroupRun:
         """Reasons to go no further that need no process; else the process. Raises Failure."""
         info, group = lane.info, self.group
         if absent := info.missing():
-            raise Failure("load_error", f"needs {absent.module}, which is not installed; {absent.remedy}")
+            raise Failure("load_error", f"needs {absent.module}, which is not installed", absent.remedy)
         if info.cells is not None and group.cell not in info.cells:
             raise Failure("unsupported", f"runs {', '.join(info.cells)}; not {group.cell}")
         if group.dtype not in info.dtypes:

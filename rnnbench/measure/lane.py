@@ -24,6 +24,7 @@ class Lane:
     warnings: list[str] = field(default_factory=list)
     status: str = "ok"
     reason: str = ""
+    action: str = ""  # what the user may do about it
     weights: dict[str, Array] | None = None  # as trained, or as given to a runtime that only infers
     streams: bool = False  # takes single steps
     losses: list[float] = field(default_factory=list)
@@ -40,7 +41,10 @@ class Lane:
         try:
             yield
         except Failure as failure:
-            self.status, self.reason = failure.status, failure.reason
+            self.fail(failure)
+
+    def fail(self, failure: Failure) -> None:
+        self.status, self.reason, self.action = failure.status, failure.reason, failure.action
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """The worker's reply, while nobody else's worker runs. Raises Failure."""

@@ -71,7 +71,8 @@ def score(lane: Lane, assignment: Assignment, desk: Desk) -> float:
     try:
         value = float(assignment.task.score(y, test))
     except Exception as error:  # a plugin's task may raise anything
-        raise Failure("crashed", f"the score of task {assignment.task.id!r}: {explain(error)}") from error
+        why = f"the score of task {assignment.task.id!r}: {explain(error)}"
+        raise Failure("crashed", why, f"leave it out: --task without {assignment.task.id}") from error
     if not np.isfinite(value):
         raise Failure("diverged", f"the score is {value}")
     return value

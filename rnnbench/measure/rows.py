@@ -28,11 +28,17 @@ def records(
                     **lane.columns,
                     backend=lane.info.id,
                     status=lane.status,
-                    reason=printable(lane.reason)[:LONGEST_REASON],
+                    reason=_reason(lane),
                     warnings=tuple(printable(warning)[:LONGEST_REASON] for warning in warnings),
                 )
             )
     return rows
+
+
+def _reason(lane: Lane) -> str:
+    """The cause, then the remedy, which is not what is cut off."""
+    action = f"; {printable(lane.action)}" if lane.action else ""
+    return printable(lane.reason)[: LONGEST_REASON - len(action)] + action
 
 
 def samples(lanes: Iterable[Lane]) -> Samples:

@@ -47,6 +47,7 @@ FAULTS = {
     "greedy": ("oom", "GiB"),
     "no-factory": ("load_error", "libcheese.so.4 is missing"),
     "dying-factory": ("load_error", "exited with code 7"),
+    "no-gpu": ("unsupported", "there is no CUDA device; run"),
     "choosy": ("unsupported", "no GRU here"),
     "refuses": ("unsupported", "changed its mind"),
 }

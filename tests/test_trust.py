@@ -1,15 +1,10 @@
 """The tool behind docs/trust.md: what it calls kept, and that its proofs can fail."""
 
 import json
-import sys
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
-
 from trusting import kills, page, pairs, simulation, slowed
 
 from rnnbench.plugins import configure

@@ -65,8 +65,10 @@ class Team:
         try:
             self.versions[member.name] = worker.receive(worker.limits.load_seconds)["version"]
         except Failure as failure:
-            status = failure.status if failure.status in ("timeout", "oom") else "load_error"
-            self._unloadable.reasons[member.info.id] = Failure(status, f"could not be loaded: {failure.reason}")
+            if failure.status != "unsupported":  # what it needs is not there, a GPU for one: no fault of its own
+                status = failure.status if failure.status in ("timeout", "oom") else "load_error"
+                failure = Failure(status, f"could not be loaded: {failure.reason}")
+            self._unloadable.reasons[member.info.id] = failure
             self._place.dismiss(worker)
             return
         worker.pause()

@@ -204,6 +204,10 @@ def no_factory(threads):
     raise ImportError("libcheese.so.4 is missing")
 
 
+def gpu_factory(threads):
+    raise Unsupported("there is no CUDA device; run `nvidia-smi`")
+
+
 def dying_factory(threads):
     os._exit(7)
 
@@ -260,6 +264,7 @@ FACTORIES = {
     "greedy": backend(forward=greedy),
     "no-factory": no_factory,
     "dying-factory": dying_factory,
+    "no-gpu": gpu_factory,
     "loud": loud_factory,
     "choosy": choosy,
     "refuses": backend(gradients=refusing),

@@ -69,7 +69,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_without_any_plugin_everything_is_there_but_the_peers(machine: Machine) -> None:
     machine.without_plugins()
     listed = {row["backend"] for row in json.loads(machine.run("list", "backends", "--json").stdout)["rows"]}
-    assert listed == {"numba", "numpy"}
+    assert listed == {"numba", "numba-cuda", "numpy"}
     machine.run("compare", *QUICK)
     rows = json.loads((machine.folder / "rows.json").read_text())["rows"]
     assert {row["backend"]: row["status"] for row in rows} == {"numba": "ok", "numpy": "ok"}

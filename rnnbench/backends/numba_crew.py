@@ -15,12 +15,14 @@ from rnnbench.model import Array
 
 RELEASED = 1 << 62  # more than threads will ever have met: whoever waits goes on
 
-Job = tuple[Callable[..., None], tuple[Array, ...], Array]
+# A kernel, its arrays, its record, and the barrier that the record points at: who sees the others' arrival late still
+# reads it when the caller has gone on and perhaps let the session go.
+Job = tuple[Callable[..., None], tuple[Array, ...], Array, Array]
 
 
 def _work(jobs: "SimpleQueue[Job | None]") -> None:
     while (job := jobs.get()) is not None:
-        kernel, arrays, call = job
+        kernel, arrays, call, _ = job
         kernel(*arrays, call)
 
 
@@ -55,7 +57,7 @@ class Crew:
             call["met"] = met
         try:
             for jobs, call in zip(self._queues, calls[1:], strict=False):
-                jobs.put((kernel, arrays, call))
+                jobs.put((kernel, arrays, call, self.barrier))
             kernel(*arrays, calls[0])
         except BaseException:  # an interrupt, say: the others must not wait for a call that never comes
             self._release()

@@ -110,3 +110,17 @@ def test_the_page_shows_the_sessions_methods_with_their_arguments() -> None:
         parameters = list(inspect.signature(getattr(Session, name)).parameters.values())[1:]
         plain = [p.name if p.default is p.empty else f"{p.name}={p.default}" for p in parameters]
         assert given == ", ".join(plain), name
+
+
+def test_the_page_on_the_kernels_names_what_exists() -> None:
+    root, text = DOCS.parent, (DOCS / "kernels.md").read_text(encoding="utf-8")
+    package = root / "rnnbench"
+    files = re.findall(r"`(?:python )?([\w/]+\.py)\b", text)
+    assert files
+    missing = [name for name in files if not any((at / name).exists() for at in (root, package, package / "kernels"))]
+    assert not missing
+    sources = "".join(file.read_text() for part in ("kernels", "backends") for file in (package / part).glob("*.py"))
+    constants = re.findall(r"`([A-Z][A-Z0-9_]+)`", text)
+    assert constants
+    assert not [name for name in constants if not re.search(rf"\b{name}\b", sources)]
+    assert (DOCS / "packed-layout.svg").exists()

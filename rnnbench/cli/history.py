@@ -49,13 +49,14 @@ def command(
     from pathlib import Path
 
     from rnnbench.cli._output import STDOUT, check_writable, put_json
+    from rnnbench.report.figure import check_figure
     from rnnbench.tracking import plot
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.sections import as_json, sections
 
     check_writable([target for target in (json_target, plot_file) if target not in (None, STDOUT)])
     if plot_file:
-        plot.check(Path(plot_file))
+        check_figure(Path(plot_file))
     commits = Repository(Path.cwd()).history()
     source = source or ("asv" if any(Path(asv_folder).glob("*/*-*.json")) else "runs")
     readings = _readings(source, Path(asv_folder), Path(results), commits)

@@ -31,9 +31,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """sections: one per task; closing: lines on the run as a whole."""
+    """sections: one per task; closing: lines on the whole."""
 
-    run_id: str
+    title: str
     sections: tuple[Section, ...]
     closing: tuple[str, ...]
 
@@ -52,7 +52,9 @@ class Report:
             if task not in description.tasks:
                 raise UsageError(f"run {run.id} has rows of the task {task!r}, which its settings lack; it is damaged")
             sections.append(_section(task, rows_of_task, groups, description.tasks[task], least))
-        return cls(run.id, tuple(sections), tuple(_closing(run, groups, notes.noise_line(own, known))))
+        return cls(
+            f"rnnbench run {run.id}", tuple(sections), tuple(_closing(run, groups, notes.noise_line(own, known)))
+        )
 
 
 def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:

@@ -32,11 +32,15 @@ def export(path: Path, run: Run) -> None:
 
 def records_csv(records: Iterable[Record]) -> str:
     """One line per record with the columns of `Record`; warnings are joined by semicolons, None is empty."""
+    return rows_csv(COLUMNS, ([getattr(record, name) for name in COLUMNS] for record in records))
+
+
+def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """A head and one line a row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for record in records:
-        writer.writerow(_cell(getattr(record, name)) for name in COLUMNS)
+    writer.writerow(columns)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return text.getvalue()
 
 

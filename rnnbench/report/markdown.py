@@ -16,7 +16,7 @@ def escape(text: str) -> str:
 
 def render(report: Report) -> str:
     """The whole report as one Markdown text."""
-    lines = [f"# rnnbench run {escape(report.run_id)}", ""]
+    lines = [f"# {escape(report.title)}", ""]
     for section in report.sections:
         lines += _section(section)
     lines += [f"- {escape(line)}" for line in report.closing]

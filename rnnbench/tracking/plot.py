@@ -7,21 +7,10 @@ from typing import Any
 from rnnbench.errors import UsageError
 from rnnbench.tracking.sections import Section, name
 
-SUFFIXES = (".svg", ".png", ".pdf")
 PANEL_INCHES = (8.0, 2.6)
 MOST_PANELS = 40
 LOG_FROM = 3.0  # times that the largest value is the smallest: backends lie a factor of ten apart
 ROOM = 0.05
-
-
-def check(path: Path) -> None:
-    """Raises UsageError for a file that `draw` cannot write, or without matplotlib."""
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"cannot draw to {path.name!r}: its name must end in {', '.join(SUFFIXES)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError("plots need matplotlib, which is not installed; pip install 'rnnbench[plots]'") from None
 
 
 def draw(sections: Sequence[Section], path: Path) -> None:

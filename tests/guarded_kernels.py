@@ -22,7 +22,7 @@ from rnnbench.kernels import layer, layout, library
 from rnnbench.model import Model
 
 SHAPES_DRAWN = 5
-SESSIONS_DROPPED = 60
+SESSIONS_DROPPED = 30
 SHARED = {"OPERATIONS_WORTH_A_THREAD": 1, "OPERATIONS_A_MEETING": 0}  # two threads share whatever there is
 # Rows and units that fill their tiles and vectors to the brim: nothing is left over at the end of the scratch memory.
 FULL = (5, 64, 3, 32, 1, False, "last", False, 1)

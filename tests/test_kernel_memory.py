@@ -57,8 +57,11 @@ def test_a_session_may_be_let_go_while_a_thread_still_waits():
 @pytest.mark.parametrize(
     "key",
     [
-        *("forward-work", "backward-work"),
-        *(pytest.param(key, marks=pytest.mark.slow) for key in ("forward-scratch", "products-scratch")),
+        "forward-work",
+        *(
+            pytest.param(key, marks=pytest.mark.slow)
+            for key in ("forward-scratch", "backward-work", "products-scratch")
+        ),
     ],
 )
 def test_scratch_memory_a_vector_too_short_ends_the_process(key):

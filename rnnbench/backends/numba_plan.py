@@ -142,7 +142,7 @@ class Planner:
         share, layout, records = side.shares[number], side.layout, []
         Hp, count = layout.padded(side.H), len(share.slots)
         source_stride = side.inputs if share.kept is None else Hp
-        scratch, index = products_workspace(share.inputs, side.H, count, layout.lanes)
+        scratch, index = products_workspace(share.inputs, side.H, count, layout.dtype)
         for part in range(parts):
             values: dict[str, Any] = {"count": count, "part": part, "parts": parts, "crew": parts, "met": 0}
             values |= {"inputs": share.inputs, "source_stride": source_stride, "tape_stride": layout.slots * Hp}

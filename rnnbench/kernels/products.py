@@ -4,19 +4,21 @@
 
 in the canonical layout of W and R, and db[unit], the sum over visits, as one column more: a source of ones.
 
-BLAS takes the tape transposed and walks it in long strides. Here a chunk of visits is turned once, so that the tile of
-`tile.py` reads it in order, a row for each unit, and serves every block of inputs.
+BLAS takes the tape transposed and walks it in long strides. Here the units of a chunk of visits are copied once, in
+groups of as many as the tile has rows, so that the tile of `tile.py` reads them in order, one value for each of its
+rows at every visit, and the copy serves every block of inputs.
 """
+
+from typing import Any
 
 from numba import njit, types
 
 from rnnbench.kernels.target import OPTIONS, target
-from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, meet, pointer, pointer_to, put, shift, vector_type, vectors
+from rnnbench.kernels.tile import make_panel, tile_rows
+from rnnbench.kernels.vector import constant, get, meet, pointer, pointer_to, put, shift, vector_type, vectors
 
 CHUNK = 128  # visits whose part of a slot and of the source stay in L2
 COLUMNS = 2
-BLOCK = 16  # units turned at a time: one cache line is read, as many are written
 
 
 def make_products(dtype):
@@ -25,34 +27,59 @@ def make_products(dtype):
     source: row v begins at v * source_stride, of which `inputs` values count; tape [T, B, slot, Hp]; out [rows, H, I]
     and db [G, H] are written whole where the record's slots say.
     """
-    vector = vector_type(dtype.name, target().lanes(dtype))
-    lanes, zero, one = vector.lanes, dtype.type(0), dtype.type(1)
-    width = COLUMNS * vector.lanes
+    vector = _vector(dtype)
+    lanes, zero = vector.lanes, dtype.type(0)
+    width = COLUMNS * lanes
     load, store, _ = vectors(vector, COLUMNS)
-    panel = make_panel(vector, (True,) * COLUMNS)
+    load_one, store_one, _ = vectors(vector, 1)
+    none = constant(vector, 0)
+    group = tile_rows(vector, COLUMNS)[0]
+    whole = _whole_vectors(group, lanes)
+    load_group, store_group, _ = vectors(vector, whole // lanes)
+    size = _group_size(group, lanes)
+    panel = make_panel(vector, (True,) * COLUMNS, x_step=group)
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
 
     @njit(**OPTIONS)
     def in_blocks(source, stride, inputs, count, blocks):
-        """[block, visit, width]: full blocks of inputs, then one that ends in ones."""
+        """[block, visit, width]: full blocks of inputs, then what is left."""
         full = inputs // width
         for b in range(full):
             for v in range(count):
                 store(shift(blocks, (b * CHUNK + v) * width), lanes, load(shift(source, v * stride + b * width), lanes))
-        for v in range(count):
-            last = shift(blocks, (full * CHUNK + v) * width)
-            for j in range(inputs - full * width):
-                put(last, j, get(source, v * stride + full * width + j))
-            put(last, inputs - full * width, one)
+        if full * width < inputs:
+            for v in range(count):
+                last = shift(blocks, (full * CHUNK + v) * width)
+                for j in range(inputs - full * width):
+                    put(last, j, get(source, v * stride + full * width + j))
 
     @njit(**OPTIONS)
-    def turn(source, stride, units, count, turned):
-        """turned [unit, CHUNK] from source [visit, unit]."""
-        for u in range(0, units, BLOCK):
-            for v in range(count):
-                row = shift(source, v * stride)
-                for j in range(u, min(u + BLOCK, units)):
-                    put(turned, j * CHUNK + v, get(row, j))
+    def in_groups(source, stride, units, count, groups):
+        """[group, visit, unit] from source [visit, unit]. Whole vectors are copied: what one writes too much, the next
+        visit's overwrites, and behind the last there is room."""
+        full = (units - whole) // group + 1 if units >= whole else 0
+        for v in range(count):
+            row, at = shift(source, v * stride), shift(groups, v * group)
+            for g in range(full):
+                store_group(shift(at, g * size), lanes, load_group(shift(row, g * group), lanes))
+            for u in range(full * group, units):
+                put(at, u // group * size + u % group, get(row, u))
+
+    @njit(**OPTIONS)
+    def add_sums(groups, units, count, keep, room, sums):
+        """sums [unit], begun anew unless `keep`: plus the sum of each unit's values in `groups`."""
+        for u in range(0, units, group):
+            for p in range(0, group, lanes):
+                at = shift(groups, u // group * size + p)
+                even, odd = none(), none()
+                for v in range(0, count - 1, 2):
+                    even = even + load_one(shift(at, v * group), 0)[0]
+                    odd = odd + load_one(shift(at, (v + 1) * group), 0)[0]
+                if count % 2:
+                    even = even + load_one(shift(at, (count - 1) * group), 0)[0]
+                store_one(room, 0, (even + odd,))
+                for j in range(u + p, min(u + min(p + lanes, group), units)):
+                    put(sums, j, get(room, j - u - p) + (get(sums, j) if keep else zero))
 
     @njit(**OPTIONS)
     def products(source, tape, out, db, call):
@@ -63,46 +90,60 @@ def make_products(dtype):
         )  # fmt: skip
         first_unit, last_unit = H * c.part // c.parts, H * (c.part + 1) // c.parts
         units, full = last_unit - first_unit, inputs // width
+        rest = inputs - full * width
         nothing = reals(c.scratch)
-        turned = shift(nothing, width)
-        ends = shift(turned, H * CHUNK)
+        room = shift(nothing, width)
+        groups = shift(room, width)
+        ends = shift(groups, -(-H // group) * size)
         blocks = shift(ends, c.count * H * width)
         for j in range(width):
             put(nothing, j, zero)
         for i in range(units):
-            put(index, i, i)
+            put(index, i, i // group * size + i % group)
         for first in range(0, c.visits, CHUNK):
             count = min(CHUNK, c.visits - first)
             in_blocks(shift(pointer(source), first * c.source_stride), c.source_stride, inputs, count, blocks)
             for s in range(c.count):
-                turn(
-                    shift(pointer(tape), first * stride + get(slots, s) * c.Hp + first_unit),
-                    stride,
-                    units,
-                    count,
-                    turned,
-                )
-                for b in range(full + 1):
+                gradients = shift(pointer(tape), first * stride + get(slots, s) * c.Hp + first_unit)
+                in_groups(gradients, stride, units, count, groups)
+                sums = shift(pointer(db), get(accumulators, s) * H + first_unit)
+                add_sums(groups, units, count, first > 0, room, sums)
+                for b in range(full + (rest > 0)):
                     if b < full:
                         goal, step = shift(pointer(out), (get(rows, s) * H + first_unit) * inputs + b * width), inputs
                     else:
                         goal, step = shift(ends, s * H * width), width
                     begin, begin_step = (goal, step) if first else (nothing, 0)
                     weights = shift(blocks, b * CHUNK * width)
-                    panel(units, begin, begin_step, goal, step, ((turned, index, CHUNK, count, weights),))
+                    panel(units, begin, begin_step, goal, step, ((groups, index, 1, count, weights),))
         for s in range(c.count):
             for u in range(units):
                 end, unit = shift(ends, (s * H + u) * width), first_unit + u
-                for j in range(inputs - full * width):
+                for j in range(rest):
                     put(pointer(out), (get(rows, s) * H + unit) * inputs + full * width + j, get(end, j))
-                put(pointer(db), get(accumulators, s) * H + unit, get(end, inputs - full * width))
         if c.crew > 1:
             meet(integers(c.barrier), c.met + c.crew)
 
     return products
 
 
-def products_workspace(inputs: int, H: int, count: int, lanes: int) -> tuple[int, int]:
+def products_workspace(inputs: int, H: int, count: int, dtype: Any) -> tuple[int, int]:
     """Elements of `scratch` and of `index` for `count` slots."""
-    width = COLUMNS * lanes
-    return width * (1 + count * H + (inputs // width + 1) * CHUNK) + H * CHUNK, H
+    vector = _vector(dtype)
+    width, group = COLUMNS * vector.lanes, tile_rows(vector, COLUMNS)[0]
+    groups, blocks = -(-H // group) * _group_size(group, vector.lanes), -(-inputs // width) * CHUNK * width
+    return width * (2 + count * H) + groups + blocks, H
+
+
+def _vector(dtype: Any) -> Any:
+    return vector_type(dtype.name, target().lanes(dtype))
+
+
+def _whole_vectors(group: int, lanes: int) -> int:
+    """Elements of the vectors that hold a group."""
+    return -(-group // lanes) * lanes
+
+
+def _group_size(group: int, lanes: int) -> int:
+    """Elements of a group's copy: all visits of a chunk, and what the last one's vectors write too much."""
+    return CHUNK * group + _whole_vectors(group, lanes) - group

@@ -31,14 +31,14 @@ def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def make_panel(vector, *masks):
+def make_panel(vector, *masks, x_step=1):
     """An intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of all columns.
 
     Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows; start
     may be out itself. operands: for each mask a tuple (x, at, x_stride, K, w): row r of x begins at
-    x + at[r] * x_stride (at: int64 pointer), w holds the packed weights of the columns in the mask. Many rows share the
-    weights, so the sum over all operands is cut into pieces whose weights stay in L1 from row to row; few rows (one
-    tile) stream them once whatever the cut.
+    x + at[r] * x_stride (at: int64 pointer), `x_step` lies between its values, and w holds the packed weights of the
+    columns in the mask. Many rows share the weights, so the sum over all operands is cut into pieces whose weights stay
+    in L1 from row to row; few rows (one tile) stream them once whatever the cut.
     """
     columns = len(masks[0])
     widths = [sum(mask) * vector.lanes for mask in masks]
@@ -63,7 +63,7 @@ def make_panel(vector, *masks):
             sums = _load(builder, vector, begin, source_stride, rows, columns)
             for mask, (x, at, x_stride, K, w) in zip(masks, operands, strict=True):
                 rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
-                sums = _accumulate(builder, vector, mask, sums, rows_of_x, K, w)
+                sums = _accumulate(builder, vector, mask, sums, rows_of_x, x_step, K, w)
             _store(builder, vector, end, out_stride, rows, columns, sums)
             builder.store(builder.add(first, ir.Constant(I64, rows)), row)
             builder.branch(enough)
@@ -75,7 +75,7 @@ def make_panel(vector, *masks):
         for (x, at, x_stride, K, w), width in zip(operands, widths, strict=True):
             low, high = (_clamped(builder, builder.sub(end, begin), K) for end in (first, last))
             weights = builder.gep(w, [builder.mul(low, ir.Constant(I64, width))])
-            parts.append((builder.gep(x, [low]), at, x_stride, builder.sub(high, low), weights))
+            parts.append((_value_at(builder, x, low, x_step), at, x_stride, builder.sub(high, low), weights))
             begin = builder.add(begin, K)
         return parts
 
@@ -141,7 +141,11 @@ def _row_pointers(builder, x, at, stride, rows):
     return [builder.gep(x, [builder.mul(offset, stride)]) for offset in offsets]
 
 
-def _accumulate(builder, vector, mask, sums, rows, K, w):
+def _value_at(builder, row, k, step):
+    return builder.gep(row, [builder.mul(k, ir.Constant(I64, step)) if step > 1 else k])
+
+
+def _accumulate(builder, vector, mask, sums, rows, step, K, w):
     """`sums` with one operand's products added. With few rows the sum over k is split into several chains, because one
     chain would wait for its own multiply-adds."""
     used = [column for column, fed in enumerate(mask) if fed]
@@ -155,10 +159,10 @@ def _accumulate(builder, vector, mask, sums, rows, K, w):
     if chains > 1:
         count = ir.Constant(I64, chains)
         whole = builder.mul(builder.sdiv(K, count), count)
-        active = _in_chains(builder, vector, chains, active, rows, len(used), w, whole)
+        active = _in_chains(builder, vector, chains, active, rows, step, len(used), w, whole)
         first = whole
     active = _loop(
-        builder, vector, first, K, 1, active, lambda k, a: _multiply(builder, vector, rows, len(used), w, k, a)
+        builder, vector, first, K, 1, active, lambda k, a: _multiply(builder, vector, rows, step, len(used), w, k, a)
     )
     result = list(sums)
     for number, value in zip(numbers, active, strict=True):
@@ -166,7 +170,7 @@ def _accumulate(builder, vector, mask, sums, rows, K, w):
     return result
 
 
-def _in_chains(builder, vector, chains, active, rows, used, w, whole):
+def _in_chains(builder, vector, chains, active, rows, step, used, w, whole):
     """All of k below `whole`, a multiple of the chains, added to `active`."""
     size = len(active)
     start = active + [vector.constant(0)] * (size * (chains - 1))
@@ -175,7 +179,7 @@ def _in_chains(builder, vector, chains, active, rows, used, w, whole):
         out = []
         for chain in range(chains):
             part = carried[chain * size : (chain + 1) * size]
-            out += _multiply(builder, vector, rows, used, w, builder.add(k, ir.Constant(I64, chain)), part)
+            out += _multiply(builder, vector, rows, step, used, w, builder.add(k, ir.Constant(I64, chain)), part)
         return out
 
     ends = _loop(builder, vector, ir.Constant(I64, 0), whole, chains, start, body)
@@ -186,14 +190,14 @@ def _in_chains(builder, vector, chains, active, rows, used, w, whole):
     return total
 
 
-def _multiply(builder, vector, rows, used, w, k, sums):
+def _multiply(builder, vector, rows, step, used, w, k, sums):
     """One k: each weight vector and each row's value is loaded once, and every sum takes one multiply-add."""
     base = builder.gep(w, [builder.mul(k, ir.Constant(I64, used * vector.lanes))])
     fma = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
     weights = [
         load_vector(builder, vector, builder.gep(base, [ir.Constant(I64, j * vector.lanes)])) for j in range(used)
     ]
-    spread = [splat(builder, vector, builder.load(builder.gep(row, [k]))) for row in rows]
+    spread = [splat(builder, vector, builder.load(_value_at(builder, row, k, step))) for row in rows]
     pairs = [(row, j) for row in range(len(rows)) for j in range(used)]
     if len(rows) <= used:  # what is fewer stays in registers, what is more is loaded when its turn comes
         pairs.sort(key=lambda pair: pair[1])

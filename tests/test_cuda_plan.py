@@ -6,7 +6,7 @@ import pytest
 
 from rnnbench import Unsupported
 from rnnbench.cells.spec import Accumulator, Cell, Stage
-from rnnbench.kernels.cuda.choose import MOST_PAIRS, MOST_PAIRS_STEPPED, Question
+from rnnbench.kernels.cuda.choose import MOST_PAIRS, Question
 from rnnbench.kernels.cuda.layout import DIGIT_BITS, Layout, digits
 from rnnbench.kernels.cuda.plan import (
     A100,
@@ -38,7 +38,7 @@ def test_every_plan_fits_its_gpu(cell_id: str, device: Device, itemsize: int, ba
         assert made.units * made.unit_blocks >= hidden > made.units * (made.unit_blocks - 1)
         assert made.rows * made.row_blocks >= batch > made.rows * (made.row_blocks - 1)
         assert made.elements * itemsize <= device.shared_bytes
-        assert made.pairs <= (MOST_PAIRS if made.looped else MOST_PAIRS_STEPPED)
+        assert made.pairs <= MOST_PAIRS[itemsize]
         assert made.pairs * made.threads >= made.units * made.rows
         if made.meeting_blocks > 1:  # those that wait for each other must all be alive
             assert made.unit_blocks * made.row_blocks <= device.multiprocessors

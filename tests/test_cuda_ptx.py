@@ -4,6 +4,7 @@ It finds what the simulator cannot: wrong types (a literal that widens float32),
 that went to local memory instead of registers. Compiling takes seconds a kernel: all but two are marked slow.
 """
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -17,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.kernels.cuda.choose import Question
+from rnnbench.kernels.cuda.choose import MOST_PAIRS, Question
 from rnnbench.kernels.cuda.layout import Layout
-from rnnbench.kernels.cuda.plan import A100, H200, Device, Plan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, Plan, backward_phases, forward_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
 from rnnbench.plugins import registry
 
@@ -31,7 +32,18 @@ TARGETS = {(8, 0): A100, (9, 0): H200}
 REGISTERS = 65536  # of a multiprocessor
 HIDDEN = {"float32": 512, "float64": 256}  # sizes at which R stays on chip
 BATCH = 32
+# Hidden units and rows that take each way over the GPU, among them those with the most registers in use.
+SIZES = [(64, 1), (64, 256), (512, 1), (512, 128), (512, 256), (1024, 64), (1024, 128), (2048, 1), (2048, 256)]
 SLOW = pytest.mark.slow
+# A meeting of blocks, between two of the block's own threads: one thread makes what they wrote visible, counts itself
+# in, looks until all are there, and drops what was cached; no load or store of data comes in between.
+MEETING = re.compile(
+    r"bar\.sync\s+0;(?:(?!bar\.sync|membar).)*membar\.gl;NO_DATAatom\.global\.add\.u64[^;]*, 1;NO_DATA"
+    r"atom\.global\.add\.u64[^;]*, 0;NO_DATAmembar\.gl;NO_DATAbar\.sync\s+0;".replace(
+        "NO_DATA", r"(?:(?!bar\.sync|membar|ld\.global|st\.global).)*"
+    ),
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,18 @@ class Compiled:
 Compile = Callable[[Any, tuple[Any, ...], int, tuple[int, int]], Compiled]
 
 
-def ptxas() -> str | None:
-    """NVIDIA's assembler: of the wheel, else on PATH."""
+def of_the_wheels(pattern: str) -> str | None:
+    """A file of NVIDIA's packages."""
     nvidia = find_spec("nvidia")
     for folder in nvidia.submodule_search_locations or () if nvidia else ():
-        for found in sorted(Path(folder).glob("*/bin/ptxas")):
+        for found in sorted(Path(folder).glob(pattern)):
             return str(found)
-    return shutil.which("ptxas")
+    return None
+
+
+def ptxas() -> str | None:
+    """NVIDIA's assembler: of the wheel, else on PATH."""
+    return of_the_wheels("*/bin/ptxas") or shutil.which("ptxas")
 
 
 @pytest.fixture
@@ -126,6 +143,7 @@ def check_scan(compile_kernel: Compile, cell: str, dtype: str, backward: bool, t
     check(compiled, dtype, plan.threads, target)
     assert ("cudaCGGetIntrinsicHandle" in compiled.ptx) == (plan.meeting_blocks > 1), "cooperative where blocks meet"
     assert ("atom" in compiled.ptx) == (plan.meeting_blocks > 1)
+    assert len(MEETING.findall(compiled.ptx)) == plan.meetings
 
 
 def test_the_lstm_keeps_to_registers(compile_kernel: Compile) -> None:
@@ -146,12 +164,27 @@ def test_every_cell(compile_kernel: Compile, cell_id: str, dtype: str, backward:
 
 @SLOW
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
-@pytest.mark.parametrize(("hidden", "batch"), [(64, 1), (64, 256), (512, 1), (512, 256), (2048, 1), (2048, 256)])
-def test_every_way_over_the_gpu(compile_kernel: Compile, hidden: int, batch: int, backward: bool) -> None:
-    plan = planned("lstm", "float32", backward, H200, hidden, batch)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", ["lstm", "gru-before"])
+def test_the_fullest_threads(compile_kernel: Compile, cell: str, dtype: str, backward: bool) -> None:
+    """Of the plans in use, the one with the most pairs a thread."""
+    sizes = itertools.product((64, 128, 256, 512, 1024), (32, 64, 128, 256))
+    plans = [planned(cell, dtype, backward, H200, hidden, batch) for hidden, batch in sizes]
+    plan = max((plan for plan in plans if plan.looped), key=lambda plan: plan.pairs)
+    assert plan.pairs == MOST_PAIRS[np.dtype(dtype).itemsize]
+    compiled = compile_kernel(*scan_of(plan, cell, dtype, backward), plan.threads, (9, 0))
+    check(compiled, dtype, plan.threads, (9, 0))
+
+
+@SLOW
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("hidden", "batch"), SIZES)
+def test_every_way_over_the_gpu(compile_kernel: Compile, dtype: str, hidden: int, batch: int, backward: bool) -> None:
+    plan = planned("lstm", dtype, backward, H200, hidden, batch)
     only = None if plan.looped else 0
-    compiled = compile_kernel(*scan_of(plan, "lstm", "float32", backward, only), plan.threads, (9, 0))
-    check(compiled, "float32", plan.threads, (9, 0))
+    compiled = compile_kernel(*scan_of(plan, "lstm", dtype, backward, only), plan.threads, (9, 0))
+    check(compiled, dtype, plan.threads, (9, 0))
 
 
 @SLOW
@@ -178,3 +211,28 @@ def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target
     ):
         compiled = compile_kernel(function, signature(kinds, kind), 256, target)
         assert ".local" not in compiled.ptx
+
+
+@SLOW
+def test_a_cooperative_kernel_links_with_the_device_runtime(compile_kernel: Compile) -> None:
+    """As it will be before a launch; what the runtime takes of shared memory must be set aside."""
+    from cuda.bindings import nvjitlink
+
+    runtime = of_the_wheels("*/lib/libcudadevrt.a")
+    assert runtime is not None
+    plan = planned("gru", "float32", False, H200, 512, BATCH)
+    assert plan.meeting_blocks > 1
+    ptx = compile_kernel(*scan_of(plan, "gru", "float32", False), plan.threads, (9, 0)).ptx.encode()
+    options = ["-arch=sm_90", "-verbose", "-Xptxas=-v"]
+    linker = nvjitlink.create(len(options), options)
+    nvjitlink.add_data(linker, nvjitlink.InputType.PTX, ptx, len(ptx), "scan")
+    nvjitlink.add_file(linker, nvjitlink.InputType.LIBRARY, runtime)
+    nvjitlink.complete(linker)
+    assert nvjitlink.get_linked_cubin_size(linker) > 0
+    log = bytearray(nvjitlink.get_info_log_size(linker))
+    nvjitlink.get_info_log(linker, log)
+    used = re.search(r"properties for '[^']*make_forward[^']*':[^']* (\d+) bytes smem.* (\d+) bytes lmem", log.decode())
+    assert used is not None
+    assert int(used[1]) <= RESERVED_BYTES
+    assert int(used[2]) == 0
+    nvjitlink.destroy(linker)

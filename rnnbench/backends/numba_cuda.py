@@ -191,13 +191,13 @@ class Package(Requirement):
 
 @hookimpl
 def rnnbench_backends() -> list[BackendInfo]:
-    package, remedy = "numba_cuda", "pip install 'rnnbench[cuda12]', or [cuda13] for a driver that speaks CUDA 13"
+    package, remedy = "numba_cuda", "pip install 'rnnbench[cuda12]', or [cuda13]"
     if PROVIDER == "numba-cuda-mlir":
         package, remedy = "numba_cuda_mlir", "pip install 'numba-cuda-mlir[cu12]', or [cu13]"
     return [
         BackendInfo(
             id="numba-cuda",
-            title="Numba kernels on a GPU",
+            title="CUDA kernels",
             factory="rnnbench.backends.numba_cuda:CudaBackend",
             requires=(Package(package, remedy), Driver("NVIDIA's driver", "see docs/gpu.md")),
             devices=("cuda",),

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from rnnbench.kernels.cuda.plan import Device, Phases, Plan, Tile, power_below
 
-MOST_PAIRS = 4  # (unit, row) pairs whose state one thread keeps in registers through the sequence
-MOST_PAIRS_STEPPED = 8
+# (unit, row) pairs of one thread, whose states it keeps in registers, by the element's size: the most with which no
+# tested plan's kernel spilled. With 8 float32 did, with 4 float64.
+MOST_PAIRS = {4: 4, 8: 2}
 STREAM_DEPTH = 32  # how much of R's inner dimension lies in shared memory at a time when it is streamed
 STEP_COLUMNS, STEP_ROWS = 64, 64  # a block of a stepped scan
 
@@ -25,7 +26,6 @@ class Question:
         """With these blocks; None where they do not fit the device."""
         device = self.device
         threads = device.threads
-        most = MOST_PAIRS if looped else MOST_PAIRS_STEPPED
         tiles: list[tuple[Tile, ...]] = []
         for works in self.phases:
             found = [Tile.over(rows, units * work.columns, self.hidden, threads) for work in works]
@@ -35,7 +35,7 @@ class Question:
         plan = Plan(self.hidden, self.batch, units, rows, threads, resident, looped, self.phases, tuple(tiles), 1)
         multiple = max((tile.depth_multiple for some in tiles for tile in some), default=1)
         alive = plan.unit_blocks * plan.row_blocks
-        if plan.pairs > most or (looped and alive > device.multiprocessors and any(self.phases)):
+        if plan.pairs > MOST_PAIRS[self.itemsize] or (looped and alive > device.multiprocessors and any(self.phases)):
             return None
         for chunk in self._chunks(multiple, resident):
             fitted = replace(plan, chunk=chunk)
@@ -85,7 +85,7 @@ class Question:
 
     def _stepped(self) -> Plan:
         columns = max((work.columns for works in self.phases for work in works), default=1)
-        most = self.device.threads * MOST_PAIRS_STEPPED
+        most = self.device.threads * MOST_PAIRS[self.itemsize]
         rows = min(self.batch, STEP_ROWS, most)
         units = max(1, min(self.hidden, STEP_COLUMNS // columns, most // rows))
         while (plan := self.plan(units, rows, False, False)) is None:

@@ -20,6 +20,7 @@ from rnnbench.kernels.cuda.layout import Layout
 UNROLLED = 4  # steps of a product's sum that are written out, so that loads run ahead of their use
 MOST_SLICES = 32
 WIDEST = 4  # columns of a product that one thread sums
+TALLEST = 8  # rows, where there are enough
 
 # Clocks of the multiprocessor.
 BARRIER = 2000.0  # two trips to L2 and back with a fence each
@@ -43,8 +44,11 @@ class Device:
     warp: int = 32
 
 
-H200 = Device("NVIDIA H200", multiprocessors=132, shared_bytes=227 * 1024)
-A100 = Device("NVIDIA A100", multiprocessors=108, shared_bytes=163 * 1024)
+# Linked with the device runtime, which a cooperative launch takes, a kernel has 1 KiB of shared memory before its own.
+RESERVED_BYTES = 2048
+
+H200 = Device("NVIDIA H200", multiprocessors=132, shared_bytes=227 * 1024 - RESERVED_BYTES)
+A100 = Device("NVIDIA A100", multiprocessors=108, shared_bytes=163 * 1024 - RESERVED_BYTES)
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class Tile:
     @classmethod
     def over(cls, rows: int, columns: int, depth: int, threads: int) -> "Tile | None":
         """depth: the inner dimension. None where even one slice takes more threads than there are."""
-        rows_each = 8 if rows >= 64 else min(4, rows)
+        rows_each = TALLEST if rows >= 64 else min(4, rows)
         columns_each = min(WIDEST, columns)
         across = -(-rows // rows_each) * -(-columns // columns_each)
         if across > threads:

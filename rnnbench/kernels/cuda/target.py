@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from rnnbench.errors import UsageError
-from rnnbench.kernels.cuda.plan import Device
+from rnnbench.kernels.cuda.plan import RESERVED_BYTES, Device
 from rnnbench.kernels.cuda.provider import MODULES, PROVIDER, SIMULATED
 from rnnbench.model import Array
 
@@ -85,7 +85,7 @@ def device() -> Device:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(f"no GPU can be used: {reason}; install NVIDIA's driver, or choose another backend") from None
     name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
-    return Device(name, found.MULTIPROCESSOR_COUNT, found.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN)
+    return Device(name, found.MULTIPROCESSOR_COUNT, found.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - RESERVED_BYTES)
 
 
 def signature(kinds: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
@@ -120,6 +120,11 @@ class Kernel:
             if grid not in self._launches:
                 self._launches[grid] = self._configured(grid)
             self._launches[grid](*arguments)
+
+    def compile(self) -> None:
+        """Now, rather than at the first launch."""
+        if not SIMULATED:
+            _ = self._compiled
 
     def _configured(self, grid: tuple[int, int]) -> Any:
         with warnings.catch_warnings():

@@ -14,7 +14,7 @@ import numpy as np
 from rnnbench.kernels.cuda.plan import UNROLLED, Tile
 from rnnbench.kernels.cuda.target import cuda, device_function
 
-IN_FLIGHT = 8  # loads of a thread that are under way together
+IN_FLIGHT_BYTES = 32  # loads of a thread that are under way together: with twice as much, float64 spilled
 
 
 def make_fill(
@@ -25,14 +25,15 @@ def make_fill(
 
     depth_first: neighbouring threads take neighbouring k, for a source in which those lie together; else i.
     """
-    zero, turns, shift = dtype.type(0), -(-outer * chunk // (threads * IN_FLIGHT)), threads * IN_FLIGHT
+    loads = IN_FLIGHT_BYTES // dtype.itemsize
+    zero, turns, shift = dtype.type(0), -(-outer * chunk // (threads * loads)), threads * loads
     # Unsigned too: a signed quotient by a constant takes three times the instructions.
-    total, step, flight = np.uint64(outer * chunk), np.uint64(threads), np.uint64(IN_FLIGHT)
+    total, step, flight = np.uint64(outer * chunk), np.uint64(threads), np.uint64(loads)
     divisor, row = np.uint64(chunk if depth_first else outer), np.uint64(stride)
 
     @device_function
     def fill(shared, at, source, place, lengths, k0, thread):
-        held = cuda.local.array(IN_FLIGHT, dtype)
+        held = cuda.local.array(loads, dtype)
         to = np.uint64(at)
         for turn in range(turns):
             first = np.uint64(thread + turn * shift)

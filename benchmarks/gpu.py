@@ -1,24 +1,31 @@
 """The CUDA kernels on this machine's GPU: checked, then timed against cuDNN: python benchmarks/gpu.py
 
-Needs numba-cuda, and torch with CUDA for the comparison; installs nothing, and begins no row after --minutes. Every
+Needs numba-cuda, and torch with CUDA for the comparison; installs nothing, and begins nothing after --minutes. Every
 cell is first held against the float64 reference on shapes that take each way over the GPU. Then LSTM and GRU are timed
 against torch's cuDNN in float32 with TF32 off, and the cells that cuDNN lacks alone: one call from a synchronised
 device to a synchronised device, the two by turns, medians over rounds. Copies to and from the host are timed apart.
 
-What was found goes to results/reference/gpu.json after every row, so that a run that is cut short leaves what it had,
+Compiling is most of the time, so several processes share the work; one at a time uses the GPU while a row is timed. A
+case that crashes, or waits at a barrier for ever, costs its process and nothing else.
+
+What was found goes to results/reference/gpu.json after every case, so that a run that is cut short leaves what it had,
 and as a table to gpu.md. --dry runs the same code in the simulator (NUMBA_ENABLE_CUDASIM=1) on tiny shapes.
 """
 
 import argparse
 import datetime
-import faulthandler
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
+import threading
 import time
+import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,10 +36,13 @@ sys.path.insert(0, str(ROOT))  # for a machine on which the package is not insta
 import numpy as np  # noqa: E402
 
 Shape = tuple[int, int, int, int, bool]
+Case = dict[str, Any]
 
 SCHEMA = 1
 STEPS = 100
 ROUNDS, WARM_UP = 15, 3
+PATIENCE_SECONDS = 100.0  # for what takes a few: two kernels compiled, or a row timed
+MOST_WORKERS = 8
 TOLERANCES = {"float64": 1e-12, "float32": 5e-6}  # outputs, of the largest; gradients ten times that
 BATCHES, HIDDEN = (1, 8, 32, 256), (64, 256, 512, 1024, 2048)
 TWINS = ("lstm", "gru")  # cells that cuDNN has
@@ -58,6 +68,16 @@ class Sizes:
     shapes: tuple[tuple[int, int], ...] = tuple((B, H) for H in HIDDEN for B in BATCHES)
     alone: tuple[tuple[int, int], ...] = ALONE_SHAPES
 
+    def rows(self, torch_device: str | None) -> Iterator[Case]:
+        """What the kernels were made for first: small batches and layers that stay on chip."""
+        wanted = [(cell, B, H) for B, H in self.shapes for cell in TWINS]
+        wanted += [(cell, B, H) for B, H in self.alone for cell in ALONE]
+        for cell, B, H in sorted(wanted, key=lambda row: row[1] > 32 or row[2] > 512):
+            yield {
+                "what": "row", "cell": cell, "B": B, "H": H,
+                "steps": self.steps, "rounds": self.rounds, "torch_device": torch_device,
+            }  # fmt: skip
+
 
 DRY = Sizes(steps=2, rounds=1, checks={"float32": ((2, 2, 2, 3, True),)}, large=None, shapes=((1, 3),), alone=((2, 3),))
 
@@ -74,6 +94,14 @@ class Findings:
     checks: list[dict[str, Any]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def add(self, what: str, found: dict[str, Any], folder: Path) -> None:
+        if what == "row":
+            self.rows.append(found)
+            self.rows.sort(key=lambda row: ((*TWINS, *ALONE).index(row["cell"]), row["H"], row["B"]))
+        else:
+            self.checks.append(found)
+        self.write(folder)
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,15 +152,15 @@ def check(cell: str, dtype: str, shape: Shape) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def checks(sizes: Sizes) -> Iterator[Callable[[], dict[str, Any]]]:
+def checks(sizes: Sizes) -> Iterator[Case]:
     from rnnbench.plugins import registry
 
     for cell in sorted(registry().cells):
         for dtype, shapes in sizes.checks.items():
             for shape in shapes:
-                yield lambda cell=cell, dtype=dtype, shape=shape: check(cell, dtype, shape)
+                yield {"what": "check", "cell": cell, "dtype": dtype, "shape": shape}
     if sizes.large is not None:
-        yield lambda: check("lstm", "float32", sizes.large)
+        yield {"what": "check", "cell": "lstm", "dtype": "float32", "shape": sizes.large}
 
 
 # ---- what is timed ---------------------------------------------------------------------------------------------------
@@ -152,14 +180,12 @@ class Ours:
         self.x, self.dy = (rng.standard_normal((T, B, H)).astype("float32") for _ in range(2))
         self.stack = Stack(self.model, self.params)
         self.synchronise = target.synchronise
-        self.copy_in_seconds = self._copy_in()
+        self.stack.memory.fill("x", self.x)
         self.stack.memory.fill("dprediction", self.dy)
         self.stack.lengths.fill("lengths", np.full(B, T, np.int64))
         self.stack.begin(None, B)
 
-    def _copy_in(self) -> float:
-        self.stack.memory.fill("x", self.x)  # the first takes the memory too
-        self.synchronise()
+    def copy_in(self) -> float:
         return seconds(lambda: self.stack.memory.fill("x", self.x), self.synchronise)
 
     def infer(self) -> None:
@@ -172,14 +198,22 @@ class Ours:
     def outputs(self) -> Any:
         return self._target.download(self.stack.memory["y0"], (self.T, self.B, self.model.features))
 
-    def copy_out_seconds(self) -> float:
+    def copy_out(self) -> float:
         return seconds(self.outputs, self.synchronise)
 
     def gradients(self) -> dict[str, Any]:
         return self.stack.views(self._target.download(self.stack.gradient, (self.stack.size,)))
 
+    def compile(self) -> float:
+        """The scans' kernels, both ways, without the GPU; the seconds it took."""
+        begun = time.perf_counter()
+        for backward in (False, True):
+            for kernel in self.stack.layers[0].scan(self.B, backward).kernels:
+                kernel.compile()
+        return time.perf_counter() - begun
+
     def plan(self, backward: bool) -> str:
-        plan = self.stack.layers[0]._scan(self.B, backward).plan
+        plan = self.stack.layers[0].scan(self.B, backward).plan
         where = "resident" if plan.resident else "streamed" if plan.looped else "stepped"
         return f"{where} {plan.unit_blocks}x{plan.row_blocks}"
 
@@ -246,14 +280,15 @@ def by_turns(parties: list[Any], what: str, rounds: int) -> list[float]:
     return [statistics.median(found) for found in samples]
 
 
-def measure(cell: str, B: int, H: int, sizes: Sizes, torch_device: str | None) -> dict[str, Any]:
-    """One row. What differs from cuDNN's result is not timed against it."""
-    ours = Ours(cell, sizes.steps, B, H)
+def measure(
+    cell: str, B: int, H: int, steps: int, rounds: int, torch_device: str | None, turn: Callable[[], None]
+) -> dict[str, Any]:
+    """One row. What differs from cuDNN's result is not timed against it. turn: returns when the GPU is free for it."""
+    ours = Ours(cell, steps, B, H)
     row: dict[str, Any] = {"cell": cell, "B": B, "H": H, "plan": ours.plan(False), "plan_back": ours.plan(True)}
-    begun = time.perf_counter()
+    row["compile_seconds"] = ours.compile()
+    turn()
     ours.train()
-    ours.synchronise()
-    row["first_call_seconds"] = time.perf_counter() - begun
     parties: list[Any] = [ours]
     if torch_device is not None and cell in TWINS:
         peer = CuDNN(ours, torch_device)
@@ -266,24 +301,123 @@ def measure(cell: str, B: int, H: int, sizes: Sizes, torch_device: str | None) -
         row["ok"] = row["output_difference"] <= 1e-4 and row["gradient_difference"] <= 1e-3
         parties += [peer] if row["ok"] else []
     for what in ("infer", "train"):
-        medians = by_turns(parties, what, sizes.rounds)
+        medians = by_turns(parties, what, rounds)
         row[f"{what}_seconds"] = medians[0]
         if len(medians) > 1:
             row[f"cudnn_{what}_seconds"] = medians[1]
-    row |= {"copy_in_seconds": ours.copy_in_seconds, "copy_out_seconds": ours.copy_out_seconds()}
+    row |= {"copy_in_seconds": ours.copy_in(), "copy_out_seconds": ours.copy_out()}
     return row
+
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Cases from stdin, a line each, and their results to stdout, where nothing else goes. An empty line asks for the
+    turn on the GPU, and the next from stdin gives it."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(line: str) -> None:
+        out.write(line + "\n")
+        out.flush()
+
+    def turn() -> None:
+        say("")
+        sys.stdin.readline()
+
+    for line in iter(sys.stdin.readline, ""):
+        case = json.loads(line)
+        what = case.pop("what")
+        try:
+            found = check(**case) if what == "check" else measure(**case, turn=turn)
+        except Exception as fault:
+            traceback.print_exc()
+            found = failed(case, f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}")
+        say(json.dumps(found))
+
+
+def failed(case: Case, why: str) -> dict[str, Any]:
+    return case | {"error": why, "ok": False}
+
+
+class Worker:
+    """A process that does one case after another. After a failure, which may have broken its CUDA context, it is
+    replaced."""
+
+    gpu = threading.Lock()  # whose turn it is
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+
+    def ask(self, case: Case) -> dict[str, Any]:
+        if self._child is None:
+            flags = [f"-W{option}" for option in sys.warnoptions]
+            self._child = subprocess.Popen(
+                [sys.executable, *flags, __file__, "--serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        line = self._exchange(self._child, json.dumps(case))
+        if line == "\n":
+            with self.gpu:
+                line = self._exchange(self._child, "")
+        found: dict[str, Any] = (
+            json.loads(line) if line.strip() else failed(case, f"died, or took more than {PATIENCE_SECONDS:g} s")
+        )
+        if "error" in found:
+            self.stop()
+        return found
+
+    def _exchange(self, child: "subprocess.Popen[str]", line: str) -> str:
+        """What it answers; "" when it died, or is killed because it takes too long."""
+        assert child.stdin is not None
+        assert child.stdout is not None
+        timer = threading.Timer(PATIENCE_SECONDS, child.kill)
+        timer.start()
+        try:
+            child.stdin.write(line + "\n")
+            child.stdin.flush()
+            return child.stdout.readline()
+        except BrokenPipeError:
+            return ""
+        finally:
+            timer.cancel()
+
+    def stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+            self._child = None
+
+
+def spread(cases: list[Case], workers: list[Worker], over: float, keep: Callable[[str, dict[str, Any]], None]) -> int:
+    """Each to the next free worker, what came of it to keep(what, found); returns how many were not begun by `over`."""
+    waiting, keeping = deque(cases), threading.Lock()
+
+    def run(worker: Worker) -> None:
+        while waiting and time.monotonic() < over:
+            try:
+                case = waiting.popleft()
+            except IndexError:  # another was faster
+                return
+            found = worker.ask(case)
+            with keeping:
+                keep(case["what"], found)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        list(pool.map(run, workers))
+    return len(waiting)
 
 
 # ---- the report ------------------------------------------------------------------------------------------------------
 
 
 def table(found: Findings) -> str:
-    failed = [c for c in found.checks if not c.get("ok")]
+    wrong = [c for c in found.checks if not c.get("ok")]
     worst: dict[str, float] = {}
     for each in found.checks:
         if "gradient_error" in each:
             worst[each["dtype"]] = max(worst.get(each["dtype"], 0.0), each["gradient_error"])
-    passed = len(found.checks) - len(failed)
+    passed = len(found.checks) - len(wrong)
     versions = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     lines = [
         f"# {found.device}, {found.started}",
@@ -292,7 +426,7 @@ def table(found: Findings) -> str:
         "",
         f"{passed} of {len(found.checks)} checks against the float64 reference passed; largest gradient errors: "
         + ", ".join(f"{dtype} {error:.2g}" for dtype, error in worst.items()),
-        *(f"- failed: {json.dumps(c)}" for c in failed),
+        *(f"- failed: {json.dumps(c)}" for c in wrong),
         *(f"- {note}" for note in found.notes),
         "",
         "| cell | B | H | plan | infer (ms) | cuDNN (ms) | times faster | train (ms) | cuDNN (ms) | times faster |",
@@ -306,17 +440,6 @@ def table(found: Findings) -> str:
             cells.append(f"{peer / mine:.2f}" if mine and peer else "–")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
-
-
-def guarded(call: Callable[[], dict[str, Any]], what: dict[str, Any]) -> dict[str, Any]:
-    """Its result, or what it raised: one failure does not cost the run."""
-    try:
-        return call()
-    except Exception as fault:
-        return what | {
-            "error": f"{type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}",
-            "ok": False,
-        }
 
 
 def torch_device(dry: bool) -> tuple[str | None, str]:
@@ -334,16 +457,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dry", action="store_true", help="tiny shapes, in the simulator")
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "reference")
-    parser.add_argument("--minutes", type=float, default=9.0, help="no row is begun after this long")
+    parser.add_argument("--minutes", type=float, default=8.0, help="nothing is begun after this long")
+    parser.add_argument("--workers", type=int, help="processes; 1 leaves the machine to what is timed")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.serve:
+        serve()
+        return 0
     if options.dry:
         os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
     from rnnbench.errors import UsageError
 
-    limit = options.minutes * 60
-    # A barrier that nobody reaches would wait for ever: then say where, and leave what has been written.
-    faulthandler.dump_traceback_later(limit + 45, exit=True)
-    begun, sizes = time.monotonic(), DRY if options.dry else Sizes()
+    over, sizes = time.monotonic() + options.minutes * 60, DRY if options.dry else Sizes()
     where, torch_version = torch_device(options.dry)
     try:
         from rnnbench.kernels.cuda import target
@@ -355,20 +480,21 @@ def main() -> int:
     versions = {"provider": target.VERSION, "torch": torch_version, "python": platform.python_version()}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
     found = Findings(SCHEMA, device, versions, now, sizes.steps)
-    for call in checks(sizes):
-        found.checks.append(guarded(call, {}))
-        found.write(options.out)
-        print(json.dumps(found.checks[-1]), flush=True)
-    wanted = [(cell, B, H) for B, H in sizes.shapes for cell in TWINS]
-    wanted += [(cell, B, H) for B, H in sizes.alone for cell in ALONE]
-    for done, (cell, B, H) in enumerate(wanted):
-        if time.monotonic() - begun > limit:
-            found.notes.append(f"out of time: {len(wanted) - done} of {len(wanted)} rows were not measured")
-            break
-        name = {"cell": cell, "B": B, "H": H}
-        found.rows.append(guarded(lambda cell=cell, B=B, H=H: measure(cell, B, H, sizes, where), name))
-        found.write(options.out)
-        print(json.dumps(found.rows[-1]), flush=True)
+
+    def keep(what: str, each: dict[str, Any]) -> None:
+        found.add(what, each, options.out)
+        print(json.dumps(each), flush=True)
+
+    count = options.workers or (1 if options.dry else max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2)))
+    workers = [Worker() for _ in range(count)]
+    try:
+        for cases in (list(checks(sizes)), list(sizes.rows(where))):
+            left = spread(cases, workers, over, keep)
+            if left:
+                found.notes.append(f"out of time: {left} of {len(cases)} {cases[0]['what']}s were not begun")
+    finally:
+        for worker in workers:
+            worker.stop()
     found.write(options.out)
     print(table(found))
     return 0 if all(each.get("ok", True) for each in (*found.checks, *found.rows)) else 1

@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -32,7 +36,7 @@ def test_it_checks_every_cell_and_times_those_it_names(
     assert [row["cell"] for row in found["rows"]] == ["lstm", "gru", "gru-before", "ugrnn", "mingru"]
     for row in found["rows"]:
         assert "error" not in row
-        assert row["train_seconds"] > row["infer_seconds"] > 0
+        assert row["infer_seconds"] > 0 < row["train_seconds"]
         assert row["copy_in_seconds"] > 0 < row["copy_out_seconds"]
     if found["versions"]["torch"] != "not installed":
         for row in found["rows"][:2]:
@@ -47,6 +51,62 @@ def test_it_writes_a_table(run: tuple[subprocess.CompletedProcess[str], Path]) -
     assert f"{cells} of {cells} checks against the float64 reference passed" in shown
     assert shown.count("\n| ") == 6  # the head and five rows
     assert done.stdout.endswith(shown + "\n")
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = spec_from_file_location("gpu_script", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+BROKEN = {"what": "check", "cell": "no such cell", "dtype": "float32", "shape": [2, 2, 2, 3, False]}
+
+
+def test_a_case_that_fails_costs_its_process_and_nothing_else(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel's fault leaves a CUDA context that is of no more use; one that waits for ever must be ended."""
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    worker = script.Worker()
+    try:
+        found = worker.ask(BROKEN)
+        assert found["error"].startswith("UnknownName: ")
+        assert not found["ok"]
+        assert worker._child is None
+        monkeypatch.setattr(script, "PATIENCE_SECONDS", 0.01)
+        assert worker.ask(BROKEN)["error"] == "died, or took more than 0.01 s"
+        assert worker._child is None
+    finally:
+        worker.stop()
+
+
+class Fake:
+    """Answers at once."""
+
+    def ask(self, case: dict[str, Any]) -> dict[str, Any]:
+        return {"cell": case["cell"]}
+
+
+def test_cases_are_shared_out_until_time_is_over(script: ModuleType) -> None:
+    cases, kept = [{"what": "row", "cell": str(n)} for n in range(9)], []
+
+    def keep(what: str, found: dict[str, Any]) -> None:
+        kept.append((what, found["cell"]))
+
+    assert script.spread(cases, [Fake(), Fake()], time.monotonic() + 60, keep) == 0
+    assert sorted(kept) == [("row", str(n)) for n in range(9)]
+    assert script.spread(cases, [Fake()], time.monotonic() - 1, keep) == 9
+
+
+def test_the_rows_that_matter_most_come_first(script: ModuleType) -> None:
+    rows = [(row["B"] <= 32 and row["H"] <= 512) for row in script.Sizes().rows(None)]
+    assert rows == sorted(rows, reverse=True)
+    assert 0 < sum(rows) < len(rows)
 
 
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class Layer:
         number = next(n for n, s in enumerate(self.layout.stages) if accumulator < s.first + s.accumulators)
         return self.layout.states + number - 1
 
-    def _scan(self, batch: int, backward: bool) -> Scan:
+    def scan(self, batch: int, backward: bool) -> Scan:
         if (batch, backward) not in self._scans:
             self._scans[batch, backward] = Scan.of(self.model, batch, backward)
         return self._scans[batch, backward]
@@ -128,7 +128,7 @@ class Layer:
         given = (pre, theta, self.work, self.work if y is None else y, saved, before, lengths)
         ats = (self.at["R"], self.at["b"])
         rest = (B, H, 0 if y is None else self.model.features, self.column, int(self.reverse), int(keep))
-        self._scan(B, False).launch(given, ats, T, rest, back=False)
+        self.scan(B, False).launch(given, ats, T, rest, back=False)
 
     def backward(
         self, theta: Any, x: Any, dy: Any, every: bool, lengths: Any, T: int, B: int, gradient: Any, dx: Any, add: bool
@@ -140,7 +140,7 @@ class Layer:
         carry = memory.need("carry", layout.states * B * H)
         given = (pre, theta, memory["saved"], memory["before"], dy, carry, lengths)
         rest = (B, H, self.model.features, self.column, int(every), int(self.reverse))
-        self._scan(B, True).launch(given, (self.at["R"],), T, rest, back=True)
+        self.scan(B, True).launch(given, (self.at["R"],), T, rest, back=True)
         for run in self._w_runs:
             into = Matrix(gradient, self.at["W"] + run.row * H * self.inputs, self.inputs, 1)
             along = Matrix(pre, run.first * H, 1, G * H)

@@ -17,8 +17,9 @@ from rnnbench.kernels.target import OPTIONS, target
 from rnnbench.kernels.tile import make_panel, tile_rows
 from rnnbench.kernels.vector import constant, get, meet, pointer, pointer_to, put, shift, vector_type, vectors
 
-CHUNK = 128  # visits whose part of a slot and of the source stay in L2
+CHUNK = 192  # visits at a time: with two columns of AVX2's vectors, a block of inputs that stays in L1
 COLUMNS = 2
+UNITS = 96  # at a time, or the tile's next multiple: their copy stays in L2 while all blocks of inputs pass by
 
 
 def make_products(dtype):
@@ -37,6 +38,7 @@ def make_products(dtype):
     whole = _whole_vectors(group, lanes)
     load_group, store_group, _ = vectors(vector, whole // lanes)
     size = _group_size(group, lanes)
+    part = _units_at_a_time(group)
     panel = make_panel(vector, (True,) * COLUMNS, x_step=group)
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
 
@@ -89,36 +91,38 @@ def make_products(dtype):
             integers(c.slots), integers(c.rows), integers(c.accumulators), integers(c.index)
         )  # fmt: skip
         first_unit, last_unit = H * c.part // c.parts, H * (c.part + 1) // c.parts
-        units, full = last_unit - first_unit, inputs // width
+        full = inputs // width
         rest = inputs - full * width
         nothing = reals(c.scratch)
         room = shift(nothing, width)
         groups = shift(room, width)
-        ends = shift(groups, -(-H // group) * size)
+        ends = shift(groups, part // group * size)
         blocks = shift(ends, c.count * H * width)
         for j in range(width):
             put(nothing, j, zero)
-        for i in range(units):
+        for i in range(part):
             put(index, i, i // group * size + i % group)
         for first in range(0, c.visits, CHUNK):
             count = min(CHUNK, c.visits - first)
             in_blocks(shift(pointer(source), first * c.source_stride), c.source_stride, inputs, count, blocks)
             for s in range(c.count):
-                gradients = shift(pointer(tape), first * stride + get(slots, s) * c.Hp + first_unit)
-                in_groups(gradients, stride, units, count, groups)
-                sums = shift(pointer(db), get(accumulators, s) * H + first_unit)
-                add_sums(groups, units, count, first > 0, room, sums)
-                for b in range(full + (rest > 0)):
-                    if b < full:
-                        goal, step = shift(pointer(out), (get(rows, s) * H + first_unit) * inputs + b * width), inputs
-                    else:
-                        goal, step = shift(ends, s * H * width), width
-                    begin, begin_step = (goal, step) if first else (nothing, 0)
-                    weights = shift(blocks, b * CHUNK * width)
-                    panel(units, begin, begin_step, goal, step, ((groups, index, 1, count, weights),))
+                for at in range(first_unit, last_unit, part):
+                    units = min(part, last_unit - at)
+                    gradients = shift(pointer(tape), first * stride + get(slots, s) * c.Hp + at)
+                    in_groups(gradients, stride, units, count, groups)
+                    sums = shift(pointer(db), get(accumulators, s) * H + at)
+                    add_sums(groups, units, count, first > 0, room, sums)
+                    for b in range(full + (rest > 0)):
+                        if b < full:
+                            goal, step = shift(pointer(out), (get(rows, s) * H + at) * inputs + b * width), inputs
+                        else:
+                            goal, step = shift(ends, (s * H + at) * width), width
+                        begin, begin_step = (goal, step) if first else (nothing, 0)
+                        weights = shift(blocks, b * CHUNK * width)
+                        panel(units, begin, begin_step, goal, step, ((groups, index, 1, count, weights),))
         for s in range(c.count):
-            for u in range(units):
-                end, unit = shift(ends, (s * H + u) * width), first_unit + u
+            for unit in range(first_unit, last_unit):
+                end = shift(ends, (s * H + unit) * width)
                 for j in range(rest):
                     put(pointer(out), (get(rows, s) * H + unit) * inputs + full * width + j, get(end, j))
         if c.crew > 1:
@@ -131,8 +135,9 @@ def products_workspace(inputs: int, H: int, count: int, dtype: Any) -> tuple[int
     """Elements of `scratch` and of `index` for `count` slots."""
     vector = _vector(dtype)
     width, group = COLUMNS * vector.lanes, tile_rows(vector, COLUMNS)[0]
-    groups, blocks = -(-H // group) * _group_size(group, vector.lanes), -(-inputs // width) * CHUNK * width
-    return width * (2 + count * H) + groups + blocks, H
+    part = _units_at_a_time(group)
+    groups, blocks = part // group * _group_size(group, vector.lanes), -(-inputs // width) * CHUNK * width
+    return width * (2 + count * H) + groups + blocks, part
 
 
 def _vector(dtype: Any) -> Any:
@@ -142,6 +147,10 @@ def _vector(dtype: Any) -> Any:
 def _whole_vectors(group: int, lanes: int) -> int:
     """Elements of the vectors that hold a group."""
     return -(-group // lanes) * lanes
+
+
+def _units_at_a_time(group: int) -> int:
+    return -(-UNITS // group) * group
 
 
 def _group_size(group: int, lanes: int) -> int:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.api import session
+from rnnbench import api
+from rnnbench.backends.base import Session
 from rnnbench.measure import parity, rounds
 from rnnbench.measure.failure import Failure
 from rnnbench.measure.roofline import Limits, case_limit, parts
-from rnnbench.model import Model
+from rnnbench.model import Array, Model, Params
 
 BACKEND, REFERENCE = "numba", "numpy"
 CELLS = ("lstm", "gru")
@@ -112,21 +113,27 @@ def measure(cases: Sequence[Case], limits: Limits) -> Iterator[Point]:
         )
 
 
-def _forward_seconds(case: Case, model: Model, threads: int) -> float:
-    params = model.init(0)
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((case.seq_len, case.batch_size, case.input_size)).astype(model.dtype)
-    timed = session(BACKEND, model, params, threads)
-    exact = session(REFERENCE, replace(model, dtype="float64"), {k: v.astype("float64") for k, v in params.items()})
-    outputs, expected = {"y": timed.forward(x)[0]}, {"y": exact.forward(x.astype("float64"))[0]}
-    allowed, where = parity.FORWARD_TOLERANCE[model.dtype], f"{case.cell}, B, T, I, H = {case.shape}"
+def check(session: Session, model: Model, params: Params, x: Array, where: str) -> None:
+    """Raises Failure, naming `where`, unless the session's output is that of the float64 reference."""
+    exact = {name: value.astype("float64") for name, value in params.items()}
+    oracle = api.session(REFERENCE, replace(model, dtype="float64"), exact)
+    outputs, expected = {"y": session.forward(x)[0]}, {"y": oracle.forward(x.astype("float64"))[0]}
+    allowed = parity.FORWARD_TOLERANCE[model.dtype]
     if odd := parity.malformed(outputs, expected, model.dtype):
         raise Failure("mismatch", f"{where}: {BACKEND} {odd}")
     if (off := parity.deviation(outputs, expected)).error > allowed:
         raise Failure("mismatch", f"{where}: {BACKEND}: {off.reason('the output', allowed)}")
 
+
+def _forward_seconds(case: Case, model: Model, threads: int) -> float:
+    params = model.init(0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((case.seq_len, case.batch_size, case.input_size)).astype(model.dtype)
+    session = api.session(BACKEND, model, params, threads)
+    check(session, model, params, x, f"{case.cell}, B, T, I, H = {case.shape}")
+
     def call() -> Any:
-        return timed.forward(x)
+        return session.forward(x)
 
     calls = rounds.calibrated(call)
     sample, _ = rounds.timed(call, calls)

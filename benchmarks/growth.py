@@ -1,0 +1,172 @@
+"""How the kernels' forward pass grows with steps and rows: python benchmarks/growth.py
+
+LSTM and GRU in float32 on one thread. Every size is checked against the float64 reference before it is timed. The sizes
+of a sweep take turns, so that a busy moment hits all of them alike; a time is the best of the rounds, since others can
+only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost that
+more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
+results/reference/growth.md and growth.svg; about a minute.
+"""
+
+import argparse
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+import rnnbench
+from rnnbench.backends.base import Session
+from rnnbench.measure import rounds
+from rnnbench.measure.environment import machine
+from rnnbench.measure.points import BACKEND, check
+from rnnbench.model import Array, Model
+from rnnbench.report.notes import machine_line
+
+OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
+CELLS = ("lstm", "gru")
+I, H = 64, 128
+STEPS = tuple(50 * 2**n for n in range(7))  # 50 to 3200
+ROWS = tuple(2**n for n in range(9))  # 1 to 256
+T, B = "T", "B"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One cell over sizes of `axis`, "T" or "B", the other being `fixed`. seconds: of a call; extra_bytes: see
+    `extra_bytes`."""
+
+    cell: str
+    axis: str
+    fixed: int
+    sizes: tuple[int, ...]
+    seconds: tuple[float, ...]
+    extra_bytes: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        other = B if self.axis == T else T
+        return f"{self.cell}, {other} = {self.fixed}"
+
+    def slope(self, start: int = 0) -> float:
+        """Of the least squares line through log(seconds) over log(size), from the size of that index on."""
+        return float(np.polyfit(np.log(self.sizes[start:]), np.log(self.seconds[start:]), 1)[0])
+
+    @property
+    def steepest(self) -> float:
+        """The largest slope between two neighbouring sizes."""
+        points = zip(np.log(self.sizes), np.log(self.seconds), strict=True)
+        return max(float((t2 - t1) / (s2 - s1)) for (s1, t1), (s2, t2) in pairwise(points))
+
+
+def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Sweep:
+    model = Model(cell, I, H, readout="last")
+    params = model.init(0)
+    session = rnnbench.session(BACKEND, model, params)
+    rng = np.random.default_rng(0)
+    shapes = [(size, fixed, I) if axis == T else (fixed, size, I) for size in sizes]
+    inputs = {size: rng.standard_normal(shape).astype(np.float32) for size, shape in zip(sizes, shapes, strict=True)}
+    for size, x in inputs.items():
+        check(session, model, params, x, f"{cell}, {axis} = {size}")
+
+    def call(size: int) -> Any:
+        return lambda: session.forward(inputs[size])
+
+    counts = {size: rounds.calibrated(call(size)) for size in sizes}
+    longest = max(rounds.timed(call(size), counts[size])[0] for size in sizes)
+    seconds: dict[int, list[float]] = {size: [] for size in sizes}
+    for _, name in rounds.turns([str(size) for size in sizes], rounds.count(longest), Random(0)):
+        size = int(name)
+        session.forward(inputs[size])  # untimed: others have had the caches meanwhile
+        seconds[size].append(rounds.timed(call(size), counts[size])[0] / counts[size])
+    best = tuple(min(seconds[size]) for size in sizes)
+    return Sweep(cell, axis, fixed, tuple(sizes), best, tuple(extra_bytes(session, inputs[size]) for size in sizes))
+
+
+def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int:
+    """The most that a forward pass allocates at any moment besides its output, as Python's allocators and NumPy's tell
+    it; a size of call that has not been seen before makes its plan, which counts too."""
+    tracemalloc.start()
+    try:
+        y, _ = session.forward(x, lengths)
+        return tracemalloc.get_traced_memory()[1] - y.nbytes
+    finally:
+        tracemalloc.stop()
+
+
+def document(sweeps: Sequence[Sweep], where: str) -> str:
+    parts = [
+        "# Growth with steps and rows",
+        "Written by `python benchmarks/growth.py`. Forward passes of numba, float32, one thread, "
+        f"I = {I}, H = {H}, the last h read out; {where[0].lower()}{where[1:]}",
+        "Slopes are of log(time) over log(size): 1 is time in proportion. Few rows cost less than in proportion, since "
+        "all rows of a step share one reading of the weights, and a tile holds several rows.",
+        "![time over T and over B](growth.svg)",
+        _table(
+            ("cell", "over", "slope", "of the upper half", "steepest between neighbours"),
+            [
+                (s.name, s.axis, *(f"{v:.2f}" for v in (s.slope(), s.slope(len(s.sizes) // 2), s.steepest)))
+                for s in sweeps
+            ],
+        ),
+    ]
+    for axis in (T, B):
+        some = [sweep for sweep in sweeps if sweep.axis == axis]
+        heads = (axis, *(f"{s.name}: ms" for s in some), *(f"{s.name}: bytes besides y" for s in some))
+        lines = [
+            (str(size), *(f"{1e3 * s.seconds[n]:.3g}" for s in some), *(str(s.extra_bytes[n]) for s in some))
+            for n, size in enumerate(some[0].sizes)
+        ]
+        parts += [f"## Over {axis}", _table(heads, lines)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rule = "|:--" + "|--:" * (len(heads) - 1) + "|"
+    return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
+
+
+def draw(sweeps: Sequence[Sweep], path: Path) -> None:
+    """A panel for each axis. Dashed: in proportion, through a sweep's last point."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"svg.hashsalt": "rnnbench", "font.size": 8}):
+        figure = Figure(figsize=(9.0, 4.2), layout="constrained")
+        for panel, (axis, words) in zip(figure.subplots(1, 2), ((T, "steps"), (B, "rows")), strict=True):
+            for sweep in (sweep for sweep in sweeps if sweep.axis == axis):
+                sizes, times = np.array(sweep.sizes), 1e3 * np.array(sweep.seconds)
+                (line,) = panel.loglog(
+                    sizes, times, "o-", ms=3, lw=1, label=f"{sweep.name} (slope {sweep.slope():.2f})"
+                )
+                panel.loglog(sizes, times[-1] * sizes / sizes[-1], "--", lw=0.8, alpha=0.6, color=line.get_color())
+            panel.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+            panel.set_xticks([], minor=True)
+            panel.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            panel.set_xlabel(f"{axis} ({words}); dashed: in proportion")
+            panel.set_ylabel("ms a forward pass")
+            panel.grid(alpha=0.3)
+            panel.legend()
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
+    out = parser.parse_args().out
+    sweeps = []
+    for axis, sizes, fixed in ((T, STEPS, 1), (T, STEPS, 32), (B, ROWS, 100)):
+        for cell in CELLS:
+            sweeps.append(measured(cell, axis, sizes, fixed))
+            last = sweeps[-1]
+            print(f"{last.name}: over {axis} a slope of {last.slope():.2f}", flush=True)  # noqa: T201
+    out.mkdir(parents=True, exist_ok=True)
+    draw(sweeps, out / "growth.svg")
+    (out / "growth.md").write_text(document(sweeps, machine_line(machine())), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,32 @@ def relative(value: Any, reference: Any) -> float:
     """max |Δ| / max |reference|; 1e300 where something is not finite, so that JSON can hold it."""
     error = np.abs(value - reference).max() / (np.abs(reference).max() or 1.0)
     return float(error) if np.isfinite(error) else 1e300
+
+
+def torch_device(dry: bool) -> tuple[str | None, str]:
+    """Where torch can run here, or None; and its version, or why not."""
+    try:
+        import torch
+    except ImportError:
+        return None, "not installed"
+    if dry:
+        return "cpu", torch.__version__
+    return ("cuda", torch.__version__) if torch.cuda.is_available() else (None, f"{torch.__version__} without a GPU")
+
+
+def about(dry: bool) -> dict[str, Any]:
+    """The GPU, what runs on it, and where torch can; or why nothing can, under "error"."""
+    from rnnbench.errors import UsageError
+
+    try:
+        from rnnbench.kernels.cuda import target
+
+        device = target.device().name
+    except UsageError as error:
+        return {"error": str(error)}
+    where, torch_version = torch_device(dry)
+    versions = {"provider": target.VERSION, "torch": torch_version, "python": platform.python_version()}
+    return {"device": device, "versions": versions, "torch_device": where}
 
 
 # ---- checking --------------------------------------------------------------------------------------------------------
@@ -326,11 +353,16 @@ def serve() -> None:
         say("")
         sys.stdin.readline()
 
+    jobs: dict[str, Callable[..., dict[str, Any]]] = {
+        "about": about,
+        "check": check,
+        "row": partial(measure, turn=turn),
+    }
     for line in iter(sys.stdin.readline, ""):
         case = json.loads(line)
-        what = case.pop("what")
+        job = jobs[case.pop("what")]
         try:
-            found = check(**case) if what == "check" else measure(**case, turn=turn)
+            found = job(**case)
         except Exception as fault:
             traceback.print_exc()
             found = failed(case, f"{type(fault).__name__}: {(str(fault).splitlines() or [''])[0]}")
@@ -360,8 +392,9 @@ class Worker:
         if line == "\n":
             with self.gpu:
                 line = self._exchange(self._child, "")
+        whole = line.endswith("}\n")
         found: dict[str, Any] = (
-            json.loads(line) if line.strip() else failed(case, f"died, or took more than {PATIENCE_SECONDS:g} s")
+            json.loads(line) if whole else failed(case, f"died, or took more than {PATIENCE_SECONDS:g} s")
         )
         if "error" in found:
             self.stop()
@@ -442,15 +475,20 @@ def table(found: Findings) -> str:
     return "\n".join([*lines, ""])
 
 
-def torch_device(dry: bool) -> tuple[str | None, str]:
-    """Where torch can run here, or None; and its version, or why not."""
-    try:
-        import torch
-    except ImportError:
-        return None, "not installed"
-    if dry:
-        return "cpu", torch.__version__
-    return ("cuda", torch.__version__) if torch.cuda.is_available() else (None, f"{torch.__version__} without a GPU")
+def run(
+    sizes: Sizes, torch_device: str | None, workers: list[Worker], over: float, found: Findings, folder: Path
+) -> None:
+    """All checks, then all rows; each goes to the files in `folder` and to stdout as it comes."""
+
+    def keep(what: str, each: dict[str, Any]) -> None:
+        found.add(what, each, folder)
+        print(json.dumps(each), flush=True)
+
+    for cases in (list(checks(sizes)), list(sizes.rows(torch_device))):
+        left = spread(cases, workers, over, keep)
+        if left:
+            found.notes.append(f"out of time: {left} of {len(cases)} {cases[0]['what']}s were not begun")
+    found.write(folder)
 
 
 def main() -> int:
@@ -466,36 +504,21 @@ def main() -> int:
         return 0
     if options.dry:
         os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
-    from rnnbench.errors import UsageError
-
     over, sizes = time.monotonic() + options.minutes * 60, DRY if options.dry else Sizes()
-    where, torch_version = torch_device(options.dry)
-    try:
-        from rnnbench.kernels.cuda import target
-
-        device = target.device().name
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    versions = {"provider": target.VERSION, "torch": torch_version, "python": platform.python_version()}
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
-    found = Findings(SCHEMA, device, versions, now, sizes.steps)
-
-    def keep(what: str, each: dict[str, Any]) -> None:
-        found.add(what, each, options.out)
-        print(json.dumps(each), flush=True)
-
     count = options.workers or (1 if options.dry else max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2)))
     workers = [Worker() for _ in range(count)]
     try:
-        for cases in (list(checks(sizes)), list(sizes.rows(where))):
-            left = spread(cases, workers, over, keep)
-            if left:
-                found.notes.append(f"out of time: {left} of {len(cases)} {cases[0]['what']}s were not begun")
+        # This process leaves the GPU alone: there are machines that give it to one process only.
+        here = workers[0].ask({"what": "about", "dry": options.dry})
+        if "error" in here:
+            print(f"error: {here['error']}", file=sys.stderr)
+            return 2
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")
+        found = Findings(SCHEMA, here["device"], here["versions"], now, sizes.steps)
+        run(sizes, here["torch_device"], workers, over, found, options.out)
     finally:
         for worker in workers:
             worker.stop()
-    found.write(options.out)
     print(table(found))
     return 0 if all(each.get("ok", True) for each in (*found.checks, *found.rows)) else 1
 

@@ -105,6 +105,25 @@ def mode(cell: str, blocks: Blocks) -> dict[str, float]:
         return compared(problem(cell, "float64", T=3, B=3, two_way=False), "float64")
 
 
+def met_again() -> dict[str, float]:
+    """Launch after launch, of sequences of different lengths: the barriers' counters go on from where they were."""
+    with forced(MODES["meeting"]):
+        problems = [problem("gru-before", "float64", T=T, B=3, two_way=False) for T in (3, 2)]
+        session, worst = rnnbench.session("numba-cuda", problems[0].model, problems[0].params), 0.0
+        for p in problems:
+            _, gradients = session.gradients(p.x, p.target, p.lengths, p.state)
+            _, expected = rnnbench.session("numpy", p.model, problems[0].params).gradients(
+                p.x, p.target, p.lengths, p.state
+            )
+            worst = max(worst, *relative_errors(gradients, expected).values())
+        for backward in (False, True):
+            scan = session.stack.layers[0].scan(3, backward)
+            assert scan.plan.meeting_blocks > 1
+            assert scan.goal == sum(p.x.shape[0] for p in problems) * scan.plan.meetings * scan.plan.meeting_blocks
+            assert set(scan.counters) == {scan.goal}
+    return {"gradients": worst}
+
+
 def parts() -> dict[str, float]:
     """Blocks that share the inner dimension of dW and dR, and of the sums over visits."""
     before, large.PART_DEPTH = large.PART_DEPTH, 2
@@ -154,6 +173,7 @@ def cases() -> dict[str, Callable[[], dict[str, float]]]:
         for cell in MODE_CELLS:
             found[f"{cell} {name}"] = lambda cell=cell, blocks=blocks: mode(cell, blocks)
     return found | {
+        "met again": met_again,
         "parts": parts,
         "trained": lambda: trained(None),
         "trained, clipped": lambda: trained(0.01),

@@ -101,6 +101,18 @@ def test_assumed_sizes_are_called_so() -> None:
     assert "assumed, since the system does not tell" in section.basis[-1]
 
 
+def test_what_cannot_be_is_told() -> None:
+    first, second, last = MADE_UP.levels
+    points = [point(SMALL[0], 0.5), point(SMALL[1], 1.25)]
+    (quiet,) = roofline.report(points[:1], MADE_UP, machine()).sections
+    assert quiet.troubles == ()
+    busy = replace(MADE_UP, levels=(first, replace(second, bandwidth=9e9), last))
+    (section,) = roofline.report(points, busy, machine()).sections
+    slow, above = section.troubles
+    assert slow.startswith("L2 was read more slowly than memory: something else ran")
+    assert above.startswith("Above the limit: gru at 1, 4, 2, 6. What limits it")
+
+
 def test_every_case_is_checked_and_timed() -> None:
     first, second = measure(SMALL, MADE_UP)
     assert [first.case, second.case] == list(SMALL)

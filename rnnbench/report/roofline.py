@@ -1,6 +1,7 @@
 """Cases under the machine's roof, as a report and as rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import geometric_mean
 from typing import Any
 
@@ -28,7 +29,7 @@ def report(points: Sequence[Point], limits: Limits, machine: dict[str, Any]) -> 
         columns=_columns(points),
         failed=(False,) * len(points),
         basis=(*BASIS, _sizes(limits)),
-        troubles=(),
+        troubles=tuple(_troubles(points, limits)),
         findings=(_finding(points),),
     )
     return Report("rnnbench roofline", (section,), (machine_line(machine),))
@@ -87,6 +88,17 @@ def _finding(points: Sequence[Point]) -> str:
         means.append(f"{percent(geometric_mean(own))} of what {bound} allows ({counted(len(own), 'case')})")
     where = f"{least.case.cell} at {least.case.shape}"
     return f"Reached, in the geometric mean: {joined(means)}. Least: {percent(least.fraction)}, {where}."
+
+
+def _troubles(points: Sequence[Point], limits: Limits) -> Iterator[str]:
+    """What cannot be, and so was measured while something else ran."""
+    remedy = "something else ran while it was measured; repeat it on a quiet machine"
+    for near, far in pairwise(limits.levels):
+        if near.bandwidth < far.bandwidth:
+            yield f"{near.name} was read more slowly than {far.name}: {remedy}."
+    above = [f"{point.case.cell} at {point.case.shape}" for point in points if point.fraction > 1]
+    if above:
+        yield f"Above the limit: {joined(above)}. What limits it was measured too low: {remedy}."
 
 
 def _sizes(limits: Limits) -> str:

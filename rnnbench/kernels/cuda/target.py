@@ -82,7 +82,7 @@ def device() -> Device:
     try:
         found = cuda.get_current_device()
     except Exception as error:  # numba-cuda raises ImportError's kin, the driver its own kinds
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = " ".join(str(error).split()).partition(". ")[0] or type(error).__name__  # it takes a paragraph
         raise UsageError(f"no GPU can be used: {reason}; install NVIDIA's driver, or choose another backend") from None
     name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
     return Device(name, found.MULTIPROCESSOR_COUNT, found.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - RESERVED_BYTES)

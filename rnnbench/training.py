@@ -87,10 +87,15 @@ def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Arra
     raise UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
 
 
-def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
+def squared_error_target(prediction: Array, target: Array) -> Array:
+    """The target of "mse" in the prediction's dtype; raises UsageError where its shape is another."""
     if target.shape != prediction.shape:
         raise UsageError(f"the target of mse must have the prediction's shape {prediction.shape}; got {target.shape}")
-    error = prediction - target.astype(prediction.dtype, copy=False)
+    return target.astype(prediction.dtype, copy=False)
+
+
+def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
+    error = prediction - squared_error_target(prediction, target)
     count = error.size
     if valid is not None:
         error = np.where(valid[..., None], error, error.dtype.type(0))

@@ -18,7 +18,7 @@ from rnnbench.backends.numba_plan import Plan, Planner
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
-from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
+from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient, squared_error_target
 
 if TYPE_CHECKING:
     from rnnbench.kernels.layer import Layer
@@ -75,6 +75,8 @@ class NumbaSession:
         self._crew = Crew(threads)
         self._planner = Planner(model, self.layers, threads, self._crew.barrier)
         self._steps = 0
+        self._rooms: dict[str, Array] = {}
+        self._all_steps: Array = np.empty(0, np.int64)
         self._stream: Stream | None = None
         self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty(NO_TAPE, model.dtype)
 
@@ -123,7 +125,7 @@ class NumbaSession:
         handed = [x]
         for layer in range(model.layers):
             wanted = layer < model.layers - 1 or model.readout == "all"
-            y = self._output(T, B, lengths) if wanted else self._no_sequence
+            y = self._output(T, B, lengths, layer if keep else None) if wanted else self._no_sequence
             for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
                 if keep:
                     side.keep(T, B)
@@ -137,9 +139,13 @@ class NumbaSession:
             handed[-1] = tops[0] if model.directions == 1 else np.concatenate(list(tops), axis=-1)
         return handed
 
-    def _output(self, T: int, B: int, lengths: Array | None) -> Array:
-        shape, dtype = (T, B, self.model.features), self.model.dtype
-        return np.empty(shape, dtype) if lengths is None else np.zeros(shape, dtype)
+    def _output(self, T: int, B: int, lengths: Array | None, layer: int | None) -> Array:
+        """Room for a layer's features; where a layer is named, its room of the last training step."""
+        shape = (T, B, self.model.features)
+        y: Array = np.empty(shape, self.model.dtype) if layer is None else self._room(f"y.{layer}", shape)
+        if lengths is not None:
+            y.fill(0)
+        return y
 
     def _head(self, features: Array, lengths: Array | None) -> Array:
         if self.model.output_size is None:
@@ -181,6 +187,24 @@ class NumbaSession:
         gradient = np.empty_like(self._theta)
         return gradient, self._views(gradient), np.zeros_like(self._theta), np.zeros_like(self._theta)
 
+    def _room(self, name: str, shape: tuple[int, ...]) -> Array:
+        """Memory that training steps of one shape share: fresh pages cost more than what is written to them."""
+        have = self._rooms.get(name)
+        if have is None or have.shape != shape:
+            have = self._rooms[name] = np.empty(shape, self.model.dtype)
+        return have
+
+    def _loss(self, prediction: Array, target: Array, lengths: Array | None) -> tuple[float, Array]:
+        """The loss, and its gradient by the prediction, which the next training step overwrites."""
+        if self.loss != "mse":
+            return loss_and_gradient(self.loss, prediction, target, lengths)
+        from rnnbench.kernels.library import mean_squared_error
+
+        target, gradient = squared_error_target(prediction, target), self._room("dprediction", prediction.shape)
+        counted = self._all_steps if lengths is None or self.model.readout == "last" else lengths
+        flat = (prediction.ravel(), target.ravel(), counted, prediction.shape[-1], gradient.ravel())
+        return mean_squared_error(self.model.dtype)(*flat), gradient
+
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}
 
@@ -196,7 +220,7 @@ class NumbaSession:
         plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
         handed = self._run(plan, x, lengths, start, np.empty_like(start), keep=True)
         features = handed.pop()
-        loss, dprediction = loss_and_gradient(self.loss, self._head(features, lengths), target, lengths)
+        loss, dprediction = self._loss(self._head(features, lengths), target, lengths)
         dfeatures = dprediction
         if model.output_size is not None:
             two = dprediction.reshape(-1, model.output_size)

@@ -16,6 +16,7 @@ from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.call import BACKWARD, FORWARD, PRODUCTS
 from rnnbench.kernels.layout import DType, Layout
+from rnnbench.kernels.loss import make_mean_squared_error
 from rnnbench.kernels.pack import make_across_inputs, make_across_units
 from rnnbench.kernels.products import make_products
 from rnnbench.kernels.scan import make_forward
@@ -110,6 +111,18 @@ def kernels(cell: Cell, dtype: str) -> Kernels:
 def adam(dtype: str) -> Any:
     """The compiled Adam update for a dtype."""
     return _for_dtype("adam", make_adam, dtype, lambda flat: (flat,) * 4 + (types.float64,) * 6)
+
+
+@cache
+def mean_squared_error(dtype: str) -> Any:
+    """The compiled mean squared error, with its gradient."""
+
+    def arguments(flat: Any) -> tuple[Any, ...]:
+        read = types.Array(flat.dtype, 1, "C", readonly=True)
+        lengths = types.Array(types.int64, 1, "C", readonly=True)
+        return read, read, lengths, types.int64, flat
+
+    return _for_dtype("mean-squared-error", make_mean_squared_error, dtype, arguments)
 
 
 @cache

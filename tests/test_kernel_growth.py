@@ -76,7 +76,8 @@ NAMED = {
     "a head on the last h": ({"output_size": 3}, False, 0),
     "a head on every h": ({"output_size": 3, "readout": "all"}, False, ROWS * A_ROW),  # the features under it
     "two layers": ({"layers": 2}, False, ROWS * A_ROW),  # the sequence that the second layer reads
-    "three layers": ({"layers": 3}, False, 2 * ROWS * A_ROW),  # two of these
+    "three layers": ({"layers": 3}, False, 2 * ROWS * A_ROW),  # the sequence that a layer reads and that it writes
+    "four layers": ({"layers": 4}, False, 2 * ROWS * A_ROW),  # no more: what has been read is let go
     # x with its padding cleared; the mask of running rows, their numbers, and those of the steps
     "lengths": ({}, True, ROWS * INPUTS * 4 + ROWS + 8 + 8),
 }

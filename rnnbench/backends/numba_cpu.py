@@ -119,7 +119,7 @@ class NumbaSession:
         return np.stack(inputs.states(model, state, B))
 
     def _run(self, plan: Plan, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
-        """Each layer's input, and last the features: of every step [T, B, D*H], or of the last [B, D*H]."""
+        """The features, of every step [T, B, D*H] or the last [B, D*H]; before them, if kept, each layer's input."""
         model = self.model
         T, B, _ = x.shape
         handed = [x]
@@ -131,9 +131,9 @@ class NumbaSession:
                     side.keep(T, B)
                 tape, before = (side.tape, side.before) if keep else (self._no_tape, self._no_tape)
                 side.pack()
-                arrays = (handed[-1], start, final, y, tape, before)
-                self._crew.run(side.kernels.forward, arrays, plan.forward[side.number])
-            handed.append(y)
+                kernel, calls = side.kernels.forward, plan.forward[side.number]
+                self._crew.run(kernel, (handed[-1], start, final, y, tape, before), calls)
+            handed = [*handed, y] if keep else [y]
         if model.readout == "last":
             tops = final[0, -model.directions :]
             handed[-1] = tops[0] if model.directions == 1 else np.concatenate(list(tops), axis=-1)

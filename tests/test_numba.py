@@ -31,6 +31,8 @@ SHAPES = {
     "wide input, few rows": (30, 2, 33, 24, 1, True, "last", True, True),
     "wide input, one row": (26, 1, 40, 9, 2, False, "all", False, False),
     "more rows than a scratch holds": (4, 71, 3, 20, 1, True, "last", True, True),
+    "more units than a copy holds": (3, 70, 5, 101, 1, False, "last", False, True),
+    "weights beyond L2": (2, 33, 1400, 3, 1, False, "all", False, False),
     "a full panel": (5, 12, 16, 64, 1, False, "all", True, False),
 }
 
@@ -40,7 +42,7 @@ def problem(cell_id, dtype, shape, seed=0):
     T, B, I, H, layers, bidirectional, readout, head, ragged = shape
     model = Model(cell_id, I, H, 3 if head else None, layers, bidirectional, readout, "float64")
     p = Problem(model, T, B, ragged=ragged, seed=seed)
-    rounded = {name: (value * H**-0.5).astype(dtype).astype("float64") for name, value in p.params.items()}
+    rounded = {name: (value * max(H, value.shape[-1]) ** -0.5).astype(dtype).astype("float64") for name, value in p.params.items()}
     object.__setattr__(p, "params", rounded)
     object.__setattr__(p, "x", p.x.astype(dtype).astype("float64"))
     object.__setattr__(p, "state", tuple(s.astype(dtype).astype("float64") for s in p.state))

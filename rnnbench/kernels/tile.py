@@ -19,6 +19,9 @@ from rnnbench.kernels.target import target
 from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vector
 
 L1_FOR_WEIGHTS = 12 * 1024  # bytes; of 12, 16 and 24 KiB the fastest at B = 17 to 48 with 32 KiB of L1
+LINE = 64  # bytes of a cache line
+FAR = 128 * 1024  # bytes of a panel's weights, above which all panels' lie in L3 and its latency is worth hiding ...
+TILES_TO_FETCH = 8  # ... by this many tiles: with fewer, what a tile asks for is more than it can hide
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 
 
@@ -44,10 +47,10 @@ def make_panel(vector, *masks, x_step=1):
     widths = [sum(mask) * vector.lanes for mask in masks]
     sizes = tile_rows(vector, columns)
     most = ir.Constant(I64, L1_FOR_WEIGHTS * 8 // (max(*widths, 1) * vector.scalar.bitwidth))
-    zero = ir.Constant(I64, 0)
+    zero, line = ir.Constant(I64, 0), LINE * 8 // vector.scalar.bitwidth
 
-    def fill(builder, row, n, source, source_stride, out, out_stride, operands):
-        """All n rows, tile by tile, for one piece of the sum; row: where their count is kept."""
+    def fill(builder, row, fetching, n, source, source_stride, out, out_stride, operands):
+        """All n rows, tile by tile, for one piece of the sum; row: where their count is kept; fetching: see `far`."""
         builder.store(zero, row)
         for rows in sizes:
             enough = builder.append_basic_block("rows.enough")
@@ -61,6 +64,7 @@ def make_panel(vector, *masks, x_step=1):
             begin = builder.gep(source, [builder.mul(first, source_stride)])
             end = builder.gep(out, [builder.mul(first, out_stride)])
             sums = _load(builder, vector, begin, source_stride, rows, columns)
+            fetch_ahead(builder, fetching, n, first, rows, operands)
             for mask, (x, at, x_stride, K, w) in zip(masks, operands, strict=True):
                 rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
                 sums = _accumulate(builder, vector, mask, sums, rows_of_x, x_step, K, w)
@@ -68,6 +72,23 @@ def make_panel(vector, *masks, x_step=1):
             builder.store(builder.add(first, ir.Constant(I64, rows)), row)
             builder.branch(enough)
             builder.position_at_end(after)
+
+    def far(builder, n, operands):
+        """Whether the weights behind a piece's are to be asked for while its tiles are filled."""
+        size = zero
+        for operand, width in zip(operands, widths, strict=True):
+            size = builder.add(size, builder.mul(operand[3], ir.Constant(I64, width)))
+        large = builder.icmp_signed(">", size, ir.Constant(I64, FAR * 8 // vector.scalar.bitwidth))
+        return builder.and_(large, builder.icmp_signed(">=", n, ir.Constant(I64, TILES_TO_FETCH * sizes[0])))
+
+    def fetch_ahead(builder, fetching, n, first, rows, operands):
+        """Asks for a tile's share of the weights that follow this piece's, so that the next one's first tile does not
+        wait for them."""
+        after = builder.add(first, ir.Constant(I64, rows))
+        for (_, _, _, K, w), width in zip(operands, widths, strict=True):
+            size = builder.mul(builder.select(fetching, K, zero), ir.Constant(I64, width))
+            begin, end = (builder.add(size, builder.sdiv(builder.mul(size, row), n)) for row in (first, after))
+            _loop(builder, vector, begin, end, line, [], _fetching(builder, w))
 
     def part(builder, operands, first, last):
         """What of the operands lies in [first, last) of their sums over k, one after the other."""
@@ -88,6 +109,7 @@ def make_panel(vector, *masks, x_step=1):
             for operand in operands[1:]:
                 total = builder.add(total, operand[3])
             row = cgutils.alloca_once(builder, I64)
+            fetching = far(builder, n, operands)
             few = builder.icmp_signed("<=", n, ir.Constant(I64, sizes[0]))
             piece = builder.select(builder.or_(few, builder.icmp_signed("<=", total, most)), total, most)
             entry, body = builder.block, builder.append_basic_block("piece")
@@ -100,7 +122,8 @@ def make_panel(vector, *masks, x_step=1):
             source = builder.select(begins, start, out)
             stride = builder.select(begins, start_stride, out_stride)
             following = builder.add(k, piece)
-            fill(builder, row, n, source, stride, out, out_stride, part(builder, operands, k, following))
+            pieces = part(builder, operands, k, following)
+            fill(builder, row, fetching, n, source, stride, out, out_stride, pieces)
             k.add_incoming(following, builder.block)
             builder.cbranch(builder.icmp_signed("<", following, total), body, done)
             builder.position_at_end(done)
@@ -230,6 +253,20 @@ def _loop(builder, vector, first, last, step, values, body):
         result[-1].add_incoming(before, entry)
         result[-1].add_incoming(value, block)
     return result
+
+
+def _fetching(builder, w):
+    """A loop's body that asks for the cache line at w + k, into L1; nothing happens where no memory is."""
+    i8, i32 = ir.IntType(8), ir.IntType(32)
+    prefetch = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
+    reading, nearest, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+
+    def body(k, carried):
+        place = builder.bitcast(builder.gep(w, [k]), i8.as_pointer())
+        builder.call(prefetch, [place, reading, nearest, data])
+        return carried
+
+    return body
 
 
 def _not_unrolled(module):

@@ -99,15 +99,33 @@ def test_json_holds_points_gaps_and_steps(scratch: Scratch, tmp_path: Path, caps
     assert [step["commit"] for step in series["steps"]] == [scratch.hashes[3]]
 
 
-def test_a_backend_that_is_not_installed_has_no_series_and_moves_no_other(
+def test_a_backend_that_is_not_installed_is_told_as_such_and_moves_no_series(
     scratch: Scratch, tmp_path: Path, capsys: Capture
 ) -> None:
     write_asv(tmp_path / "asv", scratch.hashes, {("lstm", "numba"): SLOWER})
     history(tmp_path, "--json", "-")
-    alone = json.loads(capsys.readouterr().out)
+    alone = capsys.readouterr()
+    assert "n/a" not in alone.err
     write_asv(tmp_path / "asv", scratch.hashes, {("lstm", "numba"): SLOWER, ("lstm", "torch"): [math.nan] * 6})
     history(tmp_path, "--json", "-")
-    assert json.loads(capsys.readouterr().out) == alone
+    beside = capsys.readouterr()
+    assert json.loads(beside.out) == json.loads(alone.out)
+    assert "n/a at every commit, as not installed or failed: torch" in beside.err
+
+
+def test_a_backend_that_is_there_for_some_commits_has_gaps_at_the_others(
+    scratch: Scratch, tmp_path: Path, capsys: Capture
+) -> None:
+    """Its gaps are neither zero nor a step, and the backend beside it keeps its own."""
+    late = [math.nan, math.nan, None, 2e-3, 2e-3, 2e-3]
+    write_asv(tmp_path / "asv", scratch.hashes, {("lstm", "numba"): SLOWER, ("lstm", "torch"): late})
+    assert history(tmp_path, "--json", "-") == 0
+    shown = capsys.readouterr()
+    numba, torch = json.loads(shown.out)["series"]
+    assert [point["value"] for point in numba["points"]] == SLOWER
+    assert [point["value"] for point in torch["points"]] == [None] * 3 + [2e-3] * 3
+    assert [len(series["steps"]) for series in (numba, torch)] == [1, 0]
+    assert "n/a" not in shown.err
 
 
 def test_machines_have_tables_of_their_own(scratch: Scratch, tmp_path: Path, capsys: Capture) -> None:

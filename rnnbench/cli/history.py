@@ -96,7 +96,9 @@ def _chosen(
     machines: "Sequence[str]",
     rows: "dict[str, tuple[str, ...]]",
 ) -> "list[Series]":
-    """The series that were asked for, without those that hold nothing but gaps. Raises UsageError for none."""
+    """The series that were asked for, without those that hold nothing but gaps: backends that have no other are named.
+    Raises UsageError for none."""
+    from rnnbench.cli._console import note
     from rnnbench.errors import UnknownName, UsageError
     from rnnbench.tracking.series import in_order
 
@@ -113,10 +115,19 @@ def _chosen(
         and (not machines or reading.machine in machines)
         and all(not names or dict(reading.labels).get(label) in names for label, names in rows.items())
     ]
-    chosen = [series for series in in_order(wanted, commits) if any(value is not None for value in series.values)]
+    series = in_order(wanted, commits)
+    chosen = [one for one in series if any(value is not None for value in one.values)]
+    absent = {_backend(one) for one in series} - {_backend(one) for one in chosen}
+    if absent:
+        note(f"n/a at every commit, as not installed or failed: {', '.join(sorted(absent))}")
     if not chosen:
         raise UsageError("no series fits; leave out --machine, --task, --cell or --backend to see what there is")
     return chosen
+
+
+def _backend(series: "Series") -> str:
+    """Or the figure, where no backend has a part in it."""
+    return series.label("backend") or series.figure
 
 
 def _print(sections: "Sequence[Section]", commits: "Sequence[Commit]") -> None:

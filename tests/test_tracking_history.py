@@ -160,6 +160,14 @@ def test_stored_runs_are_shown_where_asv_has_none_or_when_asked_for(
     assert "machine reference" in shown
 
 
+def test_a_run_in_which_nothing_trained_names_no_number_of_steps(
+    scratch: Scratch, tmp_path: Path, capsys: Capture
+) -> None:
+    stored(tmp_path / "runs", change=lambda row: replace(row, commit=scratch.hashes[2], train_steps=None))
+    assert history(tmp_path, "--source", "runs") == 0
+    assert "train_steps" not in capsys.readouterr().out
+
+
 def test_skipped_files_are_counted(scratch: Scratch, tmp_path: Path, capsys: Capture) -> None:
     write_asv(tmp_path / "asv", scratch.hashes, {("lstm", "numba"): SLOWER})
     for name in ("x", "y"):

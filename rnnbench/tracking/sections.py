@@ -14,7 +14,7 @@ from rnnbench.tracking.series import Series, Step, steps
 
 MIB = 1024**2
 # Of a row's labels, those that most rows share; they are told where they differ from this.
-USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1"}
+USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}
 
 
 @dataclass(frozen=True)

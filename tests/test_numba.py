@@ -42,7 +42,8 @@ def problem(cell_id, dtype, shape, seed=0):
     T, B, I, H, layers, bidirectional, readout, head, ragged = shape
     model = Model(cell_id, I, H, 3 if head else None, layers, bidirectional, readout, "float64")
     p = Problem(model, T, B, ragged=ragged, seed=seed)
-    rounded = {name: (value * max(H, value.shape[-1]) ** -0.5).astype(dtype).astype("float64") for name, value in p.params.items()}
+    scaled = {name: value * max(H, value.shape[-1]) ** -0.5 for name, value in p.params.items()}
+    rounded = {name: value.astype(dtype).astype("float64") for name, value in scaled.items()}
     object.__setattr__(p, "params", rounded)
     object.__setattr__(p, "x", p.x.astype(dtype).astype("float64"))
     object.__setattr__(p, "state", tuple(s.astype(dtype).astype("float64") for s in p.state))

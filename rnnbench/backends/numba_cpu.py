@@ -1,7 +1,7 @@
 """The `numba` backend: sessions over the compiled kernels.
 
-The time loop is the kernels'; what stands outside it (the head, the loss, and training's products over all T * B
-visits) is NumPy on BLAS.
+The time loop, training's products over all T * B visits, the mean squared error and Adam are the kernels'; the head,
+the cross-entropy and the gradient of a lower layer's output are NumPy's.
 """
 
 from functools import cached_property

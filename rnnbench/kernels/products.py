@@ -2,7 +2,7 @@
 
     out[row, unit, i] = Σ over visits of tape[visit, slot, unit] · source[visit, i]
 
-in the canonical layout of W and R, and db[unit], the sum over visits, as one column more: a source of ones.
+in the canonical layout of W and R, and db[unit], the sum over visits.
 
 BLAS takes the tape transposed and walks it in long strides. Here the units of a chunk of visits are copied once, in
 groups of as many as the tile has rows, so that the tile of `tile.py` reads them in order, one value for each of its

@@ -1,5 +1,6 @@
 """What all tests share: the registry as parameters, its restoration, and one profile for Hypothesis."""
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -11,6 +12,10 @@ from rnnbench import plugins
 # Derandomised: a failure is the same on every machine and in every run. No deadline: machines are noisy.
 hypothesis.settings.register_profile("rnnbench", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("rnnbench")
+
+# A shell's background job ignores Ctrl-C, and so does all that it starts: the tests that interrupt a run would wait.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -51,7 +51,7 @@ def gate_commits(
     candidate: Commit,
     plan: Plan,
     said: Said,
-    pythons: Pythons = Pythons(),
+    pythons: Pythons,
     limits: Limits | None = None,
 ) -> Outcome:
     """Measures both, and what looks like a regression once more. Raises UsageError where the base cannot be measured

@@ -16,9 +16,11 @@ from typing import Any
 
 import psutil
 
+import rnnbench
 from rnnbench.records.store import Run, Store
 
 FAULTY = Path(__file__).resolve().parents[2] / "tests" / "plugins" / "faulty.py"
+OURS = Path(rnnbench.__file__).parent
 SEEDS = 3
 COMMAND = [
     *(sys.executable, "-m", "rnnbench", "compare", "-p", str(FAULTY), "-p", "no:backends.numba_cpu"),
@@ -103,7 +105,7 @@ def trial(number: signal.Signals, position: int, seconds: float, scores: dict[in
         acknowledged = {int(seed) for seed in ACKNOWLEDGED.findall(errors)}
         run, trouble = stored(results)
         held = scores_of(run) if run else {}
-        if process.returncode not in EXITS[number]:
+        if process.returncode not in EXITS[number] and not before_our_first_line(process.returncode, errors):
             wrong = wrong or f"exit code {process.returncode}: {errors.strip()[-300:]!r}"
         wrong = wrong or trouble
         if not acknowledged <= held.keys():
@@ -113,6 +115,11 @@ def trial(number: signal.Signals, position: int, seconds: float, scores: dict[in
         if not wrong and position % RESUMED == 0:
             wrong = resumed(command, results, scores)
         return Trial(delay, process.returncode, len(held), wrong)
+
+
+def before_our_first_line(code: int, errors: str) -> bool:
+    """Whether Ctrl-C met Python while it was starting: then it ends with 1, and its traceback names no file of ours."""
+    return code == 1 and errors.rstrip().endswith("KeyboardInterrupt") and str(OURS) not in errors
 
 
 def stored(results: Path) -> tuple[Run | None, str]:

@@ -20,9 +20,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.faults)
 
 
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" or report.outcome != "passed":
-        _outcomes.setdefault(report.nodeid, set()).add(report.outcome)
+class Outcomes:
+    """A plugin of its own: the hooks of this file would hear of the tests in this folder alone."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" or report.outcome != "passed":
+            _outcomes.setdefault(report.nodeid, set()).add(report.outcome)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Outcomes())
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -208,7 +208,7 @@ def test_resuming_with_another_version_of_a_backend_is_told(without_numba, tmp_p
     (group,) = run.groups()
     run.append(group.key, [replace(row, backend_version="0.1") for row in group.records], group.samples)
     outcome = compare(chosen, without_numba, run, Quiet(), limits=LIMITS)
-    assert outcome.records[1].warnings == ("other groups of this run were measured with version 0.1",)
+    assert "other groups of this run were measured with version 0.1" in outcome.records[1].warnings
 
 
 def test_resuming_on_another_machine_is_refused(without_numba, tmp_path):

@@ -85,15 +85,21 @@ STEADY = [1.0, 1.02, 0.99, 1.01, 1.0, 0.98, 1.03, 1.0, 1.01, 0.99, 1.0, 1.02]
 
 def test_work_of_the_first_calls_shows_in_the_first_rounds():
     warming = [3.0, 2.0, 1.5, *STEADY[3:]]
-    assert traps.leak(warming, []) == pytest.approx(2.0, rel=0.05)
+    assert traps.leak(warming, [STEADY]) == pytest.approx(2.0, rel=0.05)
+    assert traps.leak([5.0, 3.0, 2.6, *STEADY[3:]], []) == pytest.approx(3.0, rel=0.05)
     assert traps.leak(STEADY, []) is None
+    assert traps.leak(STEADY, [STEADY]) is None
 
 
 def test_one_slow_round_is_no_leak_and_nor_is_a_machine_that_was_slow_for_all():
     assert traps.leak([9.0, *STEADY[1:]], []) is None
     slow_start = [2.0, 2.0, 2.0, *STEADY[3:]]
     assert traps.leak(slow_start, [[5 * v for v in slow_start]]) is None
-    assert traps.leak([1.0, 1.0, 1.0], []) is None  # too few to tell
+    assert traps.leak(slow_start, []) is None  # nobody is there to tell the machine from the backend
+
+
+def test_of_few_rounds_the_first_is_too_often_the_slowest_by_chance():
+    assert traps.leak([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], [STEADY[:7]]) is None
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -14,6 +14,8 @@ from rnnbench.tasks.spec import Split
 CACHED = 2.0  # a fresh input is in the nearest cache too, so it costs a few percent; less than this is chance
 SUBNORMALS = 3.0
 LEAK = 1.2
+LEAK_ALONE = 2.5  # nobody is there to show what the machine did; shared hosts change their speed by up to two times
+LEAK_ROUNDS = 12  # the first quarter slowest of all: once in 220 by chance; of fewer, once in 55 or oftener
 STUCK = 0.98  # of a constant answer's loss: batches scatter by less over the last tenth of a budget
 STUCK_STEPS = 50  # fewer have not had the time
 UNACCOUNTED = 1.25
@@ -45,16 +47,18 @@ def leak(rounds: Sequence[float], others: Sequence[Sequence[float]]) -> float | 
     """How many times slower the first quarter of the rounds was than the rest, where that is more than chance: all of
     it slower than nine tenths of the rest, which are as far apart as the machine makes them.
 
-    others: the same rounds of everybody else; what slowed all down at once was the machine, and is divided out.
+    others: the same rounds of everybody else; what slowed all down at once was the machine, and is divided out. With
+    nobody else it takes more to tell the two apart.
     """
-    first = len(rounds) // 4
-    if first < 1:
+    if len(rounds) < LEAK_ROUNDS:
         return None
+    first = len(rounds) // 4
     drift = [median(values) for values in zip(*others, strict=True)] if others else [1.0] * len(rounds)
     relative = [own / shared for own, shared in zip(rounds, drift, strict=True)]
     rest = sorted(relative[first:])
     times = median(relative[:first]) / median(rest)
-    return times if times > LEAK and min(relative[:first]) > rest[len(rest) * 9 // 10] else None
+    least = LEAK if others else LEAK_ALONE
+    return times if times > least and min(relative[:first]) > rest[len(rest) * 9 // 10] else None
 
 
 def constant_loss(loss: str, split: Split) -> float:

@@ -11,6 +11,7 @@ from small_runs import FAULTY, LIMITS, NO_NUMBA, Quiet, load, settings
 from trusting import kills
 
 from rnnbench.errors import UsageError
+from rnnbench.measure.environment import machine
 from rnnbench.measure.runner import compare
 from rnnbench.records import sealed
 from rnnbench.records.store import Store
@@ -47,11 +48,11 @@ def test_a_sweep_whose_nth_write_fails_is_one_error_and_resumes(tmp_path, monkey
         with monkeypatch.context() as patched:
             patched.setattr(sealed, "write", failing)
             try:
-                compare(chosen, registry, store.create({}, chosen.digest(), {}), Quiet(), limits=LIMITS)
+                compare(chosen, registry, store.create({}, chosen.digest(), machine()), Quiet(), limits=LIMITS)
             except UsageError as error:
                 told = str(error)
         assert ("No space left on device; choose another folder" in told) is (calls >= n)
-        run = store.unfinished(chosen.digest()) or store.create({}, chosen.digest(), {})
+        run = store.unfinished(chosen.digest()) or store.create({}, chosen.digest(), machine())
         whole = compare(chosen, registry, run, Quiet(), limits=LIMITS)
         assert [row.status for row in whole.records] == ["ok", "ok"]
         assert store.problems() == []

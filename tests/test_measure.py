@@ -96,7 +96,8 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
 
 
 @pytest.mark.parametrize(
-    ("sample_seconds", "rounds_there_are"), [(0.0, 25), (0.005, 25), (0.01, 21), (0.02, 11), (0.03, 7), (9.0, 7)]
+    ("sample_seconds", "rounds_there_are"),
+    [(0.0, 51), (0.005, 51), (0.01, 41), (0.02, 21), (0.03, 13), (0.1, 7), (9.0, 7)],
 )
 def test_short_samples_are_taken_more_often(sample_seconds, rounds_there_are):
     assert rounds.count(sample_seconds) == rounds_there_are

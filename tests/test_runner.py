@@ -13,6 +13,7 @@ from marks import children, marked
 from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, load, settings
 
 from rnnbench.errors import UnknownName, UsageError
+from rnnbench.measure import rounds
 from rnnbench.measure.runner import choose, compare
 from rnnbench.records.comparisons import INFER, TWIN
 from rnnbench.records.store import Store
@@ -66,7 +67,7 @@ def test_raw_samples_are_kept_beside_the_rows(stand_in, tmp_path):
     (samples,) = run.samples().values()
     assert samples.keys() == {"numba", "infers", TWIN}
     (count,) = {len(own[INFER]) for own in samples.values()}
-    assert 7 <= count <= 25
+    assert rounds.FEWEST <= count <= rounds.MOST
     trained = outcome.records[0]
     assert sorted(samples["numba"][INFER])[count // 2] == trained.infer_seconds
     assert len(samples["numba"]["train_losses"]) == 12

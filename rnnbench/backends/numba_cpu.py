@@ -254,7 +254,7 @@ class NumbaBackend:
     def __init__(self, threads: int) -> None:
         from threadpoolctl import threadpool_limits
 
-        import_module("rnnbench.kernels.layer")  # and Numba: while workers load side by side, and before any clock runs
+        import_module("rnnbench.kernels.library").prepare()  # while workers load side by side, before any clock runs
         if threads < 1:
             raise UsageError(f"threads must be at least 1; got {threads}")
         self.threads = threads

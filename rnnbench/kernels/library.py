@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numba import types
+from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
 from rnnbench.cells.spec import Cell
@@ -33,6 +34,12 @@ class CompileLog:
 
 
 LOG = CompileLog()
+
+
+def prepare() -> None:
+    """Has Numba register what it knows: half a second that the first kernel of a process would take else."""
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None, dtype: DType) -> Any:

@@ -165,10 +165,11 @@ class Planner:
     @cached_property
     def _tile_rows(self) -> int:
         """Rows that fill the registers of the tile of the cell's widest stage."""
-        from rnnbench.kernels.tile import tile_rows
+        from rnnbench.kernels.tile import full_rows
 
         layout = self.layers[0].layout
-        return tile_rows(layout.vector, max(stage.accumulators for stage in layout.stages))[0]
+        widest = max(layout.stages, key=lambda stage: stage.accumulators)
+        return full_rows(layout.vector, widest.w, widest.r, widest.u)
 
 
 def _whole(count: int, parts: int, unit: int) -> int:

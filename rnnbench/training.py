@@ -84,7 +84,11 @@ def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Arra
         return _mean_squared_error(prediction, target, valid)
     if loss == "cross-entropy":
         return _cross_entropy(prediction, target, valid)
-    raise UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
+    raise unknown_loss(loss)
+
+
+def unknown_loss(loss: str) -> UsageError:
+    return UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
 
 
 def squared_error_target(prediction: Array, target: Array) -> Array:
@@ -92,6 +96,16 @@ def squared_error_target(prediction: Array, target: Array) -> Array:
     if target.shape != prediction.shape:
         raise UsageError(f"the target of mse must have the prediction's shape {prediction.shape}; got {target.shape}")
     return target.astype(prediction.dtype, copy=False)
+
+
+def class_target(prediction: Array, target: Array) -> Array:
+    """The target of "cross-entropy" as int64; raises UsageError for another shape, or what is no integer."""
+    if target.shape != prediction.shape[:-1] or target.dtype.kind not in "iu":
+        raise UsageError(
+            f"the target of cross-entropy must be class indices {prediction.shape[:-1]}; "
+            f"got {target.dtype} {target.shape}"
+        )
+    return target.astype(np.int64, copy=False)
 
 
 def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
@@ -104,12 +118,7 @@ def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -
 
 
 def _cross_entropy(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
-    if target.shape != prediction.shape[:-1] or target.dtype.kind not in "iu":
-        raise UsageError(
-            f"the target of cross-entropy must be class indices {prediction.shape[:-1]}; "
-            f"got {target.dtype} {target.shape}"
-        )
-    classes = prediction.shape[-1]
+    target, classes = class_target(prediction, target), prediction.shape[-1]
     chosen = target if valid is None else np.where(valid, target, 0)
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < classes):
         raise UsageError(
@@ -118,7 +127,7 @@ def _cross_entropy(prediction: Array, target: Array, valid: Array | None) -> tup
     shifted = prediction - prediction.max(axis=-1, keepdims=True)
     exponent = np.exp(shifted)
     total = exponent.sum(axis=-1, keepdims=True)
-    picked = chosen[..., None].astype(np.int64, copy=False)
+    picked = chosen[..., None]
     surprise = np.log(total[..., 0]) - np.take_along_axis(shifted, picked, axis=-1)[..., 0]
     gradient = exponent / total
     np.put_along_axis(gradient, picked, np.take_along_axis(gradient, picked, axis=-1) - 1, axis=-1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from rnnbench.kernels.gates import exponential, vector_maths
+from rnnbench.kernels.gates import exponential, vector_exp, vector_maths
 from rnnbench.kernels.target import OPTIONS, target
 from rnnbench.kernels.vector import pointer, shift, vector_type, vectors
 
@@ -19,11 +19,12 @@ STRIDE = 9973
 
 
 def gate(name, dtype):
-    """The gate as a function of a flat array whose size is a multiple of the lanes."""
+    """The gate, or exp, as a function of a flat array."""
     kind = np.dtype(dtype)
     vector = vector_type(dtype, target().lanes(kind))
     load, store, _ = vectors(vector, 1)
-    function, lanes = getattr(vector_maths(kind), name), vector.lanes
+    function = vector_exp(kind) if name == "exp" else getattr(vector_maths(kind), name)
+    lanes = vector.lanes
 
     @njit(**OPTIONS)
     def apply(x, y):
@@ -110,6 +111,18 @@ def test_sigmoid_keeps_small_results(dtype):
     """The half-tanh form gives 0 here."""
     x = np.array([-20.0, -60.0, -86.0], dtype)
     np.testing.assert_allclose(gate("sigmoid", dtype)(x), np.exp(x.astype(np.float64)), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize(("dtype", "smallest"), [("float32", -87.33), ("float64", -708.39)])
+def test_exp_of_what_a_softmax_gives_it(dtype, smallest):
+    """Down to the smallest normal result; half a unit each from the polynomial's rounding and the last product."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([-rng.uniform(0, -smallest, 20_000), -(10.0 ** rng.uniform(-20, 0, 2_000))]).astype(dtype)
+    right = np.exp(x.astype(np.longdouble))
+    unit = np.spacing(right.astype(dtype))
+    assert 0.5 <= float((np.abs(gate("exp", dtype)(x) - right) / unit).max()) <= 1.5
+    special = np.array([0.0, -0.0, -np.inf, np.nan, -1e30, -1e-40], dtype)
+    np.testing.assert_array_equal(gate("exp", dtype)(special), np.array([1, 1, 0, np.nan, 0, 1], dtype))
 
 
 def test_relu_passes_nan_and_its_derivative_is_a_step():

@@ -12,10 +12,12 @@ from gradient_check import Problem, relative_errors
 
 import rnnbench
 from rnnbench.backends import numba_plan
+from rnnbench.errors import UsageError
+from rnnbench.kernels import library
 from rnnbench.model import Model
 from rnnbench.plugins import registry
 from rnnbench.tasks.spec import Split
-from rnnbench.training import Progress, batches, train
+from rnnbench.training import Progress, batches, loss_and_gradient, train
 
 FORWARD = {"float64": 1e-12, "float32": 2e-6}
 GRADIENT = {"float64": 1e-10, "float32": 1e-5}
@@ -105,9 +107,48 @@ def test_cross_entropy_gradients(dtype):
     p = Problem(model, T=6, B=5, loss="cross-entropy", ragged=True)
     session = rnnbench.session("numba", replace(model, dtype=dtype), p.params, loss="cross-entropy")
     reference = rnnbench.session("numpy", model, p.params, loss="cross-entropy")
-    _, gradients = session.gradients(p.x, p.target, p.lengths)
-    _, wanted = reference.gradients(p.x, p.target, p.lengths)
+    loss, gradients = session.gradients(p.x, p.target, p.lengths)
+    right, wanted = reference.gradients(p.x, p.target, p.lengths)
+    assert loss == pytest.approx(right, rel=GRADIENT[dtype])
     assert max(relative_errors(gradients, wanted).values()) <= GRADIENT[dtype]
+
+
+def flat_cross_entropy(prediction, target, lengths=None):
+    """The compiled one, on what `loss_and_gradient` takes."""
+    gradient = np.empty_like(prediction)
+    counted = np.empty(0, np.int64) if lengths is None else lengths
+    value = library.loss("cross-entropy", prediction.dtype.name)(
+        prediction.ravel(), target.ravel(), counted, prediction.shape[-1], gradient.reshape(-1)
+    )
+    return value, gradient
+
+
+@DTYPES
+@pytest.mark.parametrize("classes", [1, 2, 3, 9, 33])
+@pytest.mark.parametrize("scale", [1.0, 1e4], ids=["usual", "far apart"])
+def test_cross_entropy_of_any_number_of_classes(dtype, classes, scale):
+    rng = np.random.default_rng(classes)
+    prediction = (scale * rng.standard_normal((5, 4, classes))).astype(dtype)
+    target, lengths = rng.integers(0, classes, (5, 4)), np.array([5, 1, 3, 5])
+    target[3:, 1] = 99  # past a row's length anything may stand
+    for given in (lengths, None):
+        clean = target if given is not None else target % classes
+        value, gradient = flat_cross_entropy(prediction, clean, given)
+        right, wanted = loss_and_gradient("cross-entropy", prediction.astype(np.float64), clean, given)
+        assert value == pytest.approx(right, rel=GRADIENT[dtype], abs=GRADIENT[dtype])
+        np.testing.assert_allclose(gradient, wanted, rtol=0, atol=GRADIENT[dtype])
+
+
+def test_cross_entropy_keeps_nan_and_names_what_is_no_class():
+    prediction, target = np.zeros((3, 4), np.float32), np.array([0, 3, 1])
+    prediction[1, 2] = np.nan
+    assert np.isnan(flat_cross_entropy(prediction, target)[0])
+    model = Model("gru", 2, 3, 4)
+    session = rnnbench.session("numba", model, model.init(0), loss="cross-entropy")
+    with pytest.raises(UsageError, match=r"must lie in 0\.\.3; got 1\.\.4"):
+        session.train_step(np.zeros((5, 2, 2)), np.array([1, 4]))
+    with pytest.raises(UsageError, match="must be class indices"):
+        session.train_step(np.zeros((5, 2, 2)), np.array([1.0, 2.0]))
 
 
 @DTYPES

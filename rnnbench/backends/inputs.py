@@ -6,7 +6,7 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, State
-from rnnbench.training import LOSSES
+from rnnbench.training import LOSSES, unknown_loss
 
 IGNORED = -1  # a class index that no loss counts
 
@@ -53,7 +53,7 @@ def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Arr
     zero too; for "cross-entropy" it is int64 [B] or [T, B], `IGNORED` there. Raises UsageError for a misfit.
     """
     if loss not in LOSSES:
-        raise UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
+        raise unknown_loss(loss)
     outputs = model.output_size or model.features
     steps = (T, B) if model.readout == "all" else (B,)
     shape, kinds, what = {

@@ -1,7 +1,7 @@
 """The `numba` backend: sessions over the compiled kernels.
 
-The time loop, training's products over all T * B visits, the mean squared error and Adam are the kernels'; the head,
-the cross-entropy and the gradient of a lower layer's output are NumPy's.
+The time loop, training's products over all T * B visits, the losses and Adam are the kernels'; the head and the
+gradient of a lower layer's output are NumPy's.
 """
 
 from functools import cached_property
@@ -18,11 +18,20 @@ from rnnbench.backends.numba_plan import Plan, Planner
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
-from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient, squared_error_target
+from rnnbench.training import (
+    DEFAULT_ADAM,
+    Adam,
+    class_target,
+    clip_scale,
+    loss_and_gradient,
+    squared_error_target,
+    unknown_loss,
+)
 
 if TYPE_CHECKING:
     from rnnbench.kernels.layer import Layer
 
+TARGETS = {"mse": squared_error_target, "cross-entropy": class_target}
 NO_SEQUENCE, NO_TAPE = (0, 0, 0), (0, 0, 0, 0)
 
 
@@ -196,14 +205,18 @@ class NumbaSession:
 
     def _loss(self, prediction: Array, target: Array, lengths: Array | None) -> tuple[float, Array]:
         """The loss, and its gradient by the prediction, which the next training step overwrites."""
-        if self.loss != "mse":
-            return loss_and_gradient(self.loss, prediction, target, lengths)
-        from rnnbench.kernels.library import mean_squared_error
+        from rnnbench.kernels.library import loss
 
-        target, gradient = squared_error_target(prediction, target), self._room("dprediction", prediction.shape)
+        if self.loss not in TARGETS:
+            raise unknown_loss(self.loss)
+        target = TARGETS[self.loss](prediction, target)
+        gradient = self._room("dprediction", prediction.shape)
         counted = self._all_steps if lengths is None or self.model.readout == "last" else lengths
         flat = (prediction.ravel(), target.ravel(), counted, prediction.shape[-1], gradient.ravel())
-        return mean_squared_error(self.model.dtype)(*flat), gradient
+        value = loss(self.loss, self.model.dtype)(*flat)
+        if value < 0:  # a target is no class: the reference says which
+            loss_and_gradient(self.loss, prediction, target, lengths)
+        return value, gradient
 
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}

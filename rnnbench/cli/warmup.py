@@ -85,8 +85,9 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     from rnnbench.api import session
     from rnnbench.cli._kernel_files import contents
     from rnnbench.kernels.cache import directory
-    from rnnbench.kernels.library import LOG
+    from rnnbench.kernels.library import LOG, loss
     from rnnbench.model import Model
+    from rnnbench.training import LOSSES
 
     kept = set(contents(directory())[0])
     compiled, read, seconds = LOG.compiled, LOG.read, LOG.seconds
@@ -96,6 +97,8 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     s.forward(x)
     if training:
         s.train_step(x, np.zeros((1, 1), dtype))
+        for name in LOSSES:
+            loss(name, dtype)
     written = len(set(contents(directory())[0]) - kept)
     compiled = LOG.compiled - compiled
     return Spent(compiled, LOG.read - read, LOG.seconds - seconds, max(0, compiled - written))

@@ -75,24 +75,39 @@ def split_ln2(dtype):
     return float(high), float(ln2 - high)
 
 
-def vector_maths(dtype):
-    """The namespace a cell's pair is built with to run on vectors of a NumPy dtype."""
+def _splitting(dtype):
+    """split(y) -> (2^n, r) of vectors, where 2^n is infinite one past the largest exponent."""
     finfo = np.finfo(dtype)
-    mantissa, bias = finfo.nmant, 1 - finfo.minexp
     # Adding 1.5 * 2^mantissa rounds to a whole number and leaves it in the low bits; with the exponent's bias added too
     # those bits are the biased exponent of 2^n, which a shift then puts in its place.
-    magic = 1.5 * 2.0**mantissa + bias
+    magic = 1.5 * 2.0**finfo.nmant + 1 - finfo.minexp
     high, low = split_ln2(dtype)
-    q = exponential(dtype)
-    # Beyond these e^y is infinite, 1 + e^y is 1, and tanh is 1.
-    largest, nothing = (finfo.maxexp + 0.25) * math.log(2), -(mantissa + 4) * math.log(2)
-    flat_tanh = -nothing
 
     def split(y):
-        """y -> (2^n, r), where 2^n is infinite one past the largest exponent."""
         shifted = y.times_plus(1 / math.log(2), magic)
         n = shifted - magic
         return shifted.bits_as_exponent(), n.times_plus(-low, n.times_plus(-high, y))
+
+    return split
+
+
+def vector_exp(dtype):
+    """e^x of a vector of x <= 0, as a softmax needs it: 0 where the result would be subnormal."""
+    split, q, smallest = _splitting(dtype), exponential(dtype), np.finfo(dtype).minexp * math.log(2)
+
+    def exp(x):
+        scale, r = split(x.at_least(smallest))
+        return x.where_less(smallest, 0, scale * r.polynomial((1.0, 1.0, *q)))
+
+    return elementwise(exp)
+
+
+def vector_maths(dtype):
+    """The namespace a cell's pair is built with to run on vectors of a NumPy dtype."""
+    finfo, split, q = np.finfo(dtype), _splitting(dtype), exponential(dtype)
+    # Beyond these e^y is infinite, 1 + e^y is 1, and tanh is 1.
+    largest, nothing = (finfo.maxexp + 0.25) * math.log(2), -(finfo.nmant + 4) * math.log(2)
+    flat_tanh = -nothing
 
     def sigmoid(x):
         scale, r = split((-x).at_most(largest).at_least(nothing))

@@ -17,7 +17,7 @@ from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.call import BACKWARD, FORWARD, PRODUCTS
 from rnnbench.kernels.layout import DType, Layout
-from rnnbench.kernels.loss import make_mean_squared_error
+from rnnbench.kernels.loss import make_cross_entropy, make_mean_squared_error
 from rnnbench.kernels.pack import make_across_inputs, make_across_units
 from rnnbench.kernels.products import make_products
 from rnnbench.kernels.scan import make_forward
@@ -121,15 +121,20 @@ def adam(dtype: str) -> Any:
 
 
 @cache
-def mean_squared_error(dtype: str) -> Any:
-    """The compiled mean squared error, with its gradient."""
+def loss(name: str, dtype: str) -> Any:
+    """A compiled loss of `training.LOSSES`, with its gradient."""
+    make, of_target = {
+        "mse": (make_mean_squared_error, None),
+        "cross-entropy": (make_cross_entropy, types.int64),
+    }[name]
 
     def arguments(flat: Any) -> tuple[Any, ...]:
         read = types.Array(flat.dtype, 1, "C", readonly=True)
+        target = types.Array(of_target or flat.dtype, 1, "C", readonly=True)
         lengths = types.Array(types.int64, 1, "C", readonly=True)
-        return read, read, lengths, types.int64, flat
+        return read, target, lengths, types.int64, flat
 
-    return _for_dtype("mean-squared-error", make_mean_squared_error, dtype, arguments)
+    return _for_dtype(name, make, dtype, arguments)
 
 
 @cache

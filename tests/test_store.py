@@ -305,3 +305,14 @@ def test_a_file_that_is_far_too_large_is_not_read(run, monkeypatch):
     monkeypatch.setattr(sealed, "LARGEST_BYTES", 100)
     assert "larger than 100 bytes" in run.problems()[0]
     assert Path(run.path / "groups" / "g0.json").is_file()
+
+
+def test_a_run_killed_while_it_was_made_is_no_problem_and_one_that_lost_its_description_is(tmp_path):
+    store, path = Store(tmp_path), tmp_path / "20260101-000000-abcdef"
+    (path / "groups").mkdir(parents=True)
+    (path / ".run.json.half").write_text("{")
+    assert store.runs() == []
+    assert store.problems() == []
+    (path / "groups" / "1.json").write_text("{}")
+    (problem,) = store.problems()
+    assert "run.json" in problem

@@ -8,6 +8,7 @@ Every file carries a checksum and is written whole or not at all (see ``sealed.p
 Schema history: 1, the first.
 """
 
+import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
@@ -178,7 +179,13 @@ class Store:
             paths = sorted(p for p in self.root.glob("*") if p.is_dir() and not p.is_symlink())
         except OSError as error:
             raise UsageError(f"cannot read {self.root}: {error.strerror}; choose with --results DIR") from None
-        return [(path, _read_run(path)) for path in paths if not path.name.startswith(".")]
+        return [(path, _read_run(path)) for path in paths if not path.name.startswith(".") and not _unborn(path)]
+
+
+def _unborn(path: Path) -> bool:
+    """Whether this is what a run leaves that is killed while it is made, before anything could be stored."""
+    groups = path / "groups"
+    return groups.is_dir() and not os.path.lexists(path / "run.json") and not any(groups.iterdir())
 
 
 def _read_run(path: Path) -> Run | str:

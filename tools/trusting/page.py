@@ -161,7 +161,8 @@ def _agreement(parts: Parts) -> Iterator[str]:
     part = parts.get("agreement")
     if part is None:
         return
-    yield f"\n## Against another timer\n\nMedians of {part['count']} samples each, by turns in one process.\n"
+    yield f"\n## Against another timer\n\nMedians of {part['count']} samples each, by turns in one"
+    yield "process; the difference is the median of the rounds'.\n"
     rows = [
         (
             f"{row['backend']}, batch {row['batch']}, {row['steps']} steps",

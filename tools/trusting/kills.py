@@ -114,7 +114,7 @@ def trial(number: signal.Signals, position: int, seconds: float, scores: dict[in
             wrong = wrong or "a score is another one than without the interruption"
         if not wrong and position % RESUMED == 0:
             wrong = resumed(command, results, scores)
-        return Trial(delay, process.returncode, len(held), wrong)
+        return Trial(delay, process.returncode, len(held), wrong.replace(f"{folder}/", ""))
 
 
 def before_our_first_line(code: int, errors: str) -> bool:

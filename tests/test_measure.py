@@ -11,6 +11,7 @@ import pytest
 from rnnbench.backends.numpy_reference import NumpyBackend
 from rnnbench.measure import arrays, environment, memory, parity, rounds
 from rnnbench.measure.assignment import timed_batch
+from rnnbench.measure.case import CaseWork
 from rnnbench.measure.failure import Failure
 from rnnbench.measure.flops import forward_flops
 from rnnbench.measure.lane import Lane
@@ -240,3 +241,14 @@ def test_workers_get_the_last_cores_and_the_parent_the_others():
 
 def test_workers_load_side_by_side_while_there_are_cores():
     assert [worker_cores([0, 1, 2, 3, 4], 2, position) for position in range(3)] == [[3, 4], [1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(0.006, 2), (0.06, 1)], ids=["short", "long"])
+def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
+    called = []
+    work = CaseWork(SimpleNamespace(version="1"), 1)
+    work.calls, work.sample_seconds, work.checked = 1, seconds, {}
+    work._call = lambda: called.append(1) or (np.zeros((1, 1), np.float32), ())
+    work.model = Model("gru", 1, 1, 1)
+    work.time()
+    assert len(called) == calls

@@ -316,3 +316,11 @@ def test_a_run_killed_while_it_was_made_is_no_problem_and_one_that_lost_its_desc
     (path / "groups" / "1.json").write_text("{}")
     (problem,) = store.problems()
     assert "run.json" in problem
+
+
+def test_a_folder_that_is_no_run_is_still_a_problem(tmp_path):
+    """Neither its lack of groups nor their being a file is that of a run that never began."""
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "groups").write_text("")
+    assert len(Store(tmp_path).problems()) == 2

@@ -5,7 +5,6 @@ gradient of a lower layer's output are NumPy's.
 """
 
 from functools import cached_property
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -267,9 +266,11 @@ class NumbaBackend:
     def __init__(self, threads: int) -> None:
         from threadpoolctl import threadpool_limits
 
-        import_module("rnnbench.kernels.library").prepare()  # while workers load side by side, before any clock runs
+        from rnnbench.kernels.library import prepare
+
         if threads < 1:
             raise UsageError(f"threads must be at least 1; got {threads}")
+        prepare()  # while workers load side by side, and before any clock runs
         self.threads = threads
         self._limits = threadpool_limits(limits=threads, user_api="blas")
 

@@ -179,13 +179,15 @@ class Store:
             paths = sorted(p for p in self.root.glob("*") if p.is_dir() and not p.is_symlink())
         except OSError as error:
             raise UsageError(f"cannot read {self.root}: {error.strerror}; choose with --results DIR") from None
-        return [(path, _read_run(path)) for path in paths if not path.name.startswith(".") and not _unborn(path)]
+        found = [(path, _read_run(path)) for path in paths if not path.name.startswith(".")]
+        return [(path, entry) for path, entry in found if isinstance(entry, Run) or not _unborn(path)]
 
 
 def _unborn(path: Path) -> bool:
     """Whether this is what a run leaves that is killed while it is made, before anything could be stored."""
-    groups = path / "groups"
-    return groups.is_dir() and not os.path.lexists(path / "run.json") and not any(groups.iterdir())
+    with suppress(OSError):
+        return "run.json" not in os.listdir(path) and not os.listdir(path / "groups")
+    return False
 
 
 def _read_run(path: Path) -> Run | str:

@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Params
@@ -91,25 +92,25 @@ def unknown_loss(loss: str) -> UsageError:
     return UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
 
 
-def squared_error_target(prediction: Array, target: Array) -> Array:
-    """The target of "mse" in the prediction's dtype; raises UsageError where its shape is another."""
-    if target.shape != prediction.shape:
-        raise UsageError(f"the target of mse must have the prediction's shape {prediction.shape}; got {target.shape}")
-    return target.astype(prediction.dtype, copy=False)
+def squared_error_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
+    """The target of "mse" in the dtype of a prediction of this shape; raises UsageError where its own is another."""
+    if target.shape != shape:
+        raise UsageError(f"the target of mse must have the prediction's shape {shape}; got {target.shape}")
+    return target.astype(dtype, copy=False)
 
 
-def class_target(prediction: Array, target: Array) -> Array:
-    """The target of "cross-entropy" as int64; raises UsageError for another shape, or what is no integer."""
-    if target.shape != prediction.shape[:-1] or target.dtype.kind not in "iu":
+def class_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
+    """The target of "cross-entropy" of a prediction of this shape, as int64; raises UsageError for a misfit or what is
+    no integer."""
+    if target.shape != shape[:-1] or target.dtype.kind not in "iu":
         raise UsageError(
-            f"the target of cross-entropy must be class indices {prediction.shape[:-1]}; "
-            f"got {target.dtype} {target.shape}"
+            f"the target of cross-entropy must be class indices {shape[:-1]}; got {target.dtype} {target.shape}"
         )
     return target.astype(np.int64, copy=False)
 
 
 def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
-    error = prediction - squared_error_target(prediction, target)
+    error = prediction - squared_error_target(prediction.shape, prediction.dtype, target)
     count = error.size
     if valid is not None:
         error = np.where(valid[..., None], error, error.dtype.type(0))
@@ -118,7 +119,7 @@ def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -
 
 
 def _cross_entropy(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
-    target, classes = class_target(prediction, target), prediction.shape[-1]
+    target, classes = class_target(prediction.shape, prediction.dtype, target), prediction.shape[-1]
     chosen = target if valid is None else np.where(valid, target, 0)
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < classes):
         raise UsageError(

@@ -16,17 +16,21 @@ import numpy as np
 from guarded_memory import Memory
 
 import rnnbench
-from rnnbench.backends import numba_cpu, numba_crew, numba_plan
+from rnnbench.backends import numba_cpu, numba_plan
 from rnnbench.backends.numba_plan import Rows
+from rnnbench.backends.numba_table import Table
 from rnnbench.kernels import layer, layout, library
+from rnnbench.kernels.call import ADAM
+from rnnbench.kernels.target import target
 from rnnbench.model import Model
 
 SHAPES_DRAWN = 5
 SESSIONS_DROPPED = 30
-SHARED = {"OPERATIONS_WORTH_A_THREAD": 1, "OPERATIONS_A_MEETING": 0}  # two threads share whatever there is
+SHARED = {"OPERATIONS_WORTH_A_THREAD": 1}  # two threads share whatever there is
 # Rows and units that fill their tiles and vectors to the brim: nothing is left over at the end of the scratch memory.
-FULL = (5, 64, 3, 32, 1, False, "last", False, 1)
+FULL = (5, 64, 3, 32, 1, False, "last", False, 1, None)
 ZERO = 0
+GIVEN = ("sequence.0", "target")  # slots of what the caller brings
 
 
 class GuardedNumPy:
@@ -44,40 +48,39 @@ class GuardedNumPy:
     def empty_like(self, array):
         return self._memory.array(array.shape, array.dtype)
 
-    def array(self, values, dtype):
-        return self._memory.copy(np.array(values, dtype))
-
-    def zeros(self, shape, dtype):
+    def zeros(self, shape, dtype=np.float64):
         return self._memory.array(shape, dtype, ZERO)
 
-    def stack(self, arrays):
-        return self._memory.copy(np.stack(arrays))
+    def _copying(name):
+        def made(self, *arguments):
+            return self._memory.copy(getattr(np, name)(*arguments))
 
-    def ascontiguousarray(self, array):
-        return self._memory.copy(array)
+        return made
+
+    array, asarray, full, stack, concatenate, ascontiguousarray = map(
+        _copying, ("array", "asarray", "full", "stack", "concatenate", "ascontiguousarray")
+    )
 
 
 @contextmanager
 def guarded(memory):
-    """Everything that kernels read or write: parameters and gradients tensor by tensor, packed weights, tape, scratch,
-    indices, records, states, inputs and outputs."""
-    record, split = numba_plan._record, Rows.split
-    run, views = numba_crew.Crew.run, numba_cpu.NumbaSession._views
+    """Everything that kernels read or write: parameters tensor by tensor, gradients, packed weights, tape, scratch,
+    indices, records, programs, states, inputs and outputs."""
+    record, split = numba_plan.record, Rows.split
+    put, views = Table.put, numba_cpu.NumbaSession._views
 
-    def kept(array):
-        return array if memory.holds(array) else memory.copy(array)
-
-    def guarded_record(plan, kind, values):
+    def guarded_record(kept, kind, values):
         assert all(memory.holds(value) for value in values.values() if isinstance(value, np.ndarray)), values.keys()
-        return record(plan, kind, values)
+        return record(kept, kind, values)
 
     def guarded_split(*arguments):
         return [Rows(*(memory.copy(getattr(r, f.name)) for f in fields(r))) for r in split(*arguments)]
 
-    def guarded_run(crew, kernel, arrays, calls):
-        x, *others = arrays
-        assert all(memory.holds(array) for array in others), "every array but the caller's x lies in guarded memory"
-        run(crew, kernel, (kept(x), *others), [kept(call) for call in calls])
+    def guarded_put(table, name, array):
+        if array is not None and not memory.holds(array):
+            assert name in GIVEN, name
+            array = memory.copy(array)
+        put(table, name, array)
 
     def guarded_views(session, flat):
         return {name: memory.copy(view) for name, view in views(session, flat).items()}
@@ -88,12 +91,13 @@ def guarded(memory):
     numpy = GuardedNumPy(memory)
     with (
         mock.patch.object(numba_cpu, "np", numpy),
+        mock.patch.object(numba_plan, "np", numpy),
         mock.patch.object(layer, "np", numpy),
         mock.patch.object(layer, "aligned", aligned),
         mock.patch.object(layout, "aligned", aligned),
-        mock.patch.object(numba_plan, "_record", guarded_record),
+        mock.patch.object(numba_plan, "record", guarded_record),
         mock.patch.object(Rows, "split", guarded_split),
-        mock.patch.object(numba_crew.Crew, "run", guarded_run),
+        mock.patch.object(Table, "put", guarded_put),
         mock.patch.object(numba_cpu.NumbaSession, "_views", guarded_views),
     ):
         yield
@@ -101,25 +105,26 @@ def guarded(memory):
 
 
 def shapes():
-    """(T, B, I, H, layers, bidirectional, readout, ragged, threads): what is special first, then some drawn."""
+    """(T, B, I, H, layers, bidirectional, readout, ragged, threads, head): what is special first, then some drawn."""
     yield FULL
-    yield 1, 1, 1, 1, 1, False, "last", False, 1
-    yield 30, 1, 33, 9, 1, False, "all", False, 1  # one row and a wide input: x · W for many steps at once
-    yield 2, 67, 3, 17, 1, False, "last", True, 1  # more rows than one scratch holds
-    yield 5, 9, 3, 40, 2, True, "all", True, 2  # threads share the rows
-    yield 5, 1, 18, 40, 1, True, "all", False, 2  # threads share the units
+    yield 1, 1, 1, 1, 1, False, "last", False, 1, 1
+    yield 30, 1, 33, 9, 1, False, "all", False, 1, None  # one row and a wide input: x · W for many steps at once
+    yield 2, 67, 3, 17, 1, False, "last", True, 1, 33  # more rows than one scratch holds
+    yield 5, 9, 3, 40, 2, True, "all", True, 2, 64  # threads share the rows
+    yield 5, 1, 18, 40, 1, True, "all", False, 2, 3  # threads share the units
     rng = np.random.default_rng(0)
     for _ in range(SHAPES_DRAWN):
         T, B, I, H = (int(rng.integers(1, most)) for most in (8, 12, 24, 37))
         layers, threads = (int(rng.integers(1, 3)) for _ in range(2))
         bidirectional, ragged, readout = (rng.integers(2) for _ in range(3))
-        yield T, B, I, H, layers, bool(bidirectional), ("last", "all")[readout], bool(ragged), threads
+        head = (None, int(rng.integers(1, 70)))[rng.integers(2)]
+        yield T, B, I, H, layers, bool(bidirectional), ("last", "all")[readout], bool(ragged), threads, head
 
 
 def results(cell, dtype, shape):
     """Outputs, final states, gradients and stepped outputs of one shape, in a fixed order."""
-    T, B, I, H, layers, bidirectional, readout, ragged, threads = shape
-    model = Model(cell, I, H, None, layers, bidirectional, readout, dtype)
+    T, B, I, H, layers, bidirectional, readout, ragged, threads, head = shape
+    model = Model(cell, I, H, head, layers, bidirectional, readout, dtype)
     rng = np.random.default_rng(1)
     x = rng.standard_normal((T, B, I)).astype(dtype)
     lengths = rng.integers(1, T + 1, B) if ragged else None
@@ -147,21 +152,25 @@ def compare(side, dtype, *cells):
 
 def update_parameters(memory, dtype):
     """Adam's kernel, whose arrays are flat and of one size."""
-    for size in (1, 7, 64, 1001):
-        arrays = [memory.array(size, dtype, ZERO) for _ in range(4)]
-        library.adam(dtype)(*arrays, 1.0, 0.9, 0.999, 0.01, 1.0, 1e-8)
+    for size in (1, 7, 64, 1001, 5000):
+        theta, gradient, mean, square = (memory.array(size, dtype, ZERO) for _ in range(4))
+        slot, one = memory.copy(np.array([gradient.ctypes.data])), memory.array(1, np.float64, ZERO)
+        values = {"theta": theta, "gradient": slot, "mean": mean, "square": square, "size": size, "sums": one}
+        values |= {"part": 0, "parts": 1, "barrier": 0, "mine": 0, "pace": memory.copy(np.ones(2))}
+        values |= {"clip": 1.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+        told = memory.copy(numba_plan.record([], ADAM, values))
+        library.common("adam", dtype)(told.ctypes.data)
     memory.check()
 
 
 def short(side, key):
     """A session whose scratch memory under `key` ("forward-work", say) is a vector too short."""
-    space = numba_plan.Planner._space
+    scratch, lanes = Table.scratch, target().lanes(np.dtype("float32"))
 
-    def too_small(planner, name, size, kind=None):
-        lanes = planner.layers[0].layout.lanes
-        return space(planner, name, size - lanes if "-".join(name[:2]) == key else size, kind)
+    def too_small(table, name, size, kind=None):
+        return scratch(table, name, size - lanes if "-".join(name[:2]) == key else size, kind)
 
-    with mock.patch.object(numba_plan.Planner, "_space", too_small), guarded(Memory(side)):
+    with mock.patch.object(Table, "scratch", too_small), guarded(Memory(side)):
         results("lstm", "float32", FULL)
 
 

@@ -13,7 +13,7 @@ from rnnbench.kernels import cache
 SCRIPT = """
 import json, sys
 from rnnbench.kernels import library
-library.adam("float32"), library.adam("float64")
+library.common("adam", "float32"), library.common("adam", "float64")
 log = library.LOG
 print(json.dumps({"compiled": log.compiled, "read": log.read, "seconds": log.seconds, "notices": sorted(log.notices)}))
 """
@@ -111,26 +111,29 @@ def test_a_cell_without_a_source_file_is_not_cached():
 SYMBOLS = """
 import itertools, json
 from numba.core.bytecode import FunctionIdentity
-from rnnbench.kernels.library import kernels
+from rnnbench.kernels.library import _MAKERS, common, kernels
 from rnnbench.plugins import registry
-names = []
-for cell in ("ugrnn", "mingru"):
+
+def names(make):
     FunctionIdentity._unique_ids = itertools.count(1000)  # as if each were compiled by a process of its own
-    compiled = kernels(registry().cell(cell), "float32").forward
-    (result,) = compiled.overloads.values()
-    names.append(sorted(f.name for f in result.library.get_defined_functions()))
-print(json.dumps(names))
+    (result,) = make().overloads.values()
+    return sorted(f.name for f in result.library.get_defined_functions())
+
+cells = [names(lambda: kernels(registry().cell(cell), "float32").forward) for cell in ("ugrnn", "mingru")]
+others = [[names(lambda: common(name, dtype)) for dtype in ("float32", "float64")] for name in _MAKERS]
+print(json.dumps([cells, *others]))
 """
 
 
 def test_kernels_of_two_processes_do_not_mix_in_a_third(tmp_path):
-    """Numba numbers functions from 1 in every process: two cells' kernels, compiled apart and read from the cache
-    together, must not meet under one name. Gate functions may: their vector type is part of the name, and their code
-    follows from it."""
+    """Numba numbers functions from 1 in every process: the kernels of two cells or dtypes, compiled apart and read from
+    the cache together, must not meet under one name. Gate functions may: their vector type is part of the name, and
+    their code follows from it."""
     env = os.environ | {"RNNBENCH_CACHE_DIR": str(tmp_path / "kernels")}
     command = [sys.executable, "-c", SYMBOLS]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=True)
-    one, other = (set(names) for names in json.loads(done.stdout))
-    ours = {name for name in one & other if "rnnbench" in name}
-    assert any("scan" in name for name in one)
-    assert {name for name in ours if "gates" not in name} == set()
+    both_names = [[set(names) for names in pair] for pair in json.loads(done.stdout)]
+    assert any("scan" in name for name in both_names[0][0])
+    for one, other in both_names:
+        ours = {name for name in one & other if "rnnbench" in name}
+        assert {name for name in ours if "gates" not in name} == set()

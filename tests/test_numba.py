@@ -14,6 +14,7 @@ import rnnbench
 from rnnbench.backends import numba_plan
 from rnnbench.errors import UsageError
 from rnnbench.kernels import library
+from rnnbench.kernels.call import LOSS
 from rnnbench.model import Model
 from rnnbench.plugins import registry
 from rnnbench.tasks.spec import Split
@@ -115,12 +116,15 @@ def test_cross_entropy_gradients(dtype):
 
 def flat_cross_entropy(prediction, target, lengths=None):
     """The compiled one, on what `loss_and_gradient` takes."""
-    gradient = np.empty_like(prediction)
-    counted = np.empty(0, np.int64) if lengths is None else lengths
-    value = library.loss("cross-entropy", prediction.dtype.name)(
-        prediction.ravel(), target.ravel(), counted, prediction.shape[-1], gradient.reshape(-1)
-    )
-    return value, gradient
+    gradient, value, stop = np.empty_like(prediction), np.zeros(1), np.array([0, 1])
+    prediction, target = np.ascontiguousarray(prediction), np.ascontiguousarray(target)
+    slots = np.array([array.ctypes.data for array in (prediction, target, gradient)])
+    values = {"lengths": 0 if lengths is None else lengths, "B": target.shape[-1], "rows": target.size}
+    values |= {"outputs": prediction.shape[-1], "value": value, "stop": stop}
+    values |= {name: slots[n:] for n, name in enumerate(("prediction", "target", "gradient"))}
+    told = numba_plan.record([], LOSS, values)
+    library.common("cross-entropy", prediction.dtype.name)(told.ctypes.data)
+    return value[0], gradient
 
 
 @DTYPES
@@ -149,6 +153,28 @@ def test_cross_entropy_keeps_nan_and_names_what_is_no_class():
         session.train_step(np.zeros((5, 2, 2)), np.array([1, 4]))
     with pytest.raises(UsageError, match="must be class indices"):
         session.train_step(np.zeros((5, 2, 2)), np.array([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_refused_for_its_target_changes_nothing(threads, monkeypatch):
+    """The program ends at the loss, in every thread, and the next one is whole."""
+    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    model = Model("gru", 2, 40, 4)
+    x, right, wrong = np.ones((5, 4, 2), np.float32), np.array([1, 2, 0, 3]), np.array([1, 2, 0, 4])
+    params = model.init(0)
+    session, untouched = (
+        rnnbench.session("numba", model, params, threads=threads, loss="cross-entropy") for _ in range(2)
+    )
+    session.train_step(x, right)
+    untouched.train_step(x, right)
+    for _ in range(3):
+        with pytest.raises(UsageError, match=r"must lie in 0\.\.3"):
+            session.train_step(x, wrong)
+    for name, value in untouched.parameters().items():
+        np.testing.assert_array_equal(session.parameters()[name], value)
+    assert session.train_step(x, right) == untouched.train_step(x, right)
+    for name, value in untouched.parameters().items():
+        np.testing.assert_array_equal(session.parameters()[name], value)
 
 
 @DTYPES
@@ -197,7 +223,7 @@ def test_a_bidirectional_model_cannot_stream():
 @pytest.mark.parametrize("shared", ["rows", "units"])
 def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, monkeypatch):
     monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(numba_plan, "OPERATIONS_A_MEETING", 0 if shared == "units" else 10**9)
+    monkeypatch.setattr(numba_plan, "COST_OF_SHARING_UNITS", -1 if shared == "units" else 1)
     p, model = problem(cell_id, dtype, (6, 8, 3, 96, 2, True, "all", True, ragged))
     session = rnnbench.session("numba", model, p.params, threads=3)
     assert session._planner.shares(6, 8) == ((3, 1) if shared == "rows" else (1, 3))

@@ -1,9 +1,11 @@
 """The `numba` backend: sessions over the compiled kernels.
 
-The time loop, training's products over all T * B visits, the losses and Adam are the kernels'; the head and the
-gradient of a lower layer's output are NumPy's.
+All arithmetic is the kernels': a call checks its inputs here, says where its arrays lie, and runs one program (in
+inference, one for each layer of a stack).
 """
 
+import math
+from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -12,8 +14,9 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
-from rnnbench.backends.numba_crew import Crew
-from rnnbench.backends.numba_plan import Plan, Planner
+from rnnbench.backends.numba_crew import Crew, Program
+from rnnbench.backends.numba_plan import Optimiser, Parts, Plan, Planner
+from rnnbench.backends.numba_table import Table
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
@@ -21,48 +24,47 @@ from rnnbench.training import (
     DEFAULT_ADAM,
     Adam,
     class_target,
-    clip_scale,
     loss_and_gradient,
     squared_error_target,
     unknown_loss,
 )
 
 if TYPE_CHECKING:
-    from rnnbench.kernels.layer import Layer
+    pass
 
 TARGETS = {"mse": squared_error_target, "cross-entropy": class_target}
-NO_SEQUENCE, NO_TAPE = (0, 0, 0), (0, 0, 0, 0)
 
 
 class Stream:
-    """Stepping made ready: the states of every layer [state, L, B, H], and for each layer its kernel's calls.
+    """Stepping made ready: a table and a program of its own, over arrays that stay where they are.
 
-    A layer reads its input where the layer below has just left its h.
+    x [B, I] and y [B, O] or [B, H]: what a step reads and leaves; states [state, L, B, H], changed in place; a layer
+    reads its input where the layer below has just left its h.
     """
 
-    def __init__(self, layers: "list[Layer]", planner: Planner, states: Array) -> None:
+    def __init__(self, session: "NumbaSession", states: Array) -> None:
+        model = session.model
         self.states, self.state = states, tuple(states)
-        self.top: Array = states[0, -1]
-        self.batch_size = states.shape[2]
-        plan = planner.plan(1, self.batch_size, None)
-        self._plan = plan
-        self.above = [
-            (side.kernels.forward, states[0, side.number - 1][None], _without_output(calls))
-            for side, calls in zip(layers, plan.forward, strict=True)
-        ]
-
-
-def _without_output(calls: list[Array]) -> list[Array]:
-    copies = [call.copy() for call in calls]
-    for call in copies:
-        call["y_stride"] = 0
-    return copies
+        B = self.batch_size = states.shape[2]
+        table = self._table = Table(model.dtype, len(session.layers))
+        parts = session.parts(table)
+        table.put("start", states)
+        table.put("final", states)
+        self.x = table.room("sequence.0", (B, model.input_size))
+        for layer in range(1, model.layers):
+            table.put(f"sequence.{layer}", states[0, layer - 1])
+        if session.head:
+            table.room(parts.features, (B, model.features))
+        self.y = table.room(parts.outputs, (B, model.output_size or model.features))
+        self.program: Program = Planner(parts, session.threads).plan(1, B, None).through()
 
 
 class NumbaSession:
     """The session contract of `base.py` over the kernels. One caller at a time: scratch memory is the session's."""
 
     def __init__(self, model: Model, params: Params, threads: int, loss: str, optimiser: Adam) -> None:
+        from rnnbench.kernels.layer import Head, Layer
+
         self.model, self.threads, self.loss, self.optimiser = model, threads, loss, optimiser
         checked = model.check_params(params)
         self._theta = np.concatenate([value.ravel() for value in checked.values()])
@@ -73,20 +75,27 @@ class NumbaSession:
             for (name, shape), start, end in zip(names_and_shapes, [0, *ends], ends, strict=False)
         ]
         self._params = self._views(self._theta)
-        from rnnbench.kernels.layer import Layer
-
-        self.layers = [
+        self.layers: list[Layer] = [
             Layer(model, number, layer, reverse, prefix, self._params)
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
         ]
         self.kernels = self.layers[0].kernels
+        self.head: Head | None = None
+        if model.output_size is not None:
+            self.head = Head(self._params["head.W"], self._params["head.b"])
         self._crew = Crew(threads)
-        self._planner = Planner(model, self.layers, threads, self._crew.barrier)
+        self._parts = self.parts(Table(model.dtype, len(self.layers)))
+        self._table, self._planner = self._parts.table, Planner(self._parts, threads)
+        self._sequences = [f"sequence.{layer}" for layer in range(model.layers + 1)]
         self._steps = 0
-        self._rooms: dict[str, Array] = {}
-        self._all_steps: Array = np.empty(0, np.int64)
+        self._packed = False
         self._stream: Stream | None = None
-        self._no_sequence, self._no_tape = np.empty(NO_SEQUENCE, model.dtype), np.empty(NO_TAPE, model.dtype)
+
+    def parts(self, table: Table) -> Parts:
+        """What plans over a table are made of."""
+        places = {name: start for name, start, _, _ in self._spans}
+        shared = (self.model, self.layers, self.head, table, self._crew, places, self.loss)
+        return Parts(*shared, lambda: self._adam)
 
     def _views(self, flat: Array) -> Params:
         """Canonical arrays over one flat vector."""
@@ -95,28 +104,49 @@ class NumbaSession:
     # --- inference ----------------------------------------------------------------------------------------------------
 
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
-        x, lengths = inputs.sequence(self.model, x, lengths)
-        start = self._start(state, x.shape[1])
+        model, put = self.model, self._table.put
+        self._table.rooms_of = None  # slots of rooms are given to arrays of this call
+        x, lengths = inputs.sequence(model, x, lengths)
+        (T, B, _), top, sequences = x.shape, model.layers - 1, self._sequences
+        plan = self._planner.plan(T, B, lengths)
+        self._pack()
+        start = self._start(state, B)
         final = np.empty_like(start)
-        plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
-        features = self._run(plan, x, lengths, start, final, keep=False)[-1]
-        return self._head(features, lengths), tuple(final)
+        put("start", start)
+        put("final", final)
+        result = np.empty(plan.output_shape, model.dtype)
+        sequence: Array = x
+        for layer in range(model.layers):
+            above: Array | None = None  # of the last step alone there is no sequence
+            if layer < top or (model.readout == "all" and self.head):
+                above = np.empty((T, B, model.features), model.dtype)
+            put(sequences[layer], sequence)
+            if above is not None:
+                put(sequences[layer + 1], above)
+            if layer == top:
+                if self.head and above is None:
+                    last = np.empty((B, model.features), model.dtype)
+                    put("last", last)
+                put(self._parts.outputs, result)
+            self._crew.run(plan.layer(layer))
+            if above is not None:
+                sequence = above
+        if self.head and lengths is not None and model.readout == "all":
+            result[np.arange(T)[:, None] >= lengths] = 0
+        return result, tuple(final)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
         """As in the contract; a state that the last step returned is updated in place, any other is copied first."""
         if self.model.bidirectional:
             raise Unsupported("a bidirectional model needs the whole sequence")
-        x = inputs.one_step(self.model, x_t)[None]
+        x = inputs.one_step(self.model, x_t)
         stream = self._stream
-        if stream is None or state is not stream.state or stream.batch_size != x.shape[1]:
-            stream = self._stream = Stream(self.layers, self._planner, self._start(state, x.shape[1]))
-        states, nothing = stream.states, self._no_tape
-        for side, (kernel, below, calls) in zip(self.layers, stream.above, strict=True):
-            side.pack()
-            x = below if side.number else x
-            self._crew.run(kernel, (x, states, states, self._no_sequence, nothing, nothing), calls)
-        y = stream.top.copy() if self.model.output_size is None else self._head(stream.top, None)
-        return y, stream.state
+        if stream is None or state is not stream.state or stream.batch_size != len(x):
+            stream = self._stream = Stream(self, self._start(state, len(x)))
+        self._pack()
+        stream.x[...] = x
+        self._crew.run(stream.program)
+        return stream.y.copy(), stream.state
 
     def _start(self, state: State | None, B: int) -> Array:
         """A new array [state, L*D, B, H]."""
@@ -126,136 +156,73 @@ class NumbaSession:
             return np.zeros((len(model.spec.states), layers, B, model.hidden_size), model.dtype)
         return np.stack(inputs.states(model, state, B))
 
-    def _run(self, plan: Plan, x: Array, lengths: Array | None, start: Array, final: Array, keep: bool) -> list[Array]:
-        """The features, of every step [T, B, D*H] or the last [B, D*H]; before them, if kept, each layer's input."""
-        model = self.model
-        T, B, _ = x.shape
-        handed = [x]
-        for layer in range(model.layers):
-            wanted = layer < model.layers - 1 or model.readout == "all"
-            y = self._output(T, B, lengths, layer if keep else None) if wanted else self._no_sequence
-            for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
-                if keep:
-                    side.keep(T, B)
-                tape, before = (side.tape, side.before) if keep else (self._no_tape, self._no_tape)
-                side.pack()
-                kernel, calls = side.kernels.forward, plan.forward[side.number]
-                self._crew.run(kernel, (handed[-1], start, final, y, tape, before), calls)
-            handed = [*handed, y] if keep else [y]
-        if model.readout == "last":
-            tops = final[0, -model.directions :]
-            handed[-1] = tops[0] if model.directions == 1 else np.concatenate(list(tops), axis=-1)
-        return handed
+    def _pack(self) -> None:
+        """Puts the weights where the forward scans read them, unless they are there."""
+        if not self._packed:
+            self._crew.run(self._packing)
+            self._packed = True
 
-    def _output(self, T: int, B: int, lengths: Array | None, layer: int | None) -> Array:
-        """Room for a layer's features; where a layer is named, its room of the last training step."""
-        shape = (T, B, self.model.features)
-        y: Array = np.empty(shape, self.model.dtype) if layer is None else self._room(f"y.{layer}", shape)
-        if lengths is not None:
-            y.fill(0)
-        return y
-
-    def _head(self, features: Array, lengths: Array | None) -> Array:
-        if self.model.output_size is None:
-            return features.copy() if self.model.readout == "last" else features
-        prediction: Array = features @ self._params["head.W"].T
-        prediction += self._params["head.b"]
-        if lengths is not None and self.model.readout == "all":
-            prediction[np.arange(len(prediction))[:, None] >= lengths] = 0
-        return prediction
+    @cached_property
+    def _packing(self) -> Program:
+        return self._parts.packing()
 
     # --- training -----------------------------------------------------------------------------------------------------
 
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
-        gradients = self._views(np.empty_like(self._theta))
-        return self._differentiate(x, target, lengths, state, gradients), gradients
+        gradient = np.empty_like(self._theta)
+        return self._run(Plan.gradients, x, target, lengths, state, gradient), self._views(gradient)
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        from rnnbench.kernels.library import adam
-
-        gradient, views, mean, square = self._training
-        loss = self._differentiate(x, target, lengths, None, views)
-        settings = self.optimiser
-        self._steps += 1
-        scale = clip_scale(settings, float(np.sqrt(np.dot(gradient, gradient))))
-        rate = settings.learning_rate / (1 - settings.beta1**self._steps)
-        spread = 1 / (1 - settings.beta2**self._steps)
-        adam(self.model.dtype)(
-            self._theta, gradient, mean, square, scale, settings.beta1, settings.beta2, rate, spread, settings.epsilon
-        )
-        for side in self.layers:
-            side.changed()
+        settings, adam, steps = self.optimiser, self._adam, self._steps + 1
+        adam.pace[0] = settings.learning_rate / (1 - settings.beta1**steps)
+        adam.pace[1] = 1 / (1 - settings.beta2**steps)
+        loss = self._run(Plan.training, x, target, lengths, None, self._gradient)
+        self._steps, self._packed = steps, False
         return loss
 
     @cached_property
-    def _training(self) -> tuple[Array, Params, Array, Array]:
-        """What training steps share: the gradient, flat and as views, and Adam's two moments."""
-        gradient = np.empty_like(self._theta)
-        return gradient, self._views(gradient), np.zeros_like(self._theta), np.zeros_like(self._theta)
+    def _gradient(self) -> Array:
+        """What training steps share."""
+        return np.empty_like(self._theta)
 
-    def _room(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Memory that training steps of one shape share: fresh pages cost more than what is written to them."""
-        have = self._rooms.get(name)
-        if have is None or have.shape != shape:
-            have = self._rooms[name] = np.empty(shape, self.model.dtype)
-        return have
+    @cached_property
+    def _adam(self) -> Optimiser:
+        o = self.optimiser
+        clip = math.inf if o.clip_norm is None else o.clip_norm
+        settings = {"clip": clip, "beta1": o.beta1, "beta2": o.beta2, "epsilon": o.epsilon}
+        return Optimiser(self._theta, np.zeros_like(self._theta), np.zeros_like(self._theta), settings, np.zeros(2))
 
-    def _loss(self, prediction: Array, target: Array, lengths: Array | None) -> tuple[float, Array]:
-        """The loss, and its gradient by the prediction, which the next training step overwrites."""
-        from rnnbench.kernels.library import loss
-
+    def _run(
+        self,
+        wanted: Callable[[Plan], Program],
+        x: Array,
+        target: Array,
+        lengths: Array | None,
+        state: State | None,
+        gradient: Array,
+    ) -> float:
+        """The loss, by a program of the plan that leaves its gradient in `gradient`, flat."""
+        model, table = self.model, self._table
+        x, lengths = inputs.sequence(model, x, lengths)
+        plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
         if self.loss not in TARGETS:
             raise unknown_loss(self.loss)
-        target = TARGETS[self.loss](prediction, target)
-        gradient = self._room("dprediction", prediction.shape)
-        counted = self._all_steps if lengths is None or self.model.readout == "last" else lengths
-        flat = (prediction.ravel(), target.ravel(), counted, prediction.shape[-1], gradient.ravel())
-        value = loss(self.loss, self.model.dtype)(*flat)
-        if value < 0:  # a target is no class: the reference says which
+        target = np.ascontiguousarray(TARGETS[self.loss](plan.output_shape, model.dtype, target))
+        plan.make_room()
+        start = self._start(state, x.shape[1])
+        for name, array in (("sequence.0", x), ("start", start), ("target", target), ("gradient", gradient)):
+            table.put(name, array)
+        self._crew.run(wanted(plan))
+        loss = float(plan.value[0])
+        if loss < 0:  # a target is no class, and the program has ended there: the reference says which
+            prediction = table.room(self._parts.outputs, plan.output_shape)
             loss_and_gradient(self.loss, prediction, target, lengths)
-        return value, gradient
+        return loss
 
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}
-
-    def _differentiate(
-        self, x: Array, target: Array, lengths: Array | None, state: State | None, gradients: Params
-    ) -> float:
-        """The loss; its gradients are written into `gradients`."""
-        from rnnbench.kernels.library import products
-
-        model = self.model
-        x, lengths = inputs.sequence(model, x, lengths)
-        start = self._start(state, x.shape[1])
-        plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
-        handed = self._run(plan, x, lengths, start, np.empty_like(start), keep=True)
-        features = handed.pop()
-        loss, dprediction = self._loss(self._head(features, lengths), target, lengths)
-        dfeatures = dprediction
-        if model.output_size is not None:
-            two = dprediction.reshape(-1, model.output_size)
-            np.dot(two.T, features.reshape(len(two), -1), out=gradients["head.W"])
-            np.sum(two, axis=0, out=gradients["head.b"])
-            dfeatures = dprediction @ self._params["head.W"]
-        T, B, _ = x.shape
-        no_final = np.empty((0, 0), model.dtype)
-        dfeatures = np.ascontiguousarray(dfeatures)
-        dy, dfinal = (dfeatures, no_final) if model.readout == "all" else (self._no_sequence, dfeatures)
-        for layer in reversed(range(model.layers)):
-            dx = np.zeros((T, B, model.features), model.dtype) if layer else None
-            for side in self.layers[layer * model.directions : (layer + 1) * model.directions]:
-                side.pack_transposed()
-                arrays = (dy, dfinal, side.tape, side.before)
-                self._crew.run(side.kernels.backward, arrays, plan.backward[side.number])
-                for share, calls in zip(side.shares, plan.products[side.number], strict=True):
-                    self._crew.run(products(model.dtype), side.product(share, handed[layer], gradients), calls)
-                if dx is not None:
-                    side.add_input_gradient(dx)
-            if dx is not None:
-                dy, dfinal = dx, no_final
-        return loss
 
 
 class NumbaBackend:

@@ -1,64 +1,77 @@
-"""Threads that share the work of one kernel call, for the `numba` backend.
+"""Threads that run a program together, for the `numba` backend.
 
-They meet inside the kernels (see `meet` in kernels/vector.py), the last time when all that the caller will read is
-written. So the caller waits for no one, and handing work over costs one queue and one thread's waking.
+They meet inside the kernels and after each of them (see kernels/program.py), the last time when all is written that the
+caller will read. So the caller waits for no one, and handing work over costs one queue and one thread's waking.
 """
 
 import threading
 import weakref
-from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 
 from rnnbench.model import Array
 
 RELEASED = 1 << 62  # more than threads will ever have met: whoever waits goes on
-
-# A kernel, its arrays, its record, and the barrier that the record points at: who sees the others' arrival late still
-# reads it when the caller has gone on and perhaps let the session go.
-Job = tuple[Callable[..., None], tuple[Array, ...], Array, Array]
+LINE = 8  # int64s in a cache line: what threads write often lies on lines of its own
 
 
-def _work(jobs: "SimpleQueue[Job | None]") -> None:
+@dataclass(frozen=True)
+class Program:
+    """Kernels one after the other: for each thread the address of its record `call.RUN`. kept: the memory that records
+    point at; who sees the others' last arrival late still reads it when the caller has let the session go."""
+
+    addresses: tuple[int, ...]
+    kept: tuple[Any, ...]
+
+
+def _work(jobs: "SimpleQueue[tuple[Program, int] | None]") -> None:
+    from rnnbench.kernels.library import run
+
+    carry_out = run()
     while (job := jobs.get()) is not None:
-        kernel, arrays, call, _ = job
-        kernel(*arrays, call)
+        carry_out(job[1])
 
 
-def _dismiss(queues: "list[SimpleQueue[Job | None]]") -> None:
+def _dismiss(queues: "list[SimpleQueue[tuple[Program, int] | None]]") -> None:
     for jobs in queues:
         jobs.put(None)
 
 
 class Crew:
-    """A caller and `threads - 1` threads beside it. One call at a time.
+    """A caller and `threads - 1` threads beside it. One program at a time.
 
-    barrier int64 [8]: a cache line whose first element counts how often they met; records of calls point at it.
+    barrier int64: how often they met; mine int64 [threads, LINE]: each one's own count of that; stop int64 [2]: see
+    `call.RUN`. Records point at them.
     """
 
     def __init__(self, threads: int) -> None:
         from rnnbench.kernels.layout import aligned
+        from rnnbench.kernels.library import run
 
-        self.barrier: Array = aligned(8, np.dtype(np.int64))
-        self._queues: list[SimpleQueue[Job | None]] = [SimpleQueue() for _ in range(threads - 1)]
+        self._run = run()
+        self.barrier: Array = aligned(LINE, np.dtype(np.int64))
+        self.mine: Array = aligned(threads * LINE, np.dtype(np.int64)).reshape(threads, LINE)
+        self.stop: Array = aligned(LINE, np.dtype(np.int64))
+        self._queues: list[SimpleQueue[tuple[Program, int] | None]] = [SimpleQueue() for _ in range(threads - 1)]
         self._threads: list[threading.Thread] = []
         weakref.finalize(self, _dismiss, self._queues)
 
-    def run(self, kernel: Callable[..., None], arrays: tuple[Array, ...], calls: list[Array]) -> None:
-        """kernel(*arrays, call) for each call at once: the first in this thread (kernels release the GIL)."""
-        if len(calls) == 1:
-            kernel(*arrays, calls[0])
+    def run(self, program: Program) -> None:
+        """Every thread's share at once, the first in this thread (programs release the GIL)."""
+        self.stop[1] += 1
+        if len(program.addresses) == 1:
+            self._run(program.addresses[0])
             return
         if not self._threads:
             self._enlist()
-        met = self.barrier[0]
-        for call in calls:
-            call["met"] = met
+        self.mine[:, 0] = self.barrier[0]
         try:
-            for jobs, call in zip(self._queues, calls[1:], strict=False):
-                jobs.put((kernel, arrays, call, self.barrier))
-            kernel(*arrays, calls[0])
+            for jobs, address in zip(self._queues, program.addresses[1:], strict=False):
+                jobs.put((program, address))
+            self._run(program.addresses[0])
         except BaseException:  # an interrupt, say: the others must not wait for a call that never comes
             self._release()
             raise

@@ -85,7 +85,7 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     from rnnbench.api import session
     from rnnbench.cli._kernel_files import contents
     from rnnbench.kernels.cache import directory
-    from rnnbench.kernels.library import LOG, loss
+    from rnnbench.kernels.library import LOG, common
     from rnnbench.model import Model
     from rnnbench.training import LOSSES
 
@@ -98,7 +98,7 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     if training:
         s.train_step(x, np.zeros((1, 1), dtype))
         for name in LOSSES:
-            loss(name, dtype)
+            common(name, dtype)
     written = len(set(contents(directory())[0]) - kept)
     compiled = LOG.compiled - compiled
     return Spent(compiled, LOG.read - read, LOG.seconds - seconds, max(0, compiled - written))

@@ -10,13 +10,14 @@ from collections import namedtuple
 
 from numba import types
 
+from rnnbench.kernels.call import BACKWARD
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, meet, pointer, pointer_to, put, shift, vectors
+from rnnbench.kernels.vector import get, held, meet, pointer_to, put, record_at, shift, vectors
 
 # One step as a stage sees it; as in the forward scan, and: carry [state, N, Hq], the states' gradients; middles
 # [N, Hq] per earlier stage, its result's gradient. first to last are blocks of `columns` vectors, not panels.
-Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before carry middles parts barrier met")
+Step = namedtuple("Step", "step n N visits H Hp Hq first last at tape before carry middles parts barrier mine")
 
 
 def make_products(layout, slots):
@@ -47,7 +48,7 @@ def _slots(plan, mask):
 
 
 def make_stage_backward(layout, number, m):
-    """stage(s, meeting, end): one stage of the Step s. Gives where the earlier stage's transposed weights end."""
+    """stage(s, end): one stage of the Step s. Gives where the earlier stage's transposed weights end."""
     plan = layout.stages[number]
     last = number == len(layout.stages) - 1
     backward = layout.jit(layout.cell.stages[number].pair(m)[1])
@@ -68,8 +69,7 @@ def make_stage_backward(layout, number, m):
     zero = layout.dtype.type(0)
 
     @layout.paste
-    def stage(s, meeting, end):
-        """meeting: how often the threads had met when the step began."""
+    def stage(s, end):
         U = shift(end, -Gu * s.Hp * s.Hq)
         R = shift(U, -Gr * s.Hp * s.Hq)
         given, wanted = shift(s.middles, number * s.N * s.Hq), shift(s.middles, (number - 1) * s.N * s.Hq)
@@ -91,7 +91,7 @@ def make_stage_backward(layout, number, m):
                 for j in range(s.first * columns * lanes, s.last * columns * lanes):
                     put(wanted, i * s.Hq + j, zero)
         if s.parts > 1:
-            meet(s.barrier, s.met + s.parts * (meeting + 1))
+            meet(s.barrier, s.mine, s.parts)
         if Gu:
             through_u(s, U, wanted)
         if Gr and s.step:  # at the first step it would be the initial state's gradient, which nobody asks for
@@ -106,18 +106,17 @@ def _in_turn(layout, last, earlier):
         return last
 
     @layout.paste
-    def stages(s, meeting, end):
-        end = last(s, meeting, end)
-        return earlier(s, meeting + 1, end)
+    def stages(s, end):
+        return earlier(s, last(s, end))
 
     return stages
 
 
 def make_backward(layout):
-    """The backward scan of one layer and direction: scan(dy, dfinal, tape, before, call).
+    """The backward scan of one layer and direction: scan(address), of one record `call.BACKWARD`.
 
-    Rows, tape and before as in the forward scan; dy, dfinal: see call.py. The gradients of the pre-activations replace
-    the values on the tape. call: one record `call.BACKWARD`.
+    Rows, tape and before as in the forward scan; dy, dlast: see call.py. The gradients of the pre-activations replace
+    the values on the tape.
     """
     m = vector_maths(layout.dtype)
     lanes, states, columns = layout.lanes, layout.states, layout.columns
@@ -127,7 +126,8 @@ def make_backward(layout):
     for number in range(stage_count):
         run = _in_turn(layout, make_stage_backward(layout, number, m), run)
     weights = sum(sum(plan.r) + sum(plan.u) for plan in layout.stages)
-    reals, integers = pointer_to(layout.vector.scalar), pointer_to(types.int64)
+    scalar = layout.vector.scalar
+    reals, integers, behind, told = pointer_to(scalar), pointer_to(types.int64), held(scalar), record_at(BACKWARD)
 
     @layout.jit
     def add_row(target, source, count):
@@ -135,12 +135,12 @@ def make_backward(layout):
             put(target, j, get(target, j) + get(source, j))
 
     @layout.jit
-    def scan(dy, dfinal, tape, before, call):
-        c = call[0]
+    def scan(address):
+        c = told(address)
         T, B, H, N = c.T, c.B, c.H, c.N
         Hp, Hq = -(-H // lanes) * lanes, -(-H // width) * width
-        dy_, dfinal_, tape_, before_ = pointer(dy), pointer(dfinal), pointer(tape), pointer(before)
-        order, length, active, barrier = integers(c.order), integers(c.length), integers(c.active), integers(c.barrier)
+        dy_, dlast_, tape_, before_ = behind(c.dy), behind(c.dlast), behind(c.tape), behind(c.before)
+        order, length, active = integers(c.order), integers(c.length), integers(c.active)
         at, carry = integers(c.index), reals(c.work)
         middles = shift(carry, states * N * Hq)
         end = shift(reals(c.packed), weights * Hp * Hq)
@@ -157,16 +157,15 @@ def make_backward(layout):
                 t = get(length, i) - 1 - step if c.reverse else step
                 put(at, i, t * B + get(order, i))
                 target = shift(carry, i * Hq + begin)
-                if c.dfinal_stride and i >= starting:
-                    add_row(target, shift(dfinal_, get(order, i) * c.dfinal_stride + c.dfinal_at + begin), count)
+                if c.dlast_stride and i >= starting:
+                    add_row(target, shift(dlast_, get(order, i) * c.dlast_stride + c.dlast_at + begin), count)
                 if c.dy_stride:
                     add_row(target, shift(dy_, get(at, i) * c.dy_stride + c.dy_at + begin), count)
             now = Step(
-                step, n, N, T * B, H, Hp, Hq, first, last, at, tape_, before_, carry, middles, c.parts, barrier, c.met
+                step, n, N, T * B, H, Hp, Hq, first, last, at, tape_, before_, carry, middles,
+                c.parts, integers(c.barrier), integers(c.mine),
             )  # fmt: skip
-            run(now, (T - 1 - step) * stage_count, end)
-        if c.crew > 1:
-            meet(barrier, c.met + (c.crew if c.parts == 1 else c.parts * (T * stage_count + 1)))
+            run(now, end)
 
     def workspace(N, H):
         """Elements of `work`, of `scratch` (none) and of `index`."""

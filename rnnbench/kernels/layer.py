@@ -1,13 +1,16 @@
-"""One layer and direction over the compiled kernels: its packed weights, its tape, and training's large products."""
+"""What the kernels need to know of one layer and direction, and of the head: where weights lie, packed or not, and
+training's large products."""
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from rnnbench.kernels.dense import block_width
 from rnnbench.kernels.layout import aligned
-from rnnbench.kernels.library import across_inputs, across_units, kernels
-from rnnbench.kernels.pack import backward_packing, forward_packing
+from rnnbench.kernels.library import kernels
+from rnnbench.kernels.pack import across_inputs, across_units, backward_sections, forward_sections
 from rnnbench.model import Array, Model, Params
 
 NO_SOURCE = -1
@@ -28,63 +31,69 @@ class Share:
     inputs: int
 
 
-class Layer:
-    """Parameters are views that the session updates in place; `changed` says so, and they are packed when next used.
+class Weights:
+    """What `call.DENSE` multiplies by: matrices [K, outputs], one for each run of a source's row, as they stand or
+    `turned` [outputs, K]; and what the sums begin with."""
 
-    tape [T, B, slot, Hp] and before [state or stage result, T, B, Hp]: what the last forward pass with `keep` left.
-    """
+    def __init__(self, matrices: list[Array], turned: bool, begin: Array | None = None) -> None:
+        dtype = matrices[0].dtype
+        first, width = matrices[0], block_width(dtype)
+        self.outputs, self.K = first.shape if turned else first.shape[::-1]
+        padded = -(-self.outputs // width) * width
+        self.memory: Array = aligned(padded * self.K * len(matrices), dtype)
+        self.begin: Array = aligned(padded, dtype)
+        if turned:
+            sections = [across_units(first, self.outputs, self.K, self.memory, 0, 1, width)]
+        else:
+            count = len(matrices)
+            sections = [across_inputs(m, self.K, self.memory, n, count, width) for n, m in enumerate(matrices)]
+        if begin is not None:
+            sections.append(across_units(begin, self.outputs, 1, self.begin, 0, 1, width))
+        self.sections = sections
+
+
+class Layer:
+    """Parameters are views that the session updates in place; `packing` and `packing_back`: how kernels want them."""
 
     def __init__(self, model: Model, number: int, layer: int, reverse: bool, prefix: str, params: Params) -> None:
         self.kernels = kernels(model.spec, model.dtype)
-        self.number, self.reverse, self.prefix = number, reverse, prefix
+        self.number, self.layer, self.reverse, self.prefix = number, layer, reverse, prefix
         self.inputs, self.H = model.features if layer else model.input_size, model.hidden_size
-        self.column, self._dtype = self.H if reverse else 0, model.dtype
+        self.column = self.H if reverse else 0
         layout = self.layout = self.kernels.layout
         self.W = params.get(prefix + "W", np.zeros((0, self.H, self.inputs), model.dtype))
         self.R = params.get(prefix + "R", np.zeros((0, self.H, self.H), model.dtype))
-        self.packed_memory = aligned(layout.packed_size(self.inputs, self.H), layout.dtype)
-        self._packing = forward_packing(layout, self.W, self.R, params[prefix + "b"], self.packed_memory)
-        self._is_packed = self._is_transposed = False
-        self.tape, self.before = np.empty((0, 0, 0, 0), layout.dtype), np.empty((0, 0, 0, 0), layout.dtype)
+        self.packed = aligned(layout.packed_size(self.inputs, self.H), layout.dtype)
+        self.packing = list(forward_sections(layout, self.W, self.R, params[prefix + "b"], self.packed))
         self.shares = self._plan_products(model)
 
-    def changed(self) -> None:
-        """The parameters have been updated in place."""
-        self._is_packed = self._is_transposed = False
-
-    def pack(self) -> None:
-        """Puts the weights into `packed_memory`, as the forward scan streams them, unless they are there."""
-        if not self._is_packed:
-            pack = across_units(self._dtype)
-            for call in self._packing:
-                pack(*call)
-            self._is_packed = True
-
     @cached_property
-    def transposed_memory(self) -> Array:
-        """Where `pack_transposed` puts R, as the backward scan streams it."""
+    def packed_back(self) -> Array:
+        """R, as the backward scan streams it."""
         return aligned(self.layout.transposed_size(self.H), self.layout.dtype)
 
     @cached_property
-    def _packing_transposed(self) -> list[tuple[object, ...]]:
-        calls: list[tuple[object, ...]] = backward_packing(self.layout, self.R, self.transposed_memory)
-        return calls
+    def packing_back(self) -> list[dict[str, Any]]:
+        return list(backward_sections(self.layout, self.R, self.packed_back))
 
-    def pack_transposed(self) -> None:
-        """Puts R into `transposed_memory`, unless it is there."""
-        if not self._is_transposed:
-            pack = across_inputs(self._dtype)
-            for call in self._packing_transposed:
-                pack(*call)
-            self._is_transposed = True
+    @cached_property
+    def to_inputs(self) -> tuple[Weights, Array]:
+        """What gives the gradient of the input from the tape: the weights, and where their runs lie in a visit. Zeros
+        where no accumulator sees x."""
+        for share in self.shares:
+            if share.kept is None:
+                return Weights([self.W[row] for row in share.rows], turned=False), share.slots * self.padded
+        return Weights([np.zeros((self.H, self.inputs), self.layout.dtype)], turned=False), np.zeros(1, np.int64)
 
-    def keep(self, T: int, B: int) -> None:
-        """Makes room for the tape of T steps of B rows; a tape of that size is used again."""
-        layout = self.layout
-        Hp = layout.padded(self.H)
-        if self.tape.shape != (T, B, layout.slots, Hp):
-            self.tape = np.empty((T, B, layout.slots, Hp), layout.dtype)
-            self.before = np.empty((layout.states + len(layout.stages) - 1, T, B, Hp), layout.dtype)
+    @property
+    def padded(self) -> int:
+        return self.layout.padded(self.H)
+
+    def tape_shape(self, T: int, B: int) -> tuple[int, ...]:
+        return T, B, self.layout.slots, self.padded
+
+    def before_shape(self, T: int, B: int) -> tuple[int, ...]:
+        return self.layout.states + len(self.layout.stages) - 1, T, B, self.padded
 
     def _plan_products(self, model: Model) -> list[Share]:
         """One product per source: x for the accumulators with a W, h or a stage's result for those whose R met it."""
@@ -110,19 +119,18 @@ class Layer:
             for kept, pairs in by_source.items()
         ]
 
-    def product(self, share: Share, x: Array, gradients: Params) -> tuple[Array, Array, Array, Array]:
-        """What the kernel of products.py takes for a share: the source, the tape, and the arrays of `gradients` that it
-        writes."""
-        source = x if share.kept is None else self.before[max(share.kept, 0)]
-        db = gradients[self.prefix + "b"]
-        kind = self.prefix + ("W" if share.kept is None else "R")
-        return source, self.tape, gradients[kind] if share.inputs else db[None], db
 
-    def add_input_gradient(self, dx: Array) -> None:
-        """dx [T, B, I] += what this layer's pre-activations' gradients, on the tape, give its input."""
-        visits, H = dx.shape[0] * dx.shape[1], self.H
-        tape: Array = self.tape.reshape(visits, self.layout.slots, -1)
-        for share in self.shares:
-            if share.kept is None:
-                for slot, row in zip(share.slots, share.rows, strict=True):
-                    dx += (tape[:, slot, :H] @ self.W[row]).reshape(dx.shape)
+class Head:
+    """The linear head: outputs = features · Wᵀ + b."""
+
+    def __init__(self, W: Array, b: Array) -> None:
+        self.outputs, self.features = W.shape
+        self.forward = Weights([W], turned=True, begin=b)
+        self._W = W
+        zero = np.zeros(1, np.int64)
+        self.share = Share(None, zero, zero, zero, self.features)
+
+    @cached_property
+    def backward(self) -> Weights:
+        """The gradient of the features from that of the outputs."""
+        return Weights([self._W], turned=False)

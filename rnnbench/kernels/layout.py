@@ -18,11 +18,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
 from rnnbench.kernels.cache import cell_fingerprint
-from rnnbench.kernels.target import OPTIONS, PASTED, target
+from rnnbench.kernels.target import PASTED, jit, target
 from rnnbench.kernels.vector import vector_type
 from rnnbench.model import Array
 
@@ -84,20 +83,12 @@ class Layout:
         return f"{fingerprint[:16]}.{self.dtype.name}"
 
     def jit(self, function: Any) -> Any:
-        """Compiles a helper or kernel of this layout, under a name that no other layout's has.
-
-        Numba numbers functions within a process. Two cells' kernels, compiled by two processes and read from the cache
-        by a third, would bear the same names there, and one would run the other's code.
-        """
-        return njit(**OPTIONS)(self._named(function))
+        """Compiles a helper or kernel of this layout."""
+        return jit(function, self._tag)
 
     def paste(self, function: Any) -> Any:
         """The same for a helper that is pasted into its caller (see target.py)."""
-        return njit(**PASTED)(self._named(function))
-
-    def _named(self, function: Any) -> Any:
-        function.__qualname__ += f".{self._tag}"
-        return function
+        return jit(function, self._tag, **PASTED)
 
     @property
     def slots(self) -> int:

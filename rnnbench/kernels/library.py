@@ -15,12 +15,14 @@ from rnnbench.cells.spec import Cell
 from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
-from rnnbench.kernels.call import BACKWARD, FORWARD, PRODUCTS
+from rnnbench.kernels.dense import make_dense
 from rnnbench.kernels.layout import DType, Layout
 from rnnbench.kernels.loss import make_cross_entropy, make_mean_squared_error
-from rnnbench.kernels.pack import make_across_inputs, make_across_units
+from rnnbench.kernels.pack import make_pack
 from rnnbench.kernels.products import make_products
+from rnnbench.kernels.program import make_run
 from rnnbench.kernels.scan import make_forward
+from rnnbench.kernels.target import jit
 
 
 @dataclass
@@ -62,19 +64,18 @@ def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None
     return dispatcher
 
 
-def _array(dtype: Any, dimensions: int) -> Any:
-    return types.Array(dtype, dimensions, "C")
+# Every kernel takes the address of its record (see call.py).
+SIGNATURE = types.void(types.int64)
 
 
 class Kernels:
-    """The kernels of one cell and dtype. Signatures are fixed: a wrong argument is a TypeError."""
+    """The scans of one cell and dtype."""
 
     def __init__(self, cell: Cell, dtype: DType) -> None:
         self.layout = Layout(cell, dtype)
-        self._real = types.float32 if dtype == np.float32 else types.float64
 
-    def _compile(self, name: str, function: Any, arguments: Any) -> Any:
-        return compile_kernel(name, function, arguments, self.layout.cell, self.layout.dtype)
+    def _compile(self, name: str, function: Any) -> Any:
+        return compile_kernel(name, function, SIGNATURE, self.layout.cell, self.layout.dtype)
 
     @cached_property
     def _forward(self) -> Any:
@@ -86,16 +87,11 @@ class Kernels:
 
     @cached_property
     def forward(self) -> Any:
-        real3, real4 = (_array(self._real, n) for n in (3, 4))
-        x = types.Array(self._real, 3, "C", readonly=True)
-        call = _array(from_dtype(FORWARD), 1)
-        return self._compile("forward", self._forward[0], (x, real4, real4, real3, real4, real4, call))
+        return self._compile("forward", self._forward[0])
 
     @cached_property
     def backward(self) -> Any:
-        real2, real3, real4 = (_array(self._real, n) for n in (2, 3, 4))
-        call = _array(from_dtype(BACKWARD), 1)
-        return self._compile("backward", self._backward[0], (real3, real2, real4, real4, call))
+        return self._compile("backward", self._backward[0])
 
     def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int, int]:
         """Elements of the memory that a record's `work`, `scratch` and `index` point at."""
@@ -114,64 +110,36 @@ def kernels(cell: Cell, dtype: str) -> Kernels:
     return Kernels(cell, np.dtype(dtype))
 
 
-@cache
-def adam(dtype: str) -> Any:
-    """The compiled Adam update for a dtype."""
-    return _for_dtype("adam", make_adam, dtype, lambda flat: (flat,) * 4 + (types.float64,) * 6)
+# Kernels that do not depend on the cell, by name.
+_MAKERS = {
+    "pack": make_pack,
+    "dense": make_dense,
+    "products": make_products,
+    "mse": make_mean_squared_error,
+    "cross-entropy": make_cross_entropy,
+    "adam": make_adam,
+}
 
 
 @cache
-def loss(name: str, dtype: str) -> Any:
-    """A compiled loss of `training.LOSSES`, with its gradient."""
-    make, of_target = {
-        "mse": (make_mean_squared_error, None),
-        "cross-entropy": (make_cross_entropy, types.int64),
-    }[name]
-
-    def arguments(flat: Any) -> tuple[Any, ...]:
-        read = types.Array(flat.dtype, 1, "C", readonly=True)
-        target = types.Array(of_target or flat.dtype, 1, "C", readonly=True)
-        lengths = types.Array(types.int64, 1, "C", readonly=True)
-        return read, target, lengths, types.int64, flat
-
-    return _for_dtype(name, make, dtype, arguments)
-
-
-@cache
-def across_units(dtype: str) -> Any:
-    """The compiled packing for the forward tile."""
-    return _for_dtype("across-units", make_across_units, dtype, lambda flat: _packing(flat, (types.int64,) * 3, 4))
-
-
-@cache
-def across_inputs(dtype: str) -> Any:
-    """The compiled packing for the backward tile."""
-    return _for_dtype("across-inputs", make_across_inputs, dtype, lambda flat: _packing(flat, (types.int64,) * 3, 4))
-
-
-@cache
-def products(dtype: str) -> Any:
-    """The compiled products over all visits."""
-
-    def arguments(flat: Any) -> tuple[Any, ...]:
-        source = types.Array(flat.dtype, 3, "C", readonly=True)
-        return (
-            source,
-            _array(flat.dtype, 4),
-            _array(flat.dtype, 3),
-            _array(flat.dtype, 2),
-            _array(from_dtype(PRODUCTS), 1),
-        )
-
-    return _for_dtype("products", make_products, dtype, arguments)
-
-
-def _packing(flat: Any, sizes: tuple[Any, ...], numbers: int) -> tuple[Any, ...]:
-    return (flat, *sizes, flat, *(types.int64,) * numbers)
-
-
-def _for_dtype(name: str, make: Any, dtype: str, arguments: Any) -> Any:
-    """A kernel that does not depend on the cell."""
+def common(name: str, dtype: str) -> Any:
+    """A compiled kernel that does not depend on the cell, by its name in `_MAKERS`."""
     kind = np.dtype(dtype)
-    flat = _array(types.float32 if kind == np.float32 else types.float64, 1)
-    return compile_kernel(name, make(kind), arguments(flat), None, kind)
+    return compile_kernel(name, _MAKERS[name](kind), SIGNATURE, None, kind)
+
+
+@cache
+def address(dtype: Any) -> Any:
+    """address(flat): where a flat array of a NumPy dtype lies; a third of the time that `ctypes.data` takes."""
+
+    def address_of(flat):
+        return flat.ctypes.data
+
+    flat = types.Array(from_dtype(dtype), 1, "C", readonly=True)
+    return compile_kernel("address", jit(address_of, dtype.name), (flat,), None, dtype)
+
+
+@cache
+def run() -> Any:
+    """The compiled program runner, which depends on nothing."""
+    return compile_kernel("run", make_run(), SIGNATURE, None, np.dtype(np.int64))

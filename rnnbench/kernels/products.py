@@ -11,11 +11,12 @@ rows at every visit, and the copy serves every block of inputs.
 
 from typing import Any
 
-from numba import njit, types
+from numba import types
 
-from rnnbench.kernels.target import OPTIONS, target
+from rnnbench.kernels.call import PRODUCTS
+from rnnbench.kernels.target import jit, target
 from rnnbench.kernels.tile import make_panel, tile_rows
-from rnnbench.kernels.vector import constant, get, meet, pointer, pointer_to, put, shift, vector_type, vectors
+from rnnbench.kernels.vector import constant, get, held, pointer_to, put, record_at, shift, vector_type, vectors
 
 CHUNK = 192  # visits at a time: with two columns of AVX2's vectors, a block of inputs that stays in L1
 COLUMNS = 2
@@ -23,13 +24,12 @@ UNITS = 96  # at a time, or the tile's next multiple: their copy stays in L2 whi
 
 
 def make_products(dtype):
-    """products(source, tape, out, db, call), call: one record `call.PRODUCTS`.
+    """products(address), of one record `call.PRODUCTS`.
 
-    source: row v begins at v * source_stride, of which `inputs` values count; tape [T, B, slot, Hp]; out [rows, H, I]
-    and db [G, H] are written whole where the record's slots say.
+    tape [T, B, slot, Hp]; out [rows, H, inputs] and db [G, H] are written whole where the record's slots say.
     """
     vector = _vector(dtype)
-    lanes, zero = vector.lanes, dtype.type(0)
+    lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
     width = COLUMNS * lanes
     load, store, _ = vectors(vector, COLUMNS)
     load_one, store_one, _ = vectors(vector, 1)
@@ -41,8 +41,8 @@ def make_products(dtype):
     part = _units_at_a_time(group)
     panel = make_panel(vector, (True,) * COLUMNS, x_step=group)
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
+    behind, told = held(vector.scalar), record_at(PRODUCTS)
 
-    @njit(**OPTIONS)
     def in_blocks(source, stride, inputs, count, blocks):
         """[block, visit, width]: full blocks of inputs, then what is left."""
         full = inputs // width
@@ -55,7 +55,6 @@ def make_products(dtype):
                 for j in range(inputs - full * width):
                     put(last, j, get(source, v * stride + full * width + j))
 
-    @njit(**OPTIONS)
     def in_groups(source, stride, units, count, groups):
         """[group, visit, unit] from source [visit, unit]. Whole vectors are copied: what one writes too much, the next
         visit's overwrites, and behind the last there is room."""
@@ -67,7 +66,6 @@ def make_products(dtype):
             for u in range(full * group, units):
                 put(at, u // group * size + u % group, get(row, u))
 
-    @njit(**OPTIONS)
     def add_sums(groups, units, count, keep, room, sums):
         """sums [unit], begun anew unless `keep`: plus the sum of each unit's values in `groups`."""
         for u in range(0, units, group):
@@ -83,9 +81,12 @@ def make_products(dtype):
                 for j in range(u + p, min(u + min(p + lanes, group), units)):
                     put(sums, j, get(room, j - u - p) + (get(sums, j) if keep else zero))
 
-    @njit(**OPTIONS)
-    def products(source, tape, out, db, call):
-        c = call[0]
+    in_blocks, in_groups, add_sums = (jit(helper, tag) for helper in (in_blocks, in_groups, add_sums))
+
+    def products(address):
+        c = told(address)
+        source, tape, gradient = shift(behind(c.source), c.source_at), behind(c.tape), behind(c.gradient)
+        out, db = shift(gradient, c.out_at), shift(gradient, c.db_at)
         H, inputs, stride = c.H, c.inputs, c.tape_stride
         slots, rows, accumulators, index = (
             integers(c.slots), integers(c.rows), integers(c.accumulators), integers(c.index)
@@ -104,17 +105,17 @@ def make_products(dtype):
             put(index, i, i // group * size + i % group)
         for first in range(0, c.visits, CHUNK):
             count = min(CHUNK, c.visits - first)
-            in_blocks(shift(pointer(source), first * c.source_stride), c.source_stride, inputs, count, blocks)
+            in_blocks(shift(source, first * c.source_stride), c.source_stride, inputs, count, blocks)
             for s in range(c.count):
                 for at in range(first_unit, last_unit, part):
                     units = min(part, last_unit - at)
-                    gradients = shift(pointer(tape), first * stride + get(slots, s) * c.Hp + at)
+                    gradients = shift(tape, first * stride + get(slots, s) * c.Hp + at)
                     in_groups(gradients, stride, units, count, groups)
-                    sums = shift(pointer(db), get(accumulators, s) * H + at)
+                    sums = shift(db, get(accumulators, s) * H + at)
                     add_sums(groups, units, count, first > 0, room, sums)
                     for b in range(full + (rest > 0)):
                         if b < full:
-                            goal, step = shift(pointer(out), (get(rows, s) * H + at) * inputs + b * width), inputs
+                            goal, step = shift(out, (get(rows, s) * H + at) * inputs + b * width), inputs
                         else:
                             goal, step = shift(ends, (s * H + at) * width), width
                         begin, begin_step = (goal, step) if first else (nothing, 0)
@@ -124,11 +125,9 @@ def make_products(dtype):
             for unit in range(first_unit, last_unit):
                 end = shift(ends, (s * H + unit) * width)
                 for j in range(rest):
-                    put(pointer(out), (get(rows, s) * H + unit) * inputs + full * width + j, get(end, j))
-        if c.crew > 1:
-            meet(integers(c.barrier), c.met + c.crew)
+                    put(out, (get(rows, s) * H + unit) * inputs + full * width + j, get(end, j))
 
-    return products
+    return jit(products, tag)
 
 
 def products_workspace(inputs: int, H: int, count: int, dtype: Any) -> tuple[int, int]:

@@ -14,19 +14,20 @@ from collections import namedtuple
 
 from numba import types
 
+from rnnbench.kernels.call import FORWARD
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, meet, pairs, pointer, pointer_to, put, shift, vector_type, vectors
+from rnnbench.kernels.vector import get, held, meet, pairs, pointer_to, put, record_at, shift, vector_type, vectors
 
 GROUP = 64  # rows or panels whose pre-activations share the scratch: 8 KiB for an LSTM in float32
 
 # One step as a stage sees it. n of N rows run, at the visits `at`; this call computes the panels first to last; prev
 # and following: the states [state, N, Hp] before and after; middles: the stages' results [N, Hp] each; parts: how many
-# threads share the panels, and meet at `barrier`, where they had met `met` times before this scan.
+# threads share the panels, and meet at `barrier` (see `meet` in vector.py).
 Step = namedtuple(
     "Step",
     "step n N visits I H Hp first last at index x prev following middles scratch tape before kept chunk "
-    "parts barrier met",
+    "parts barrier mine",
 )
 
 
@@ -45,7 +46,7 @@ def make_stage(layout, number, m):
     _, store_saved = pairs(layout.vector, plan.saved)
     _, store_one = pairs(layout.vector, 1)
     size, first_stage = count * lanes, number == 0
-    sees_h, sees_u, stage_count = int(Gr > 0), int(Gu > 0), len(layout.stages)
+    sees_h, sees_u = int(Gr > 0), int(Gu > 0)
 
     @layout.paste
     def stage(s, packed, projected):
@@ -104,7 +105,7 @@ def make_stage(layout, number, m):
                             kept = (states + number) * s.visits * s.Hp
                             store_one(shift(before_a, kept), shift(before_b, kept), 0, new)
         if s.parts > 1:
-            meet(s.barrier, s.met + s.parts * (2 + s.step * stage_count + number))
+            meet(s.barrier, s.mine, s.parts)
         return shift(U, panels * s.H * Gu * lanes)
 
     @layout.paste
@@ -159,11 +160,10 @@ def make_copy_row(layout):
 
 
 def make_forward(layout):
-    """The scan of one layer and direction: scan(x, start, final, y, tape, before, call).
+    """The scan of one layer and direction: scan(address), of one record `call.FORWARD`.
 
-    Arrays are contiguous and reached by address: only the order of their elements counts. x [T, B, I]; start, final,
-    y: see call.py. tape [T, B, slot, Hp], before [state or stage result, T, B, Hp]: what training keeps, both empty
-    when nothing is kept. call: one record `call.FORWARD`.
+    Arrays are contiguous. x [T, B, I]; start, final, y, last: see call.py. tape [T, B, slot, Hp], before [state or
+    stage result, T, B, Hp]: what training keeps. Past a row's length y is 0.
     """
     double = vector_type(layout.dtype.name, 2 * layout.lanes)
     m = vector_maths(layout.dtype)
@@ -174,6 +174,7 @@ def make_forward(layout):
     widest = max(plan.accumulators for plan in layout.stages)
     copy_row, zero = make_copy_row(layout), layout.dtype.type(0)
     reals, integers = pointer_to(double.scalar), pointer_to(types.int64)
+    behind, told = held(double.scalar), record_at(FORWARD)
     combined = None
     for number in reversed(range(len(layout.stages))):
         stage, project, accumulators = make_stage(layout, number, m)
@@ -181,26 +182,33 @@ def make_forward(layout):
     run_stages, project_stages = combined
 
     @layout.jit
-    def clear_padding(order, length, N, T, B, Hp, tape, before):
-        """Steps past a row's length take part in the large products of backward: as zeros."""
-        for i in range(N):
-            for t in range(get(length, i), T):
-                visit = t * B + get(order, i)
-                for j in range(slots * Hp):
-                    put(tape, visit * slots * Hp + j, zero)
-                for s in range(inputs_kept):
-                    for j in range(Hp):
-                        put(before, (s * T * B + visit) * Hp + j, zero)
+    def clear(target, count):
+        for j in range(count):
+            put(target, j, zero)
 
     @layout.jit
-    def scan(x, start, final, y, tape, before, call):
-        c = call[0]
+    def clear_padding(c, order, length, Hp, y, tape, before):
+        """Steps past a row's length: of the output, and of what takes part in the large products of backward."""
+        for i in range(c.N):
+            for t in range(get(length, i), c.T):
+                visit = t * c.B + get(order, i)
+                if c.y_stride:
+                    clear(shift(y, visit * c.y_stride + c.y_at), c.H)
+                if c.tape:
+                    clear(shift(tape, visit * slots * Hp), slots * Hp)
+                    for s in range(inputs_kept):
+                        clear(shift(before, (s * c.T * c.B + visit) * Hp), Hp)
+
+    @layout.jit
+    def scan(address):
+        c = told(address)
         T, B, I, H, N, chunk = c.T, c.B, c.I, c.H, c.N, c.chunk
         Hp = -(-H // lanes) * lanes
-        kept = tape.size > 0
-        x_, y_, tape_, before_ = pointer(x), pointer(y), pointer(tape), pointer(before)
-        start_, final_ = shift(pointer(start), c.state_at), shift(pointer(final), c.state_at)
-        order, length, active, barrier = integers(c.order), integers(c.length), integers(c.active), integers(c.barrier)
+        x_, start_, final_ = behind(c.x), shift(behind(c.start), c.state_at), shift(behind(c.final), c.state_at)
+        y_, last_ = behind(c.y), behind(c.last)
+        tape_, before_ = (behind(c.tape), behind(c.before)) if c.tape else (x_, x_)
+        order, length, active = integers(c.order), integers(c.length), integers(c.active)
+        barrier, mine = integers(c.barrier), integers(c.mine)
         rows = integers(c.index)
         at = shift(rows, N)
         ahead = shift(at, N)
@@ -209,7 +217,7 @@ def make_forward(layout):
         projected = shift(middles, middle_count * N * Hp)
         panels = Hp // lanes
         first, last = panels * c.part // c.parts, panels * (c.part + 1) // c.parts
-        leads = c.part == 0
+        leads, reverse, y_stride, y_at, keeps = c.part == 0, c.reverse, c.y_stride, c.y_at, c.tape != 0
         for i in range(N):
             put(rows, i, i)
             if leads:
@@ -217,39 +225,39 @@ def make_forward(layout):
                     row = shift(start_, s * c.state_stride + get(order, i) * H)
                     copy_row(shift(two, (s * N + i) * Hp), row, H)
         if c.parts > 1:
-            meet(barrier, c.met + c.parts)
+            meet(barrier, mine, c.parts)
         for step in range(T):
             n = get(active, step)
             prev = shift(two, (step & 1) * states * N * Hp)
             after = shift(two, (1 - (step & 1)) * states * N * Hp)
             now = Step(
                 step, n, N, T * B, I, H, Hp, first, last, at, rows, x_, prev, after, middles, reals(c.scratch),
-                tape_, before_, kept, chunk, c.parts, barrier, c.met,
+                tape_, before_, keeps, chunk, c.parts, barrier, mine,
             )  # fmt: skip
             if chunk and step % chunk == 0:
                 for k in range(chunk):
                     for i in range(N):
                         s = min(step + k, get(length, i) - 1)
-                        t = get(length, i) - 1 - s if c.reverse else s
+                        t = get(length, i) - 1 - s if reverse else s
                         put(ahead, k * N + i, t * B + get(order, i))
                 project_stages(now, chunk * N, ahead, packed, projected)
             for i in range(n):
-                t = get(length, i) - 1 - step if c.reverse else step
+                t = get(length, i) - 1 - step if reverse else step
                 put(at, i, t * B + get(order, i))
             run_stages(now, packed, projected)
             if leads:
-                if c.y_stride:
+                if y_stride:
                     for i in range(n):
-                        copy_row(shift(y_, get(at, i) * c.y_stride + c.y_at), shift(after, i * Hp), H)
+                        copy_row(shift(y_, get(at, i) * y_stride + y_at), shift(after, i * Hp), H)
                 ending = get(active, step + 1) if step + 1 < T else 0
                 for i in range(ending, n):
                     for s in range(states):
                         row = shift(final_, s * c.state_stride + get(order, i) * H)
                         copy_row(row, shift(after, (s * N + i) * Hp), H)
-        if kept and leads and get(length, N - 1) < T:
-            clear_padding(order, length, N, T, B, Hp, tape_, before_)
-        if c.parts == 1 and c.crew > 1:
-            meet(barrier, c.met + c.crew)
+                    if c.last_stride:
+                        copy_row(shift(last_, get(order, i) * c.last_stride + c.last_at), shift(after, i * Hp), H)
+        if leads and get(length, N - 1) < T:
+            clear_padding(c, order, length, Hp, y_, tape_, before_)
 
     def workspace(N, H, chunk):
         """Elements of `work`, of `scratch` and of `index`."""

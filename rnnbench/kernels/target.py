@@ -3,19 +3,31 @@
 import os
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
+from numba import njit
 
 # Enough freedom for fused multiply-adds, and none that would lose a NaN, an infinity or the sign of an argument.
 FASTMATH = {"contract"}
 OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 # Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
 # ones are pasted into their caller instead.
-PASTED = {**OPTIONS, "inline": "always"}
+PASTED = {"inline": "always"}
 
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
 _AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5", "x86-64-v4")
+
+
+def jit(function: Any, tag: str, **options: Any) -> Any:
+    """Compiles a helper or kernel under a name that `tag` keeps apart from others of its source.
+
+    Numba numbers functions within a process. Kernels of two dtypes or cells, compiled by two processes and read from
+    the cache by a third, would bear the same names there, and one would run the other's code.
+    """
+    function.__qualname__ += f".{tag}"
+    return njit(**{**OPTIONS, **options})(function)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numba.core import cgutils
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, register_model
+from numba.np.numpy_support import from_dtype
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 FLAGS = ("contract",)
@@ -245,6 +246,18 @@ def multiply_add(typing, x, y, z):
     return x(x, x, x), gen
 
 
+@intrinsic
+def lane_sum(typing, x):
+    """The sum of a vector's lanes, one after the other."""
+
+    def gen(context, builder, signature, args):
+        (kind,) = signature.args
+        result, name = kind.element, f"llvm.vector.reduce.fadd.{kind.suffix}"
+        return builder.call(declare(builder, name, result, [result, kind.llvm]), [ir.Constant(result, 0.0), args[0]])
+
+    return x.scalar(x) if isinstance(x, Vector) else None, gen
+
+
 def constant(vector, value):
     """A function of no arguments that gives `value` in every lane."""
 
@@ -397,6 +410,48 @@ def pairs(vector, count):
     return load, store
 
 
+def transposition(vector):
+    """A function that copies a square of `lanes` rows of `lanes` values and writes its columns as rows:
+    transpose(source, source_stride, out, out_stride).
+
+    Each round swaps the off-diagonal quarters of squares half as large (Eklundh 1972), by shuffles of pairs of rows.
+    """
+    lanes = vector.lanes
+
+    def halves(half, second):
+        """Lanes of rows a (0..) and b (lanes..): of every block of 2 * half the first halves, or the second."""
+        picks = []
+        for begin in range(0, lanes, 2 * half):
+            of_a = range(begin + half * second, begin + half * (1 + second))
+            picks += [*of_a, *(lanes + lane for lane in of_a)]
+        return ir.Constant(ir.VectorType(I32, lanes), picks)
+
+    @intrinsic
+    def transpose(typing, source, source_stride, out, out_stride):
+        def gen(context, builder, signature, args):
+            source, source_stride, out, out_stride = args
+
+            def row_of(base, stride, number):
+                return builder.gep(base, [builder.mul(stride, ir.Constant(I64, number))])
+
+            rows = [load_vector(builder, vector, row_of(source, source_stride, n)) for n in range(lanes)]
+            half = lanes // 2
+            while half:
+                for n in range(lanes):
+                    if not n & half:
+                        a, b = rows[n], rows[n + half]
+                        rows[n] = builder.shuffle_vector(a, b, halves(half, 0))
+                        rows[n + half] = builder.shuffle_vector(a, b, halves(half, 1))
+                half //= 2
+            for n, row in enumerate(rows):
+                store_vector(builder, vector, row, row_of(out, out_stride, n))
+            return context.get_dummy_value()
+
+        return types.void(source, types.int64, out, types.int64), gen
+
+    return transpose
+
+
 def pointer_to(kind):
     """A function that makes an address (int64) a pointer to values of a Numba type."""
 
@@ -410,18 +465,49 @@ def pointer_to(kind):
     return at_address
 
 
+def held(kind):
+    """A function that gives the array whose address a slot holds (see call.py), as a pointer to a Numba type."""
+
+    @intrinsic
+    def behind(typing, slot):
+        def gen(context, builder, signature, args):
+            address = builder.load(builder.inttoptr(args[0], I64.as_pointer()))
+            return builder.inttoptr(address, context.get_value_type(signature.return_type))
+
+        return types.CPointer(kind)(types.int64), gen
+
+    return behind
+
+
+def record_at(dtype):
+    """A function that makes an address (int64) a record of a structured NumPy dtype."""
+    kind = from_dtype(dtype)
+
+    @intrinsic
+    def at_address(typing, address):
+        def gen(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_value_type(kind))
+
+        return kind(types.int64), gen
+
+    return at_address
+
+
 # --- threads ----------------------------------------------------------------------------------------------------------
 
 TURNS_BEFORE_YIELDING = 1 << 14  # about a tenth of a millisecond: by then the other thread has lost its core
 
 
 @intrinsic
-def meet(typing, counter, wanted):
-    """Adds one to the int64 behind `counter` and waits until it is `wanted`: a barrier for threads on cores of their
-    own, far below a microsecond. Who waits long lets other threads run."""
+def meet(typing, counter, mine, parts):
+    """Waits until `parts` threads are here: a barrier for threads on cores of their own, far below a microsecond. The
+    int64 behind `counter` is all arrivals so far, of which the int64 behind `mine`, this thread's own, counts those of
+    the meetings before. Who waits long lets other threads run."""
 
     def gen(context, builder, signature, args):
-        counter, wanted = args
+        counter, mine, parts = args
+        wanted = builder.add(builder.load(mine), parts)
+        builder.store(wanted, mine)
         builder.atomic_rmw("add", counter, ir.Constant(I64, 1), "seq_cst")
         entry, look = builder.block, builder.append_basic_block("look")
         wait, give, done = (builder.append_basic_block(name) for name in ("wait", "yield", "met"))
@@ -449,4 +535,5 @@ def meet(typing, counter, wanted):
         builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(types.CPointer(types.int64), types.int64), gen
+    place = types.CPointer(types.int64)
+    return types.void(place, place, types.int64), gen

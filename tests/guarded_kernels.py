@@ -57,8 +57,8 @@ class GuardedNumPy:
 
         return made
 
-    array, asarray, full, stack, concatenate, ascontiguousarray = map(
-        _copying, ("array", "asarray", "full", "stack", "concatenate", "ascontiguousarray")
+    array, arange, asarray, full, stack, concatenate, ascontiguousarray = map(
+        _copying, ("array", "arange", "asarray", "full", "stack", "concatenate", "ascontiguousarray")
     )
 
 

@@ -16,7 +16,7 @@ from rnnbench.backends.numba_table import Table
 from rnnbench.model import Array, Model
 
 if TYPE_CHECKING:
-    from rnnbench.kernels.layer import Head, Layer, Share, Weights
+    from rnnbench.kernels.layer import Head, Layer, Source, Weights
 
 PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
 # Handing work to a thread costs some tens of microseconds; below this much of it one thread is faster.
@@ -240,8 +240,7 @@ class Plan:
         for layer in reversed(range(parts.model.layers)):
             sides = [side for side in layers if side.layer == layer]
             for side in sides:
-                steps.append(self._backward(side))
-                steps += [self._products_of(side, number) for number in range(len(side.shares))]
+                steps += [self._backward(side), self._products_of(side)]
             for n, side in enumerate(sides if layer else []):
                 weights, run_at = side.to_inputs
                 stride, goal = side.layout.slots * side.padded, f"dsequence.{layer}"
@@ -337,35 +336,43 @@ class Plan:
 
         return self._split("dense", DENSE, values, spaces)
 
-    def _products_of(self, side: "Layer", number: int) -> Step:
-        """dW or dR, and db, of one share of a layer's accumulators."""
-        share, padded, slot = side.shares[number], side.padded, self.parts.table.slot
-        values: Values = {"tape": slot(f"tape.{side.number}"), "tape_stride": side.layout.slots * padded, "Hp": padded}
-        values |= {"source": slot(f"sequence.{side.layer}"), "source_at": 0, "source_stride": side.inputs}
-        if share.kept is not None:
-            at = max(share.kept, 0) * self.T * self.B * padded
-            values |= {"source": slot(f"before.{side.number}"), "source_at": at, "source_stride": padded}
-        names = side.prefix + ("W" if share.kept is None else "R"), side.prefix + "b"
-        return self._products(share, side.H, self.T * self.B, names, values)
+    def _products_of(self, side: "Layer") -> Step:
+        """dW, dR and db of a layer and direction."""
+        padded, slot, fed = side.padded, self.parts.table.slot, []
+        for source in side.sources:
+            values: Values = {"source": slot(f"sequence.{side.layer}"), "at": 0, "stride": side.inputs}
+            if source.kept is not None:
+                values = {"source": slot(f"before.{side.number}"), "stride": padded}
+                values["at"] = source.kept * self.T * self.B * padded
+            fed.append((source, side.prefix + ("W" if source.kept is None else "R"), values))
+        tape: Values = {"tape": slot(f"tape.{side.number}"), "tape_stride": side.layout.slots * padded, "Hp": padded}
+        return self._products(side.slots, side.H, self.T * self.B, fed, side.prefix + "b", tape)
 
     def _products_of_head(self) -> Step:
         head, slot = self.parts.head, self.parts.table.slot
         assert head is not None
-        values: Values = {"tape": slot("dprediction"), "tape_stride": head.outputs, "Hp": head.outputs}
-        values |= {"source": slot(self.parts.features), "source_at": 0, "source_stride": head.features}
-        return self._products(head.share, head.outputs, self._read_out, ("head.W", "head.b"), values)
+        values: Values = {"source": slot(self.parts.features), "at": 0, "stride": head.features}
+        tape: Values = {"tape": slot("dprediction"), "tape_stride": head.outputs, "Hp": head.outputs}
+        fed = [(head.source, "head.W", values)]
+        return self._products(head.slots, head.outputs, self._read_out, fed, "head.b", tape)
 
-    def _products(self, share: "Share", H: int, visits: int, names: tuple[str, str], values: Values) -> Step:
-        """The gradients of two parameters, named; values: those of the record that say where to read."""
-        from rnnbench.kernels.call import PRODUCTS
+    def _products(
+        self, slots: Array, H: int, visits: int, fed: "list[tuple[Source, str, Values]]", bias: str, tape: Values
+    ) -> Step:
+        """Gradients of the parameter named with each source, and of the bias."""
+        from rnnbench.kernels.call import FED, PRODUCTS
         from rnnbench.kernels.products import products_workspace
 
         parts, scratch = self.parts, self.parts.table.scratch
-        size, index = products_workspace(share.inputs, H, len(share.slots), np.dtype(parts.model.dtype))
-        weights, db = (parts.places.get(name, 0) for name in names)
-        values |= {"visits": visits, "inputs": share.inputs, "H": H, "count": len(share.slots)}
-        values |= {"gradient": parts.table.slot("gradient"), "out_at": weights, "db_at": db}
-        values |= {"slots": share.slots, "rows": share.rows, "accumulators": share.accumulators}
+        inputs = [source.inputs for source, _, _ in fed]
+        size, index = products_workspace(inputs, H, len(slots), np.dtype(parts.model.dtype))
+        sources = [
+            record(self._kept, FED, {"rows": s.rows, "inputs": s.inputs, "out_at": parts.places[name]} | values)
+            for s, name, values in fed
+        ]
+        values: Values = {"visits": visits, "H": H, "slots": slots, "count": len(slots), "db_at": parts.places[bias]}
+        values |= {"accumulators": np.arange(len(slots)), "gradient": parts.table.slot("gradient")}
+        values |= {"sources": np.concatenate(sources) if sources else 0, "fed": len(sources)}
 
         def spaces(thread: int) -> Values:
             return {
@@ -373,7 +380,7 @@ class Plan:
                 "index": scratch(("products", "index", thread), index, np.int64),
             }
 
-        return self._split("products", PRODUCTS, values, spaces)
+        return self._split("products", PRODUCTS, tape | values, spaces)
 
     def _loss(self) -> tuple[Any, Values]:
         from rnnbench.kernels.call import LOSS

@@ -37,15 +37,18 @@ FORWARD = np.dtype(
 )
 # The gradients of y and of `last`, which lie as those do; stride 0: there is none.
 BACKWARD = np.dtype(_fields(*_SCAN, "dy", "dy_stride", "dy_at", "dlast", "dlast_stride", "dlast_at"))
-# One product of training: of the source (slot; `inputs` values of each of its `visits` rows, from source_at on) and
-# `count` slots of the tape (slot). slots, rows, accumulators int64 [count]: where they lie on the tape, and the rows of
-# `out` and of db that they belong to, which lie at out_at and db_at of the gradient (slot). Parts share the units.
+# A layer's products of training: of `count` slots of the tape (slot) and of `fed` sources, int64 records FED. slots,
+# accumulators int64 [count]: where they lie on the tape, and the rows of db [G, H], at db_at of the gradient (slot),
+# that are theirs. Parts share the units.
 PRODUCTS = np.dtype(
     _fields(
-        *("part", "parts", "scratch", "index", "visits", "source", "source_at", "source_stride", "inputs"),
-        *("tape", "tape_stride", "Hp", "H", "slots", "rows", "accumulators", "count", "gradient", "out_at", "db_at"),
+        *("part", "parts", "scratch", "index", "visits", "tape", "tape_stride", "Hp", "H", "slots", "accumulators"),
+        *("count", "sources", "fed", "gradient", "db_at"),
     )
 )
+# What a product takes: `inputs` values of each visit of a source (slot), from `at` on and `stride` apart; and rows
+# int64 [count]: the row of out [rows, H, inputs], at out_at of the gradient, that a slot's belongs to; -1: it has none.
+FED = np.dtype(_fields("source", "at", "stride", "inputs", "rows", "out_at"))
 # out[row, j] = begin[j] + Σ over runs and k of source[row, run_at[run] + k] · w[run, k, j], j below `outputs`, or added
 # to out where `adds`. source, out: slots; begin [outputs, padded], w [block, run, K, width]; run_at int64 [runs].
 DENSE = np.dtype(

@@ -13,21 +13,16 @@ from rnnbench.kernels.library import kernels
 from rnnbench.kernels.pack import across_inputs, across_units, backward_sections, forward_sections
 from rnnbench.model import Array, Model, Params
 
-NO_SOURCE = -1
+NOT_FED = -1
 
 
 @dataclass(frozen=True)
-class Share:
-    """Accumulators whose gradients come from one product: of x (kept: None), of a kept array, or of nothing but ones.
-
-    accumulators: their indices in the cell; rows: theirs in W or R; slots: where their gradients lie on the tape; all
-    int64. inputs: the length of what the product takes.
-    """
+class Source:
+    """What training multiplies the pre-activations' gradients by: the layer's input (kept: None), or a kept array, by
+    its number. rows int64 [G]: of each accumulator its row in W or R, or NOT_FED. inputs: the source's length."""
 
     kept: int | None
-    accumulators: Array
     rows: Array
-    slots: Array
     inputs: int
 
 
@@ -65,7 +60,9 @@ class Layer:
         self.R = params.get(prefix + "R", np.zeros((0, self.H, self.H), model.dtype))
         self.packed = aligned(layout.packed_size(self.inputs, self.H), layout.dtype)
         self.packing = list(forward_sections(layout, self.W, self.R, params[prefix + "b"], self.packed))
-        self.shares = self._plan_products(model)
+        accumulators = range(len(model.spec.accumulators))
+        self.slots = np.array([layout.slot_of(number) for number in accumulators], np.int64)
+        self.sources = self._sources(model)
 
     @cached_property
     def packed_back(self) -> Array:
@@ -80,9 +77,10 @@ class Layer:
     def to_inputs(self) -> tuple[Weights, Array]:
         """What gives the gradient of the input from the tape: the weights, and where their runs lie in a visit. Zeros
         where no accumulator sees x."""
-        for share in self.shares:
-            if share.kept is None:
-                return Weights([self.W[row] for row in share.rows], turned=False), share.slots * self.padded
+        for source in self.sources:
+            if source.kept is None:
+                fed = source.rows != NOT_FED
+                return Weights([self.W[row] for row in source.rows[fed]], turned=False), self.slots[fed] * self.padded
         return Weights([np.zeros((self.H, self.inputs), self.layout.dtype)], turned=False), np.zeros(1, np.int64)
 
     @property
@@ -95,29 +93,18 @@ class Layer:
     def before_shape(self, T: int, B: int) -> tuple[int, ...]:
         return self.layout.states + len(self.layout.stages) - 1, T, B, self.padded
 
-    def _plan_products(self, model: Model) -> list[Share]:
-        """One product per source: x for the accumulators with a W, h or a stage's result for those whose R met it."""
+    def _sources(self, model: Model) -> list[Source]:
+        """x for the accumulators with a W, h or a stage's result for those whose R met it."""
         cell, layout = model.spec, self.layout
-        w_rows, r_rows = iter(range(len(cell.w_accumulators))), iter(range(len(cell.r_accumulators)))
-        by_source: dict[int | None, list[tuple[int, int]]] = {}
+        w, r = (iter(range(len(some))) for some in (cell.w_accumulators, cell.r_accumulators))
+        rows: dict[int | None, Array] = {}
         for number, accumulator in enumerate(cell.accumulators):
             if accumulator.sees_x:
-                by_source.setdefault(None, []).append((number, next(w_rows)))
+                rows.setdefault(None, np.full(len(cell.accumulators), NOT_FED))[number] = next(w)
             if accumulator.operand is not None:
-                by_source.setdefault(layout.operand_of(number), []).append((number, next(r_rows)))
-            if not accumulator.sees_x and accumulator.operand is None:
-                by_source.setdefault(NO_SOURCE, []).append((number, 0))
-        inputs = {None: self.inputs, NO_SOURCE: 0}
-        return [
-            Share(
-                kept,
-                np.array([number for number, _ in pairs], np.int64),
-                np.array([row for _, row in pairs], np.int64),
-                np.array([layout.slot_of(number) for number, _ in pairs], np.int64),
-                inputs.get(kept, self.H),
-            )
-            for kept, pairs in by_source.items()
-        ]
+                kept = layout.operand_of(number)
+                rows.setdefault(kept, np.full(len(cell.accumulators), NOT_FED))[number] = next(r)
+        return [Source(kept, fed, self.inputs if kept is None else self.H) for kept, fed in rows.items()]
 
 
 class Head:
@@ -127,8 +114,8 @@ class Head:
         self.outputs, self.features = W.shape
         self.forward = Weights([W], turned=True, begin=b)
         self._W = W
-        zero = np.zeros(1, np.int64)
-        self.share = Share(None, zero, zero, zero, self.features)
+        self.slots = np.zeros(1, np.int64)
+        self.source = Source(None, np.zeros(1, np.int64), self.features)
 
     @cached_property
     def backward(self) -> Weights:

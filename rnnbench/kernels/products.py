@@ -6,14 +6,14 @@ in the canonical layout of W and R, and db[unit], the sum over visits.
 
 BLAS takes the tape transposed and walks it in long strides. Here the units of a chunk of visits are copied once, in
 groups of as many as the tile has rows, so that the tile of `tile.py` reads them in order, one value for each of its
-rows at every visit, and the copy serves every block of inputs.
+rows at every visit, and the copy serves every block of inputs of every source: x, h and an earlier stage's result.
 """
 
 from typing import Any
 
 from numba import types
 
-from rnnbench.kernels.call import PRODUCTS
+from rnnbench.kernels.call import FED, PRODUCTS
 from rnnbench.kernels.target import jit, target
 from rnnbench.kernels.tile import make_panel, tile_rows
 from rnnbench.kernels.vector import constant, get, held, pointer_to, put, record_at, shift, vector_type, vectors
@@ -26,7 +26,7 @@ UNITS = 96  # at a time, or the tile's next multiple: their copy stays in L2 whi
 def make_products(dtype):
     """products(address), of one record `call.PRODUCTS`.
 
-    tape [T, B, slot, Hp]; out [rows, H, inputs] and db [G, H] are written whole where the record's slots say.
+    tape [T, B, slot, Hp]; each source's out [rows, H, inputs], and db [G, H], are written whole where the record says.
     """
     vector = _vector(dtype)
     lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
@@ -39,21 +39,22 @@ def make_products(dtype):
     load_group, store_group, _ = vectors(vector, whole // lanes)
     size = _group_size(group, lanes)
     part = _units_at_a_time(group)
-    panel = make_panel(vector, (True,) * COLUMNS, x_step=group)
+    panel, narrow_panel = (make_panel(vector, (True,) * columns, x_step=group) for columns in (COLUMNS, 1))
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
-    behind, told = held(vector.scalar), record_at(PRODUCTS)
+    behind, told, fed_at, fed_size = held(vector.scalar), record_at(PRODUCTS), record_at(FED), FED.itemsize
 
     def in_blocks(source, stride, inputs, count, blocks):
-        """[block, visit, width]: full blocks of inputs, then what is left."""
+        """[block, visit, width]: full blocks of inputs, then what is left, one vector wide where that is enough."""
         full = inputs // width
         for b in range(full):
             for v in range(count):
                 store(shift(blocks, (b * CHUNK + v) * width), lanes, load(shift(source, v * stride + b * width), lanes))
-        if full * width < inputs:
-            for v in range(count):
-                last = shift(blocks, (full * CHUNK + v) * width)
-                for j in range(inputs - full * width):
-                    put(last, j, get(source, v * stride + full * width + j))
+        rest = inputs - full * width
+        narrow = lanes if rest <= lanes else width
+        for v in range(count if rest else 0):
+            last = shift(blocks, full * CHUNK * width + v * narrow)
+            for j in range(rest):
+                put(last, j, get(source, v * stride + full * width + j))
 
     def in_groups(source, stride, units, count, groups):
         """[group, visit, unit] from source [visit, unit]. Whole vectors are copied: what one writes too much, the next
@@ -81,62 +82,82 @@ def make_products(dtype):
                 for j in range(u + p, min(u + min(p + lanes, group), units)):
                     put(sums, j, get(room, j - u - p) + (get(sums, j) if keep else zero))
 
-    in_blocks, in_groups, add_sums = (jit(helper, tag) for helper in (in_blocks, in_groups, add_sums))
+    def multiply(units, count, keep, nothing, groups, index, blocks, inputs, out, ends):
+        """out [unit, inputs], begun anew unless `keep`: plus the products of the groups' units and a source's blocks.
+        The last block's, if it is not full, go to `ends` [unit, width], so that no row runs into the next."""
+        full = inputs // width
+        for b in range(-(-inputs // width)):
+            goal, step = (shift(out, b * width), inputs) if b < full else (ends, width)
+            begin, begin_step = (goal, step) if keep else (nothing, 0)
+            by_weights = ((groups, index, 1, count, shift(blocks, b * CHUNK * width)),)
+            if b < full or inputs - full * width > lanes:
+                panel(units, begin, begin_step, goal, step, by_weights)
+            else:
+                narrow_panel(units, begin, begin_step, goal, step, by_weights)
+
+    helpers = (in_blocks, in_groups, add_sums, multiply)
+    in_blocks, in_groups, add_sums, multiply = (jit(helper, tag) for helper in helpers)
 
     def products(address):
         c = told(address)
-        source, tape, gradient = shift(behind(c.source), c.source_at), behind(c.tape), behind(c.gradient)
-        out, db = shift(gradient, c.out_at), shift(gradient, c.db_at)
-        H, inputs, stride = c.H, c.inputs, c.tape_stride
-        slots, rows, accumulators, index = (
-            integers(c.slots), integers(c.rows), integers(c.accumulators), integers(c.index)
-        )  # fmt: skip
+        tape, gradient, db = behind(c.tape), behind(c.gradient), shift(behind(c.gradient), c.db_at)
+        slots, accumulators, index = integers(c.slots), integers(c.accumulators), integers(c.index)
+        H, stride = c.H, c.tape_stride
         first_unit, last_unit = H * c.part // c.parts, H * (c.part + 1) // c.parts
-        full = inputs // width
-        rest = inputs - full * width
         nothing = reals(c.scratch)
         room = shift(nothing, width)
         groups = shift(room, width)
-        ends = shift(groups, part // group * size)
-        blocks = shift(ends, c.count * H * width)
+        blocks = shift(groups, part // group * size)
         for j in range(width):
             put(nothing, j, zero)
         for i in range(part):
             put(index, i, i // group * size + i % group)
+        ends = blocks
+        for n in range(c.fed):
+            ends = shift(ends, -(-fed_at(c.sources + n * fed_size).inputs // width) * CHUNK * width)
         for first in range(0, c.visits, CHUNK):
             count = min(CHUNK, c.visits - first)
-            in_blocks(shift(source, first * c.source_stride), c.source_stride, inputs, count, blocks)
+            own = blocks
+            for n in range(c.fed):
+                f = fed_at(c.sources + n * fed_size)
+                in_blocks(shift(behind(f.source), f.at + first * f.stride), f.stride, f.inputs, count, own)
+                own = shift(own, -(-f.inputs // width) * CHUNK * width)
             for s in range(c.count):
                 for at in range(first_unit, last_unit, part):
                     units = min(part, last_unit - at)
-                    gradients = shift(tape, first * stride + get(slots, s) * c.Hp + at)
-                    in_groups(gradients, stride, units, count, groups)
-                    sums = shift(db, get(accumulators, s) * H + at)
-                    add_sums(groups, units, count, first > 0, room, sums)
-                    for b in range(full + (rest > 0)):
-                        if b < full:
-                            goal, step = shift(out, (get(rows, s) * H + at) * inputs + b * width), inputs
-                        else:
-                            goal, step = shift(ends, (s * H + at) * width), width
-                        begin, begin_step = (goal, step) if first else (nothing, 0)
-                        weights = shift(blocks, b * CHUNK * width)
-                        panel(units, begin, begin_step, goal, step, ((groups, index, 1, count, weights),))
-        for s in range(c.count):
-            for unit in range(first_unit, last_unit):
-                end = shift(ends, (s * H + unit) * width)
-                for j in range(rest):
-                    put(out, (get(rows, s) * H + unit) * inputs + full * width + j, get(end, j))
+                    in_groups(shift(tape, first * stride + get(slots, s) * c.Hp + at), stride, units, count, groups)
+                    add_sums(groups, units, count, first > 0, room, shift(db, get(accumulators, s) * H + at))
+                    own = blocks
+                    for n in range(c.fed):
+                        f = fed_at(c.sources + n * fed_size)
+                        row = get(integers(f.rows), s)
+                        if row >= 0:
+                            out = shift(gradient, f.out_at + (row * H + at) * f.inputs)
+                            end = shift(ends, ((n * c.count + s) * H + at) * width)
+                            multiply(units, count, first > 0, nothing, groups, index, own, f.inputs, out, end)
+                        own = shift(own, -(-f.inputs // width) * CHUNK * width)
+        for n in range(c.fed):
+            f = fed_at(c.sources + n * fed_size)
+            rest = f.inputs % width
+            for s in range(c.count if rest else 0):
+                row = get(integers(f.rows), s)
+                for unit in range(first_unit, last_unit if row >= 0 else first_unit):
+                    end = shift(ends, ((n * c.count + s) * H + unit) * width)
+                    out = shift(gradient, f.out_at + (row * H + unit + 1) * f.inputs - rest)
+                    for j in range(rest):
+                        put(out, j, get(end, j))
 
     return jit(products, tag)
 
 
-def products_workspace(inputs: int, H: int, count: int, dtype: Any) -> tuple[int, int]:
-    """Elements of `scratch` and of `index` for `count` slots."""
+def products_workspace(inputs: list[int], H: int, count: int, dtype: Any) -> tuple[int, int]:
+    """Elements of `scratch` and of `index` for sources of so many inputs and `count` slots."""
     vector = _vector(dtype)
     width, group = COLUMNS * vector.lanes, tile_rows(vector, COLUMNS)[0]
     part = _units_at_a_time(group)
-    groups, blocks = part // group * _group_size(group, vector.lanes), -(-inputs // width) * CHUNK * width
-    return width * (2 + count * H) + groups + blocks, part
+    groups = part // group * _group_size(group, vector.lanes)
+    of_sources = sum(-(-one // width) * CHUNK * width + count * H * width for one in inputs)
+    return 2 * width + groups + of_sources, part
 
 
 def _vector(dtype: Any) -> Any:

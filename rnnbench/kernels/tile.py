@@ -20,10 +20,12 @@ from numba.extending import intrinsic
 from rnnbench.kernels.target import target
 from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vector
 
-L1_FOR_WEIGHTS = 12 * 1024  # bytes; of 12, 16 and 24 KiB the fastest at B = 17 to 48 with 32 KiB of L1
+# Weights of a piece, where rows are many: 12 KiB of AVX2's vectors (16 and 24 were slower with 32 KiB of L1), 24 KiB of
+# AVX-512's; and fewer where the next piece's are asked for meanwhile and take as much of L1 again.
+NEAR_VECTORS, FAR_BYTES = 384, 12 * 1024
 LINE = 64  # bytes of a cache line
-FAR = 128 * 1024  # bytes of a panel's weights, above which all panels' lie in L3 and its latency is worth hiding ...
-TILES_TO_FETCH = 8  # ... by this many tiles: with fewer, what a tile asks for is more than it can hide
+FAR = 320 * 1024  # bytes of a panel's weights, above which all panels' are far away and that is worth hiding ...
+TILES_TO_FETCH = 4  # ... by this many tiles: with fewer, what a tile asks for is more than it can hide
 TURNS = 2  # of the loop over k written out: of 23 instructions for 12 multiply-adds, two are left out
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 MOST_ROWS = 8  # each takes a pointer, and x86 has no more than 16 for them, the weights, k and its end
@@ -157,7 +159,9 @@ def make_panel(vector, *masks, x_step=1):
         for operand in operands:
             total = builder.add(total, operand[3])
         few = builder.icmp_signed("<=", n, ir.Constant(I64, sizes[0]))
-        most = ir.Constant(I64, L1_FOR_WEIGHTS * 8 // (len(one.columns) * vector.lanes * vector.scalar.bitwidth))
+        registers = len(one.columns) * vector.lanes // target().lanes(vector.dtype)
+        near = ir.Constant(I64, NEAR_VECTORS // registers)
+        most = builder.select(fetching, ir.Constant(I64, FAR_BYTES // (registers * target().vector_bytes)), near)
         piece = builder.select(builder.or_(few, builder.icmp_signed("<=", total, most)), total, most)
         entry, body = builder.block, builder.append_basic_block("piece")
         done = builder.append_basic_block("piece.end")
@@ -334,15 +338,19 @@ def _loop(builder, vector, first, last, step, values, body):
     return result
 
 
-def _fetching(builder, w):
-    """A loop's body that asks for the cache line at w + k, into L1; nothing happens where no memory is."""
+def prefetch(builder, place):
+    """Asks for the cache line at `place`, into L1; nothing happens where no memory is."""
     i8, i32 = ir.IntType(8), ir.IntType(32)
-    prefetch = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
+    ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
     reading, nearest, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+    builder.call(ask, [builder.bitcast(place, i8.as_pointer()), reading, nearest, data])
+
+
+def _fetching(builder, w):
+    """A loop's body that asks for the cache line at w + k."""
 
     def body(k, carried):
-        place = builder.bitcast(builder.gep(w, [k]), i8.as_pointer())
-        builder.call(prefetch, [place, reading, nearest, data])
+        prefetch(builder, builder.gep(w, [k]))
         return carried
 
     return body

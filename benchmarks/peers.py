@@ -33,7 +33,7 @@ OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
 CELLS = ("lstm", "gru")
 OURS, NOT_TIMED = "numba", ("numpy", "keras")  # Keras has no kernels: its time is that of torch or JAX, and more
 CHECKED_STEPS = 8  # of a sequence, against the reference: what goes wrong does so in the first steps
-SECONDS, FEWEST = 0.5, 5  # a case's rounds: as many as take so long, and never fewer
+SECONDS, FEWEST = 1.0, 5  # a case's rounds: as many as take so long, and never fewer
 TRAINING, INFERENCE, STREAMING = "training", "inference", "streaming"
 STREAMED = 500  # steps of a stream in one sample
 # What a ratio should at least be: 0.97 counts as a tie.

@@ -4,6 +4,7 @@ Tolerances are the project's promise: outputs within 1e-12 (float64) and 2e-6 (f
 1e-5, for weights within ±1/√H; what is seen is a tenth of that or less.
 """
 
+import os
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends import numba_plan
+from rnnbench.backends import numba_crew, numba_plan
 from rnnbench.errors import UsageError
 from rnnbench.kernels import library
 from rnnbench.kernels.call import LOSS
@@ -228,6 +229,20 @@ def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, 
     session = rnnbench.session("numba", model, p.params, threads=3)
     assert session._planner.shares(6, 8) == ((3, 1) if shared == "rows" else (1, 3))
     check(p, model, session)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="needs cores to choose from")
+def test_other_threads_keep_off_the_caller_s_core(monkeypatch):
+    """Woken after a pause, one would run there, and both would take longer than one thread does."""
+    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    cores = os.sched_getaffinity(0)
+    model, x = Model("gru", 3, 40), np.zeros((5, 4, 3), np.float32)
+    session = rnnbench.session("numba", model, model.init(0), threads=2)
+    for core in sorted(cores)[:2]:  # the caller moves
+        monkeypatch.setattr(numba_crew, "_core", lambda core=core: core)
+        session.forward(x)
+        (other,) = session._crew._threads
+        assert os.sched_getaffinity(other.native_id) == cores - {core}
 
 
 def test_threads_without_cores_of_their_own_still_meet(monkeypatch):

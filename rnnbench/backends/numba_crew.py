@@ -4,6 +4,8 @@ They meet inside the kernels and after each of them (see kernels/program.py), th
 caller will read. So the caller waits for no one, and handing work over costs one queue and one thread's waking.
 """
 
+import ctypes
+import os
 import threading
 import weakref
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ import numpy as np
 from rnnbench.model import Array
 
 RELEASED = 1 << 62  # more than threads will ever have met: whoever waits goes on
+_LIBC = ctypes.PyDLL(None) if os.name == "posix" else None
 LINE = 8  # int64s in a cache line: what threads write often lies on lines of its own
 
 
@@ -25,6 +28,12 @@ class Program:
 
     addresses: tuple[int, ...]
     kept: tuple[Any, ...]
+
+
+def _core() -> int | None:
+    """The core that this thread runs on; None where the system does not say, or threads cannot be kept off one."""
+    ask = getattr(_LIBC, "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+    return None if ask is None else int(ask())
 
 
 def _work(jobs: "SimpleQueue[tuple[Program, int] | None]") -> None:
@@ -57,6 +66,7 @@ class Crew:
         self.stop: Array = aligned(LINE, np.dtype(np.int64))
         self._queues: list[SimpleQueue[tuple[Program, int] | None]] = [SimpleQueue() for _ in range(threads - 1)]
         self._threads: list[threading.Thread] = []
+        self._here: int | None = None  # the caller's core when the others were last kept off it
         weakref.finalize(self, _dismiss, self._queues)
 
     def run(self, program: Program) -> None:
@@ -67,6 +77,7 @@ class Crew:
             return
         if not self._threads:
             self._enlist()
+        self._keep_apart()
         self.mine[:, 0] = self.barrier[0]
         try:
             for jobs, address in zip(self._queues, program.addresses[1:], strict=False):
@@ -76,15 +87,26 @@ class Crew:
             self._release()
             raise
 
+    def _keep_apart(self) -> None:
+        """Keeps the others off the caller's core. After a pause of 20 ms Linux may wake a thread where its waker runs,
+        and on a machine of two cores leave both there while the other core idles: as slow as one thread, and slower."""
+        here = _core()
+        if here is not None and here != self._here:
+            others = os.sched_getaffinity(0) - {here}
+            for thread in self._threads if others else ():
+                os.sched_setaffinity(thread.native_id or 0, others)
+            self._here = here
+
     def _enlist(self) -> None:
+        self._here = None
         self._threads = [threading.Thread(target=_work, args=(jobs,), daemon=True) for jobs in self._queues]
         for thread in self._threads:
             thread.start()
 
     def _release(self) -> None:
-        self.barrier[0] = RELEASED
+        self.stop[0] = self.barrier[0] = RELEASED  # a training step ends before it changes what it must not
         _dismiss(self._queues)
         for thread in self._threads:
             thread.join()
         self._threads = []
-        self.barrier[0] = 0
+        self.stop[0] = self.barrier[0] = 0

@@ -16,8 +16,8 @@ import numpy as np
 from guarded_memory import Memory
 
 import rnnbench
-from rnnbench.backends import numba_cpu, numba_plan
-from rnnbench.backends.numba_plan import Rows
+from rnnbench.backends import numba_cpu, numba_shares, numba_steps
+from rnnbench.backends.numba_shares import Rows
 from rnnbench.backends.numba_table import Table
 from rnnbench.kernels import layer, layout, library
 from rnnbench.kernels.call import ADAM
@@ -66,7 +66,7 @@ class GuardedNumPy:
 def guarded(memory):
     """Everything that kernels read or write: parameters tensor by tensor, gradients, packed weights, tape, scratch,
     indices, records, programs, states, inputs and outputs."""
-    record, split = numba_plan.record, Rows.split
+    record, split = numba_steps.record, Rows.split
     put, views = Table.put, numba_cpu.NumbaSession._views
 
     def guarded_record(kept, kind, values):
@@ -91,11 +91,11 @@ def guarded(memory):
     numpy = GuardedNumPy(memory)
     with (
         mock.patch.object(numba_cpu, "np", numpy),
-        mock.patch.object(numba_plan, "np", numpy),
+        mock.patch.object(numba_steps, "np", numpy),
         mock.patch.object(layer, "np", numpy),
         mock.patch.object(layer, "aligned", aligned),
         mock.patch.object(layout, "aligned", aligned),
-        mock.patch.object(numba_plan, "record", guarded_record),
+        mock.patch.object(numba_steps, "record", guarded_record),
         mock.patch.object(Rows, "split", guarded_split),
         mock.patch.object(Table, "put", guarded_put),
         mock.patch.object(numba_cpu.NumbaSession, "_views", guarded_views),
@@ -140,7 +140,7 @@ def compare(side, dtype, *cells):
     for cell, shape in itertools.product(cells, shapes()):
         sys.stdout.write(f"{cell} {dtype} {shape}\n")  # the last line is what a crash belongs to
         sys.stdout.flush()
-        with mock.patch.multiple(numba_plan, **SHARED):
+        with mock.patch.multiple(numba_shares, **SHARED):
             expected = results(cell, dtype, shape)
             with guarded(Memory(side)):
                 found = results(cell, dtype, shape)
@@ -158,7 +158,7 @@ def update_parameters(memory, dtype):
         values = {"theta": theta, "gradient": slot, "mean": mean, "square": square, "size": size, "sums": one}
         values |= {"part": 0, "parts": 1, "barrier": 0, "mine": 0, "pace": memory.copy(np.ones(2))}
         values |= {"clip": 1.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-        told = memory.copy(numba_plan.record([], ADAM, values))
+        told = memory.copy(numba_steps.record([], ADAM, values))
         library.common("adam", dtype)(told.ctypes.data)
     memory.check()
 
@@ -177,7 +177,7 @@ def short(side, key):
 def dropped(side):
     """Sessions let go as soon as a call of theirs returns, while a thread may still stand at its barrier."""
     model = Model("lstm", 3, 40, None)
-    with mock.patch.multiple(numba_plan, **SHARED):
+    with mock.patch.multiple(numba_shares, **SHARED):
         for _ in range(SESSIONS_DROPPED):
             with guarded(Memory(side)):
                 rnnbench.session("numba", model, model.init(0), threads=2).forward(np.zeros((5, 9, 3), "float32"))

@@ -12,7 +12,7 @@ import pytest
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends import numba_crew, numba_plan
+from rnnbench.backends import numba_crew, numba_shares, numba_steps
 from rnnbench.errors import UsageError
 from rnnbench.kernels import library
 from rnnbench.kernels.call import LOSS
@@ -123,7 +123,7 @@ def flat_cross_entropy(prediction, target, lengths=None):
     values = {"lengths": 0 if lengths is None else lengths, "B": target.shape[-1], "rows": target.size}
     values |= {"outputs": prediction.shape[-1], "value": value, "stop": stop}
     values |= {name: slots[n:] for n, name in enumerate(("prediction", "target", "gradient"))}
-    told = numba_plan.record([], LOSS, values)
+    told = numba_steps.record([], LOSS, values)
     library.common("cross-entropy", prediction.dtype.name)(told.ctypes.data)
     return value[0], gradient
 
@@ -159,7 +159,7 @@ def test_cross_entropy_keeps_nan_and_names_what_is_no_class():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_refused_for_its_target_changes_nothing(threads, monkeypatch):
     """The program ends at the loss, in every thread, and the next one is whole."""
-    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
     model = Model("gru", 2, 40, 4)
     x, right, wrong = np.ones((5, 4, 2), np.float32), np.array([1, 2, 0, 3]), np.array([1, 2, 0, 4])
     params = model.init(0)
@@ -223,8 +223,8 @@ def test_a_bidirectional_model_cannot_stream():
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("shared", ["rows", "units"])
 def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, monkeypatch):
-    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(numba_plan, "COST_OF_SHARING_UNITS", -1 if shared == "units" else 1)
+    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_shares, "COST_OF_SHARING_UNITS", -1 if shared == "units" else 1)
     p, model = problem(cell_id, dtype, (6, 8, 3, 96, 2, True, "all", True, ragged))
     session = rnnbench.session("numba", model, p.params, threads=3)
     assert session._planner.shares(6, 8) == ((3, 1) if shared == "rows" else (1, 3))
@@ -234,7 +234,7 @@ def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="needs cores to choose from")
 def test_other_threads_keep_off_the_caller_s_core(monkeypatch):
     """Woken after a pause, one would run there, and both would take longer than one thread does."""
-    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
     cores = os.sched_getaffinity(0)
     model, x = Model("gru", 3, 40), np.zeros((5, 4, 3), np.float32)
     session = rnnbench.session("numba", model, model.init(0), threads=2)
@@ -247,7 +247,7 @@ def test_other_threads_keep_off_the_caller_s_core(monkeypatch):
 
 def test_threads_without_cores_of_their_own_still_meet(monkeypatch):
     """A thread that waits for one that has no core gives its own up, so the wait is no deadlock."""
-    monkeypatch.setattr(numba_plan, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
     model = Model("lstm", 3, 200, readout="all")
     params, x = model.init(0), np.random.default_rng(0).standard_normal((20, 1, 3)).astype("float32")
     wanted = rnnbench.session("numba", model, params).forward(x)[0]

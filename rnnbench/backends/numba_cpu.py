@@ -15,7 +15,8 @@ import numpy as np
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
 from rnnbench.backends.numba_crew import Crew, Program
-from rnnbench.backends.numba_plan import Optimiser, Parts, Plan, Planner
+from rnnbench.backends.numba_plan import Plan, Planner, packing
+from rnnbench.backends.numba_steps import Optimiser, Parts
 from rnnbench.backends.numba_table import Table
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.hookspecs import hookimpl
@@ -164,7 +165,7 @@ class NumbaSession:
 
     @cached_property
     def _packing(self) -> Program:
-        return self._parts.packing()
+        return packing(self._parts)
 
     # --- training -----------------------------------------------------------------------------------------------------
 

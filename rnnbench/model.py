@@ -46,6 +46,7 @@ class Model:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise UsageError(f"{name} must be a whole number of at least 1; got {value!r}")
+            object.__setattr__(self, name, int(value))  # NumPy's would overflow in products of sizes
         if self.readout not in READOUTS:
             raise UsageError(f"readout must be one of {', '.join(READOUTS)}; got {self.readout!r}")
         if self.dtype not in DTYPES:

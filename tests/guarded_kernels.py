@@ -8,6 +8,7 @@ python guarded_kernels.py SIDE dropped            sessions let go while a thread
 import faulthandler
 import itertools
 import sys
+import weakref
 from contextlib import contextmanager
 from dataclasses import fields
 from unittest import mock
@@ -77,7 +78,7 @@ def guarded(memory):
         return [Rows(*(memory.copy(getattr(r, f.name)) for f in fields(r))) for r in split(*arguments)]
 
     def guarded_put(table, name, array):
-        if array is not None and not memory.holds(array):
+        if not memory.holds(array):
             assert name in GIVEN, name
             array = memory.copy(array)
         put(table, name, array)
@@ -180,7 +181,11 @@ def dropped(side):
     with mock.patch.multiple(numba_shares, **SHARED):
         for _ in range(SESSIONS_DROPPED):
             with guarded(Memory(side)):
-                rnnbench.session("numba", model, model.init(0), threads=2).forward(np.zeros((5, 9, 3), "float32"))
+                session = rnnbench.session("numba", model, model.init(0), threads=2)
+                session.forward(np.zeros((5, 9, 3), "float32"))
+                gone = weakref.ref(session)
+                del session
+                assert gone() is None
 
 
 def main(side, action, *what):

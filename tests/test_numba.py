@@ -12,7 +12,7 @@ import pytest
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends import numba_crew, numba_shares, numba_steps
+from rnnbench.backends import numba_crew, numba_shares, numba_steps, numba_table
 from rnnbench.errors import UsageError
 from rnnbench.kernels import library
 from rnnbench.kernels.call import LOSS
@@ -271,6 +271,64 @@ def test_sizes_may_change_from_call_to_call():
             kept, new = session.gradients(x, target, given)[1], fresh.gradients(x, target, given)[1]
             for name, value in new.items():
                 np.testing.assert_array_equal(kept[name], value)
+
+
+def test_a_call_with_nan_leaves_nothing_to_the_next():
+    """One row and a wide input put x · W where, in a call of more rows, the states' padding lies."""
+    model = Model("lstm", 16, 17, readout="all")
+    params, rng = model.init(0), np.random.default_rng(0)
+    x, target = rng.standard_normal((6, 8, 16)).astype("float32"), rng.standard_normal((6, 8, 17))
+    session = rnnbench.session("numba", model, params)
+    session.forward(np.full((24, 1, 16), np.nan, "float32"))
+    found, wanted = (s.gradients(x, target)[1] for s in (session, rnnbench.session("numba", model, params)))
+    for name, value in wanted.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_a_call_without_memory_leaves_the_session_whole(monkeypatch):
+    model = Model("lstm", 3, 40)
+    params, x, target = model.init(0), np.ones((9, 4, 3), np.float32), np.ones((4, 40))
+    session = rnnbench.session("numba", model, params)
+    session.gradients(x[:2], target)
+    room = numba_table.Table.room
+
+    def full(table, name, shape):
+        if name == "dlast":
+            raise MemoryError
+        return room(table, name, shape)
+
+    for _ in range(2):
+        with monkeypatch.context() as once:
+            once.setattr(numba_table.Table, "room", full)
+            with pytest.raises(MemoryError):
+                session.gradients(x, target)
+    fresh = rnnbench.session("numba", model, params)
+    for sequence in (x[:2], x):
+        found, wanted = (s.gradients(sequence, target)[1] for s in (session, fresh))
+        for name, value in wanted.items():
+            np.testing.assert_array_equal(found[name], value)
+
+
+def test_an_interrupt_at_the_end_of_a_step_leaves_a_whole_step(monkeypatch):
+    """Ctrl-C reaches Python when the kernels are done: what was trained is what is used and counted."""
+    model = Model("gru", 3, 20, 2)
+    params, x, target = model.init(0), np.ones((5, 4, 3), np.float32), np.ones((4, 2))
+    session, other = (rnnbench.session("numba", model, params) for _ in range(2))
+    session.forward(x)
+    run = session._crew.run
+
+    def interrupted(program):
+        run(program)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once:
+        once.setattr(session._crew, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.train_step(x, target)
+    other.train_step(x, target)
+    np.testing.assert_array_equal(session.forward(x)[0], other.forward(x)[0])
+    assert session.train_step(x, target) == other.train_step(x, target)
+    np.testing.assert_array_equal(session.forward(x)[0], other.forward(x)[0])
 
 
 def test_read_only_strided_and_foreign_inputs():

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,9 +28,6 @@ from rnnbench.training import (
     squared_error_target,
     unknown_loss,
 )
-
-if TYPE_CHECKING:
-    pass
 
 TARGETS = {"mse": squared_error_target, "cross-entropy": class_target}
 
@@ -85,6 +81,10 @@ class NumbaSession:
         if model.output_size is not None:
             self.head = Head(self._params["head.W"], self._params["head.b"])
         self._crew = Crew(threads)
+        clip = math.inf if optimiser.clip_norm is None else optimiser.clip_norm
+        settings = {"clip": clip} | {name: getattr(optimiser, name) for name in ("beta1", "beta2", "epsilon")}
+        moments = np.zeros_like(self._theta), np.zeros_like(self._theta)
+        self._adam = Optimiser(self._theta, *moments, settings, np.zeros(2))
         self._parts = self.parts(Table(model.dtype, len(self.layers)))
         self._table, self._planner = self._parts.table, Planner(self._parts, threads)
         self._sequences = [f"sequence.{layer}" for layer in range(model.layers + 1)]
@@ -96,7 +96,7 @@ class NumbaSession:
         """What plans over a table are made of."""
         places = {name: start for name, start, _, _ in self._spans}
         shared = (self.model, self.layers, self.head, table, self._crew, places, self.loss)
-        return Parts(*shared, lambda: self._adam)
+        return Parts(*shared, self._adam)
 
     def _views(self, flat: Array) -> Params:
         """Canonical arrays over one flat vector."""
@@ -176,24 +176,21 @@ class NumbaSession:
         return self._run(Plan.gradients, x, target, lengths, state, gradient), self._views(gradient)
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        settings, adam, steps = self.optimiser, self._adam, self._steps + 1
-        adam.pace[0] = settings.learning_rate / (1 - settings.beta1**steps)
-        adam.pace[1] = 1 / (1 - settings.beta2**steps)
-        loss = self._run(Plan.training, x, target, lengths, None, self._gradient)
-        self._steps, self._packed = steps, False
-        return loss
+        settings, pace = self.optimiser, self._adam.pace
+        # Beforehand: an interrupt is raised when the step is done.
+        self._steps, self._packed = self._steps + 1, False
+        pace[0] = settings.learning_rate / (1 - settings.beta1**self._steps)
+        pace[1] = 1 / (1 - settings.beta2**self._steps)
+        try:
+            return self._run(Plan.training, x, target, lengths, None, self._gradient)
+        except UsageError:  # nothing was done
+            self._steps -= 1
+            raise
 
     @cached_property
     def _gradient(self) -> Array:
         """What training steps share."""
         return np.empty_like(self._theta)
-
-    @cached_property
-    def _adam(self) -> Optimiser:
-        o = self.optimiser
-        clip = math.inf if o.clip_norm is None else o.clip_norm
-        settings = {"clip": clip, "beta1": o.beta1, "beta2": o.beta2, "epsilon": o.epsilon}
-        return Optimiser(self._theta, np.zeros_like(self._theta), np.zeros_like(self._theta), settings, np.zeros(2))
 
     def _run(
         self,

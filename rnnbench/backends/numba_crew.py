@@ -4,6 +4,7 @@ They meet inside the kernels and after each of them (see kernels/program.py), th
 caller will read. So the caller waits for no one, and handing work over costs one queue and one thread's waking.
 """
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -93,15 +94,17 @@ class Crew:
         here = _core()
         if here is not None and here != self._here:
             others = os.sched_getaffinity(0) - {here}
-            for thread in self._threads if others else ():
-                os.sched_setaffinity(thread.native_id or 0, others)
+            with contextlib.suppress(OSError):  # where that is forbidden, they stay where they are
+                for thread in self._threads if others else ():
+                    os.sched_setaffinity(thread.native_id or 0, others)
             self._here = here
 
     def _enlist(self) -> None:
         self._here = None
-        self._threads = [threading.Thread(target=_work, args=(jobs,), daemon=True) for jobs in self._queues]
-        for thread in self._threads:
+        threads = [threading.Thread(target=_work, args=(jobs,), daemon=True) for jobs in self._queues]
+        for thread in threads:
             thread.start()
+        self._threads = threads
 
     def _release(self) -> None:
         self.stop[0] = self.barrier[0] = RELEASED  # a training step ends before it changes what it must not

@@ -93,7 +93,7 @@ class Plan:
         parts, model, T, B = self.parts, self.parts.model, self.T, self.B
         if parts.table.rooms_of is self:
             return
-        parts.table.rooms_of = self
+        parts.table.rooms_of = None  # until all are made: who fails at one leaves slots that nobody may use
         room, sequence = parts.table.room, (T, B, model.features)
         for side in parts.layers:
             room(f"tape.{side.number}", side.tape_shape(T, B))
@@ -108,6 +108,7 @@ class Plan:
             room("prediction", self.output_shape)
             room("dprediction", self.output_shape)
         room("final", (len(model.spec.states), len(parts.layers), B, model.hidden_size))
+        parts.table.rooms_of = self
 
     # --- their steps --------------------------------------------------------------------------------------------------
 

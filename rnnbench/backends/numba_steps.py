@@ -50,7 +50,7 @@ class Parts:
     crew: Crew
     places: dict[str, int]
     loss: str
-    optimiser: Callable[[], Optimiser]
+    optimiser: Optimiser
 
     @cached_property
     def features(self) -> str:
@@ -245,7 +245,7 @@ class Steps:
     def adam(self) -> Step:
         from rnnbench.kernels.call import ADAM
 
-        o, slot = self.parts.optimiser(), self.parts.table.slot
+        o, slot = self.parts.optimiser, self.parts.table.slot
         values: Values = {"theta": o.theta, "gradient": slot("gradient"), "mean": o.mean, "square": o.square}
         values |= {"size": o.theta.size, "sums": np.zeros(self.threads), "pace": o.pace} | o.settings
         return self._split("adam", ADAM, values, lambda thread: self._shared(thread, self.threads, thread))

@@ -41,9 +41,9 @@ class Table:
             raise IndexError(name)
         return int(self._first + number * self._slots.itemsize)
 
-    def put(self, name: str, array: Array | None) -> None:
-        """Has the slot hold a contiguous array's address, or none. The caller keeps the array while programs run."""
-        self._slots[self._number(name)] = 0 if array is None else self._address(array.dtype)(array.ravel())
+    def put(self, name: str, array: Array) -> None:
+        """Has the slot hold a contiguous array's address. The caller keeps the array while programs run."""
+        self._slots[self._number(name)] = self._address(array.dtype)(array.ravel())
 
     def room(self, name: str, shape: tuple[int, ...]) -> Array:
         """Memory of the model's dtype behind a slot: fresh pages cost more than what is written to them."""

@@ -27,7 +27,7 @@ _SCAN = (
 )
 # x (slot) [T, B, I]. State s of this layer and direction lies [B, H] at s * state_stride + state_at of start and final
 # (slots). The output at step t of row b goes to (t * B + b) * y_stride + y_at of y, its last h to b * last_stride +
-# last_at of `last` (slots); stride 0, or no address in the slot: there is none. chunk: steps whose x · W is computed at
+# last_at of `last` (slots); stride 0: there is none. chunk: steps whose x · W is computed at
 # once, 0: each when its turn comes.
 FORWARD = np.dtype(
     _fields(

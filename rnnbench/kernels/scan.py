@@ -224,6 +224,7 @@ def make_forward(layout):
                 for s in range(states):
                     row = shift(start_, s * c.state_stride + get(order, i) * H)
                     copy_row(shift(two, (s * N + i) * Hp), row, H)
+                    clear(shift(two, (s * N + i) * Hp + H), Hp - H)  # scratch of other calls, perhaps of their NaN
         if c.parts > 1:
             meet(barrier, mine, c.parts)
         for step in range(T):

@@ -37,6 +37,7 @@ def timed(call: Call, calls: int, clock: Clock = perf_counter) -> tuple[float, A
     with no_collection():
         start = clock()
         for _ in repeats:
+            result = None  # a result that is kept would put the next one where the caches have nothing
             result = call()
         return clock() - start, result
 

@@ -95,8 +95,12 @@ def make_products(dtype):
             else:
                 narrow_panel(units, begin, begin_step, goal, step, by_weights)
 
-    helpers = (in_blocks, in_groups, add_sums, multiply)
-    in_blocks, in_groups, add_sums, multiply = (jit(helper, tag) for helper in helpers)
+    def block_room(inputs):
+        """Elements that a source's blocks take."""
+        return -(-inputs // width) * CHUNK * width
+
+    helpers = (in_blocks, in_groups, add_sums, multiply, block_room)
+    in_blocks, in_groups, add_sums, multiply, block_room = (jit(helper, tag) for helper in helpers)
 
     def products(address):
         c = told(address)
@@ -114,14 +118,14 @@ def make_products(dtype):
             put(index, i, i // group * size + i % group)
         ends = blocks
         for n in range(c.fed):
-            ends = shift(ends, -(-fed_at(c.sources + n * fed_size).inputs // width) * CHUNK * width)
+            ends = shift(ends, block_room(fed_at(c.sources + n * fed_size).inputs))
         for first in range(0, c.visits, CHUNK):
             count = min(CHUNK, c.visits - first)
             own = blocks
             for n in range(c.fed):
                 f = fed_at(c.sources + n * fed_size)
                 in_blocks(shift(behind(f.source), f.at + first * f.stride), f.stride, f.inputs, count, own)
-                own = shift(own, -(-f.inputs // width) * CHUNK * width)
+                own = shift(own, block_room(f.inputs))
             for s in range(c.count):
                 for at in range(first_unit, last_unit, part):
                     units = min(part, last_unit - at)
@@ -135,7 +139,7 @@ def make_products(dtype):
                             out = shift(gradient, f.out_at + (row * H + at) * f.inputs)
                             end = shift(ends, ((n * c.count + s) * H + at) * width)
                             multiply(units, count, first > 0, nothing, groups, index, own, f.inputs, out, end)
-                        own = shift(own, -(-f.inputs // width) * CHUNK * width)
+                        own = shift(own, block_room(f.inputs))
         for n in range(c.fed):
             f = fed_at(c.sources + n * fed_size)
             rest = f.inputs % width

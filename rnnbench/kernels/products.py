@@ -43,14 +43,15 @@ def make_products(dtype):
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
     behind, told, fed_at, fed_size = held(vector.scalar), record_at(PRODUCTS), record_at(FED), FED.itemsize
 
+    end_width = jit(make_end_width(lanes), tag)
+
     def in_blocks(source, stride, inputs, count, blocks):
         """[block, visit, width]: full blocks of inputs, then what is left, one vector wide where that is enough."""
         full = inputs // width
         for b in range(full):
             for v in range(count):
                 store(shift(blocks, (b * CHUNK + v) * width), lanes, load(shift(source, v * stride + b * width), lanes))
-        rest = inputs - full * width
-        narrow = lanes if rest <= lanes else width
+        rest, narrow = inputs - full * width, end_width(inputs)
         for v in range(count if rest else 0):
             last = shift(blocks, full * CHUNK * width + v * narrow)
             for j in range(rest):
@@ -84,13 +85,13 @@ def make_products(dtype):
 
     def multiply(units, count, keep, nothing, groups, index, blocks, inputs, out, ends):
         """out [unit, inputs], begun anew unless `keep`: plus the products of the groups' units and a source's blocks.
-        The last block's, if it is not full, go to `ends` [unit, width], so that no row runs into the next."""
-        full = inputs // width
+        The last block's, if it is not full, go to `ends` [unit, end_width], so that no row runs into the next."""
+        full, narrow = inputs // width, end_width(inputs)
         for b in range(-(-inputs // width)):
-            goal, step = (shift(out, b * width), inputs) if b < full else (ends, width)
+            goal, step = (shift(out, b * width), inputs) if b < full else (ends, narrow)
             begin, begin_step = (goal, step) if keep else (nothing, 0)
             by_weights = ((groups, index, 1, count, shift(blocks, b * CHUNK * width)),)
-            if b < full or inputs - full * width > lanes:
+            if b < full or narrow > lanes:
                 panel(units, begin, begin_step, goal, step, by_weights)
             else:
                 narrow_panel(units, begin, begin_step, goal, step, by_weights)
@@ -131,27 +132,39 @@ def make_products(dtype):
                     units = min(part, last_unit - at)
                     in_groups(shift(tape, first * stride + get(slots, s) * c.Hp + at), stride, units, count, groups)
                     add_sums(groups, units, count, first > 0, room, shift(db, get(accumulators, s) * H + at))
-                    own = blocks
+                    own, own_ends = blocks, ends
                     for n in range(c.fed):
                         f = fed_at(c.sources + n * fed_size)
                         row = get(integers(f.rows), s)
                         if row >= 0:
                             out = shift(gradient, f.out_at + (row * H + at) * f.inputs)
-                            end = shift(ends, ((n * c.count + s) * H + at) * width)
+                            end = shift(own_ends, (s * H + at) * end_width(f.inputs))
                             multiply(units, count, first > 0, nothing, groups, index, own, f.inputs, out, end)
                         own = shift(own, block_room(f.inputs))
+                        own_ends = shift(own_ends, c.count * H * end_width(f.inputs))
         for n in range(c.fed):
             f = fed_at(c.sources + n * fed_size)
-            rest = f.inputs % width
+            rest, narrow = f.inputs % width, end_width(f.inputs)
             for s in range(c.count if rest else 0):
                 row = get(integers(f.rows), s)
                 for unit in range(first_unit, last_unit if row >= 0 else first_unit):
-                    end = shift(ends, ((n * c.count + s) * H + unit) * width)
+                    end = shift(ends, (s * H + unit) * narrow)
                     out = shift(gradient, f.out_at + (row * H + unit + 1) * f.inputs - rest)
                     for j in range(rest):
                         put(out, j, get(end, j))
+            ends = shift(ends, c.count * H * narrow)
 
     return jit(products, tag)
+
+
+def make_end_width(lanes: int) -> Any:
+    """end_width(inputs): how wide a source's last block is where it is not full: one vector if that is enough."""
+
+    def end_width(inputs):
+        rest = inputs % (COLUMNS * lanes)
+        return 0 if rest == 0 else lanes if rest <= lanes else COLUMNS * lanes
+
+    return end_width
 
 
 def products_workspace(inputs: list[int], H: int, count: int, dtype: Any) -> tuple[int, int]:
@@ -160,7 +173,8 @@ def products_workspace(inputs: list[int], H: int, count: int, dtype: Any) -> tup
     width, group = COLUMNS * vector.lanes, tile_rows(vector, COLUMNS)[0]
     part = _units_at_a_time(group)
     groups = part // group * _group_size(group, vector.lanes)
-    of_sources = sum(-(-one // width) * CHUNK * width + count * H * width for one in inputs)
+    end_width = make_end_width(vector.lanes)
+    of_sources = sum(-(-one // width) * CHUNK * width + count * H * end_width(one) for one in inputs)
     return 2 * width + groups + of_sources, part
 
 

@@ -35,13 +35,13 @@ TARGETS = {"mse": squared_error_target, "cross-entropy": class_target}
 class Stream:
     """Stepping made ready: a table and a program of its own, over arrays that stay where they are.
 
-    x [B, I] and y [B, O] or [B, H]: what a step reads and leaves; states [state, L, B, H], changed in place; a layer
+    x [B, I] and y [B, O] or [B, H]: what a step reads and leaves; states [state, L, B, H] are changed in place. A layer
     reads its input where the layer below has just left its h.
     """
 
     def __init__(self, session: "NumbaSession", states: Array) -> None:
         model = session.model
-        self.states, self.state = states, tuple(states)
+        self.state = tuple(states)
         B = self.batch_size = states.shape[2]
         table = self._table = Table(model.dtype, len(session.layers))
         parts = session.parts(table)
@@ -76,7 +76,6 @@ class NumbaSession:
             Layer(model, number, layer, reverse, prefix, self._params)
             for number, (layer, reverse, prefix) in enumerate(model.prefixes())
         ]
-        self.kernels = self.layers[0].kernels
         self.head: Head | None = None
         if model.output_size is not None:
             self.head = Head(self._params["head.W"], self._params["head.b"])

@@ -180,7 +180,7 @@ def check(cell: str, dtype: str, shape: Shape) -> dict[str, Any]:
 
 
 def checks(sizes: Sizes) -> Iterator[Case]:
-    from rnnbench.plugins import registry
+    from rnnbench.registry import registry
 
     for cell in sorted(registry().cells):
         for dtype, shapes in sizes.checks.items():

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 
 import rnnbench
+from rnnbench import clock
 from rnnbench.backends.base import Session
-from rnnbench.measure import rounds
-from rnnbench.measure.environment import machine
-from rnnbench.measure.points import BACKEND, check
+from rnnbench.machine.environment import machine
 from rnnbench.model import Array, Model
 from rnnbench.report.notes import machine_line
+from rnnbench.roofline.points import BACKEND, check
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
 CELLS = ("lstm", "gru")
@@ -35,7 +35,7 @@ T, B = "T", "B"
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Comparison:
     """One cell over sizes of `axis`, "T" or "B", the other being `fixed`. seconds: of a call; extra_bytes: see
     `extra_bytes`."""
 
@@ -62,7 +62,7 @@ class Sweep:
         return max(float((t2 - t1) / (s2 - s1)) for (s1, t1), (s2, t2) in pairwise(points))
 
 
-def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Sweep:
+def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparison:
     model = Model(cell, I, H, readout="last")
     params = model.init(0)
     session = rnnbench.session(BACKEND, model, params)
@@ -75,15 +75,17 @@ def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Sweep:
     def call(size: int) -> Any:
         return lambda: session.forward(inputs[size])
 
-    counts = {size: rounds.calibrated(call(size)) for size in sizes}
-    longest = max(rounds.timed(call(size), counts[size])[0] for size in sizes)
+    counts = {size: clock.calibrated(call(size)) for size in sizes}
+    longest = max(clock.timed(call(size), counts[size])[0] for size in sizes)
     seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for _, name in rounds.turns([str(size) for size in sizes], rounds.count(longest), Random(0)):
+    for _, name in clock.turns([str(size) for size in sizes], clock.count(longest), Random(0)):
         size = int(name)
         session.forward(inputs[size])  # untimed: others have had the caches meanwhile
-        seconds[size].append(rounds.timed(call(size), counts[size])[0] / counts[size])
+        seconds[size].append(clock.timed(call(size), counts[size])[0] / counts[size])
     best = tuple(min(seconds[size]) for size in sizes)
-    return Sweep(cell, axis, fixed, tuple(sizes), best, tuple(extra_bytes(session, inputs[size]) for size in sizes))
+    return Comparison(
+        cell, axis, fixed, tuple(sizes), best, tuple(extra_bytes(session, inputs[size]) for size in sizes)
+    )
 
 
 def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int:
@@ -97,7 +99,7 @@ def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int
         tracemalloc.stop()
 
 
-def document(sweeps: Sequence[Sweep], where: str) -> str:
+def document(sweeps: Sequence[Comparison], where: str) -> str:
     parts = [
         "# Growth with steps and rows",
         "Written by `python benchmarks/growth.py`. Forward passes of numba, float32, one thread, "
@@ -129,7 +131,7 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def draw(sweeps: Sequence[Sweep], path: Path) -> None:
+def draw(sweeps: Sequence[Comparison], path: Path) -> None:
     """A panel for each axis. Dashed: in proportion, through a sweep's last point."""
     import matplotlib
     from matplotlib.figure import Figure

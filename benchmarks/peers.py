@@ -19,15 +19,16 @@ from typing import Any
 import numpy as np
 
 import rnnbench
+from rnnbench import clock
 from rnnbench.backends.base import Backend, Case, Session
-from rnnbench.measure import parity, rounds
-from rnnbench.measure.failure import Failure
-from rnnbench.measure.lane import Lane
-from rnnbench.measure.process import Limits as WorkerLimits
-from rnnbench.measure.roofline import Limits, case_limit, limits
-from rnnbench.measure.workplace import Workplace, parent_cores
+from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.model import Array, Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
+from rnnbench.roofline.limits import MachineLimits, case_limit, limits
+from rnnbench.verify import parity
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.sandbox import Sandbox, parent_cores
+from rnnbench.workers.worker import WorkerLimits
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
 CELLS = ("lstm", "gru")
@@ -119,15 +120,15 @@ class PeerWork:
     def calibrate(self, what: str) -> dict[str, Any]:
         call = self.calls[what]
         call()
-        self._count = rounds.calibrated(call)
-        return {"seconds": rounds.timed(call, self._count)[0]}
+        self._count = clock.calibrated(call)
+        return {"seconds": clock.timed(call, self._count)[0]}
 
     def time(self, what: str) -> dict[str, Any]:
         """Seconds of a call. One before, untimed, where calls are short: others have had the caches meanwhile."""
         call = self.calls[what]
         if self._count > 1:
             call()
-        return {"seconds": rounds.timed(call, self._count)[0] / self._count}
+        return {"seconds": clock.timed(call, self._count)[0] / self._count}
 
     def _stream(self, x: Array) -> Callable[[], None]:
         x_t = np.ascontiguousarray(x[0])
@@ -172,7 +173,7 @@ def reference(path: Path, cell: str, shape: Shape, trains: bool) -> None:
     np.savez(path, allow_pickle=False, y=oracle.forward(x)[0], **right)
 
 
-def by_turns(lanes: Sequence[Lane], what: str, random: Random) -> dict[str, list[float]]:
+def by_turns(lanes: Sequence[BackendRun], what: str, random: Random) -> dict[str, list[float]]:
     """Seconds of a call of every lane, a value a round."""
     longest = 0.0
     for lane in lanes:
@@ -180,8 +181,8 @@ def by_turns(lanes: Sequence[Lane], what: str, random: Random) -> dict[str, list
             longest = max(longest, lane.ask("calibrate", what=what)["seconds"])
     names = {lane.name: lane for lane in lanes if lane.ok}
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    count = max(FEWEST, min(rounds.MOST, int(SECONDS / max(longest * len(names), 1e-9))))
-    for _, name in rounds.turns(list(names), count, random):
+    count = max(FEWEST, min(clock.MOST, int(SECONDS / max(longest * len(names), 1e-9))))
+    for _, name in clock.turns(list(names), count, random):
         lane = names[name]
         with lane.guarded():
             seconds[name].append(lane.ask("time", what=what)["seconds"])
@@ -200,18 +201,18 @@ def standing(row: Row, seconds: dict[str, list[float]]) -> None:
 
 
 def measured(
-    lanes: Sequence[Lane],
+    lanes: Sequence[BackendRun],
     threads: int,
     cell: str,
     shape: Shape,
     wanted: Sequence[str],
-    place: Workplace,
+    place: Sandbox,
     random: Random,
 ) -> Iterator[Row]:
     """The rows of one case: those of `wanted` that the lanes' backends can do."""
     path = place.folder / "reference.npz"
     reference(path, cell, shape, TRAINING in wanted)
-    open_lanes = [Lane(lane.name, lane.info, worker=lane.worker) for lane in lanes]
+    open_lanes = [BackendRun(lane.name, lane.info, worker=lane.worker) for lane in lanes]
     trainers = {lane.name for lane in open_lanes if lane.info.trains and TRAINING in wanted}
     for lane in open_lanes:
         with lane.guarded():
@@ -231,7 +232,7 @@ def measured(
         yield row
 
 
-def place_under_limit(row: Row, machine: Limits) -> None:
+def place_under_limit(row: Row, machine: MachineLimits) -> None:
     """How much of the least time that the machine's arithmetic and bandwidth allow the row's time comes to."""
     if row.what == INFERENCE and OURS in row.times:
         model = Model(row.cell, row.shape.I, row.shape.H, readout="all")
@@ -298,7 +299,7 @@ def document(rows: Sequence[Row], about: dict[str, str]) -> str:
     return "\n\n".join(parts + ([f"- {line}" for line in failures] if failures else [])) + "\n"
 
 
-def described(machine: Limits) -> str:
+def described(machine: MachineLimits) -> str:
     levels = ", ".join(f"{level.name} {level.bandwidth / 1e9:.0f} GB/s" for level in machine.levels)
     return f"{machine.flops_peak / 1e9:.0f} GFLOP/s; read {levels}"
 
@@ -308,10 +309,10 @@ def run(threads: int, backends: Sequence[str], shapes: Sequence[Shape], about: d
     random, found = Random(0), registry()
     machine = limits("float32", threads)
     about[f"limits, threads: {threads}"] = described(machine)
-    with Workplace(WorkerLimits()) as place, parent_cores(place.cores, threads):
+    with Sandbox(WorkerLimits()) as place, parent_cores(place.cores, threads):
         infos = [found.backend(name) for name in backends]
         workers = [place.start(info, threads, n, work="peers:PeerWork") for n, info in enumerate(infos)]
-        lanes = [Lane(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
+        lanes = [BackendRun(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
         for lane, worker in zip(lanes, workers, strict=True):
             about[lane.name] = worker.receive(worker.limits.load_seconds)["version"]
             worker.pause()

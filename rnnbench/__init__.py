@@ -7,11 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.api import load_weights, save_weights, session
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
     from rnnbench.cells.spec import Accumulator, Cell, Stage
     from rnnbench.errors import Unsupported, UsageError
     from rnnbench.hookspecs import hookimpl
+    from rnnbench.loading import load_weights, save_weights, session
     from rnnbench.model import Model
     from rnnbench.tasks.spec import Budget, Data, Split, Task
     from rnnbench.training import Adam
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rnnbench.api": ("load_weights", "save_weights", "session"),
+    "rnnbench.loading": ("load_weights", "save_weights", "session"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
     "rnnbench.errors": ("Unsupported", "UsageError"),

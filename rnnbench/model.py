@@ -56,7 +56,7 @@ class Model:
     @cached_property
     def spec(self) -> Cell:
         """The cell's data and pair, from the registry. Raises UnknownName."""
-        from rnnbench.plugins import registry
+        from rnnbench.registry import registry
 
         cell: Cell = registry().cell(self.cell)
         return cell

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from rnnbench import plugins
+from rnnbench import registry as plugins
 
 # Derandomised: a failure is the same on every machine and in every run. No deadline: machines are noisy.
 hypothesis.settings.register_profile("rnnbench", derandomize=True, deadline=None, database=None)

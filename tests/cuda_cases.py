@@ -22,7 +22,7 @@ from rnnbench.kernels.cuda.layout import Layout
 from rnnbench.kernels.cuda.plan import Plan, backward_phases, forward_phases
 from rnnbench.kernels.cuda.target import device
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.training import DEFAULT_ADAM, Adam
 
 

@@ -2,7 +2,7 @@
 
 import psutil
 
-from rnnbench.measure.janitor import MARKER
+from rnnbench.workers.reaper import MARKER
 
 
 def children() -> list[psutil.Process]:

@@ -3,18 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from rnnbench import plugins
-from rnnbench.measure.environment import machine
-from rnnbench.measure.plan import Settings
-from rnnbench.measure.process import Limits
-from rnnbench.measure.runner import Outcome, compare
-from rnnbench.plugins import Registry
+from rnnbench import registry as plugins
+from rnnbench.comparison.plan import Settings
+from rnnbench.comparison.runner import ComparisonResult, compare
+from rnnbench.machine.environment import machine
 from rnnbench.records.store import Run, Store
+from rnnbench.registry import Registry
+from rnnbench.workers.worker import WorkerLimits
 
 FAULTY = str(Path(__file__).parent / "plugins" / "faulty.py")
 STAND_IN = str(Path(__file__).parent / "plugins" / "stand_in_numba.py")
 NO_NUMBA = "no:backends.numba_cpu"
-LIMITS = Limits(load_seconds=60.0, call_seconds=20.0)
+LIMITS = WorkerLimits(load_seconds=60.0, call_seconds=20.0)
 
 
 class Quiet:
@@ -49,6 +49,8 @@ def load(monkeypatch: Any, *requests: str) -> Registry:
     return plugins.configure(requests)
 
 
-def carry_out(root: Path, chosen: Settings, limits: Limits = LIMITS, listener: Any = None) -> tuple[Outcome, Run]:
+def carry_out(
+    root: Path, chosen: Settings, limits: WorkerLimits = LIMITS, listener: Any = None
+) -> tuple[ComparisonResult, Run]:
     run = Store(root).create({}, chosen.digest(), machine())
     return compare(chosen, plugins.registry(), run, listener or Quiet(), limits=limits), run

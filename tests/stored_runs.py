@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from rnnbench.measure.plan import Group, Settings, Training
-from rnnbench.records.comparisons import INFER, TWIN
+from rnnbench.comparison.description import Description, TaskNote
+from rnnbench.comparison.plan import Group, Settings
+from rnnbench.records.comparisons import CONTROL, INFER
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run, Store
-from rnnbench.report.description import Description, TaskNote
-from rnnbench.tasks.spec import CLIPPED
+from rnnbench.tasks.spec import CLIPPED, Training
 
 MACHINE = {"id": "testor-2c", "cpu": "Testor 9000", "cores": 2, "python": "3.11.9", "packages": {"numba": "0.68.1"}}
 TITLES = {"sunspots": "Sunspots of the next year", "adding": "Adding two marked numbers of 30"}
@@ -79,7 +79,7 @@ def stored(
     hidden_sizes: Sequence[int] = (32,),
     seeds: int = 5,
     change: Change = lambda row: row,
-    twin: bool = True,
+    control: bool = True,
 ) -> Run:
     """A complete run in a store at `root`; `change` alters its rows."""
     settings = Settings(
@@ -95,14 +95,14 @@ def stored(
                 for cell in cells:
                     rows = [change(record(task, cell, name, seed, hidden)) for name in backends]
                     group = Group(task, cell, hidden, 1, False, "float32", 1, seed)
-                    run.append(group.key, rows, _samples(rows, rng, twin))
+                    run.append(group.key, rows, _samples(rows, rng, control))
     run.finish()
     return run
 
 
-def _samples(rows: Sequence[Record], rng: np.random.Generator, twin: bool) -> dict[str, dict[str, Any]]:
-    """Seven rounds a backend, with half a percent of noise; the twin repeats numba."""
+def _samples(rows: Sequence[Record], rng: np.random.Generator, control: bool) -> dict[str, dict[str, Any]]:
+    """Seven rounds a backend, with half a percent of noise; the control repeats numba."""
     speeds = {row.backend: row.infer_seconds for row in rows if row.infer_seconds}
-    if twin and "numba" in speeds:
-        speeds[TWIN] = speeds["numba"]
+    if control and "numba" in speeds:
+        speeds[CONTROL] = speeds["numba"]
     return {name: {INFER: (value * rng.normal(1, 0.005, 7)).tolist()} for name, value in speeds.items()}

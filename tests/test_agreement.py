@@ -5,9 +5,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import rnnbench
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.measure.agreement import disagreement
+from rnnbench.verify.agreement import disagreement
 from rnnbench.weights.spec import Trained
 from rnnbench.weights.state_dict import to_state_dict
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rnnbench.measure.caches import Cache, caches
+from rnnbench.machine.caches import Cache, caches
 
 
 def describe(root: Path, core: int, *levels: tuple[int, str, str, str]) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.testing import gradient_error
 
 

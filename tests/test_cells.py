@@ -13,7 +13,7 @@ from rnnbench.backends.numpy_reference import NumpyBackend
 from rnnbench.cells.maths import numpy_maths
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.model import Model, Params
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 H, I, T = 2, 3, 4
 Vector = list[float]

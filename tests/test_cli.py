@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from stored_runs import failed, stored
 
-from rnnbench import __version__, plugins
+from rnnbench import __version__
+from rnnbench import registry as plugins
 from rnnbench.cli import main
 from rnnbench.records.record import COLUMNS
 
@@ -103,7 +104,7 @@ def test_a_fault_of_our_own_is_one_line_too(capsys: Capture, monkeypatch: pytest
     def broken(_: object) -> None:
         raise RuntimeError("first\nsecond")
 
-    monkeypatch.setattr("rnnbench.plugins.configure", broken)
+    monkeypatch.setattr("rnnbench.registry.configure", broken)
     line = fails(["list", "cells"], capsys, code=1)
     assert line == "error: rnnbench failed with RuntimeError: first second; --traceback shows where"
 

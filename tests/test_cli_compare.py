@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from stored_runs import failed, record
 
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
 from rnnbench.cli.compare import exit_code
 from rnnbench.records.record import COLUMNS
@@ -37,7 +37,7 @@ TINY = ["--task", "sine", "--cell", "rnn-tanh", "--hidden", "3", "--steps", "3",
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with the plugin; later tests get the registry that was there."""
     monkeypatch.setattr(plugins, "_current", plugins.registry())
     monkeypatch.setattr(plugins, "_requests", plugins.requests())
@@ -50,11 +50,11 @@ def compare(*arguments: str) -> int:
     return main(["compare", "-p", "tiny.py", *TINY, *arguments])
 
 
-def test_a_run_is_printed_stored_and_printed_again(workplace: Path, capsys: Capture) -> None:
+def test_a_run_is_printed_stored_and_printed_again(folder: Path, capsys: Capture) -> None:
     flags = ["--json", "rows.json", "--export", "rows.csv", "--export", "report.md"]
     assert compare("--backend", "plain", "--seeds", "2", *flags) == 0
     shown = capsys.readouterr()
-    payload = json.loads((workplace / "rows.json").read_text(), parse_constant=pytest.fail)
+    payload = json.loads((folder / "rows.json").read_text(), parse_constant=pytest.fail)
     assert [(row["cell"], row["seed"], row["status"]) for row in payload["rows"]] == [
         ("rnn-tanh", 0, "ok"),
         ("rnn-tanh", 1, "ok"),
@@ -62,10 +62,10 @@ def test_a_run_is_printed_stored_and_printed_again(workplace: Path, capsys: Capt
     assert tuple(payload["rows"][0]) == COLUMNS
     assert payload["rows"][0]["train_steps"] == 3
     assert payload["rows"][0]["hidden_size"] == 3
-    assert len((workplace / "rows.csv").read_text().splitlines()) == 3
+    assert len((folder / "rows.csv").read_text().splitlines()) == 3
     assert "[2/2] sine rnn-tanh h3 seed 1: ok" in shown.err
     assert "Model: hidden size 3" in shown.out
-    assert [path.name for path in (workplace / "results" / "runs").iterdir()] == [payload["run_id"]]
+    assert [path.name for path in (folder / "results" / "runs").iterdir()] == [payload["run_id"]]
     assert main(["show", payload["run_id"]]) == 0
     assert capsys.readouterr().out == shown.out
 
@@ -92,9 +92,9 @@ def test_nothing_that_could_run_gives_three(capsys: Capture) -> None:
     assert "rnn-tanh" in capsys.readouterr().out
 
 
-def test_your_own_csv_file_is_a_task(workplace: Path, capsys: Capture) -> None:
+def test_your_own_csv_file_is_a_task(folder: Path, capsys: Capture) -> None:
     lines = [f"{day},{day % 7},{day * day % 13}" for day in range(80)]
-    (workplace / "sales.csv").write_text("day,sold,price\n" + "\n".join(lines) + "\n")
+    (folder / "sales.csv").write_text("day,sold,price\n" + "\n".join(lines) + "\n")
     series = ["--csv", "sales.csv", "--target", "sold", "--features", "price", "--window", "6", "--horizon", "2"]
     tiny = [
         "--cell",
@@ -119,7 +119,7 @@ def test_your_own_csv_file_is_a_task(workplace: Path, capsys: Capture) -> None:
     assert "sold of sales.csv, 2 ahead" in capsys.readouterr().out
 
 
-def test_an_interrupted_run_keeps_its_groups_and_resumes(workplace: Path, capsys: Capture) -> None:
+def test_an_interrupted_run_keeps_its_groups_and_resumes(folder: Path, capsys: Capture) -> None:
     arguments = ["compare", "-p", "tiny.py", *TINY, "--backend", "plain", "--seeds", "3"]
     command = [sys.executable, "-m", "rnnbench", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -137,7 +137,7 @@ def test_an_interrupted_run_keeps_its_groups_and_resumes(workplace: Path, capsys
     assert "resuming run" in shown.err
     assert "already stored" in shown.err
     assert sorted(row["seed"] for row in json.loads(shown.out)["rows"]) == [0, 1, 2]
-    assert len(list((workplace / "results" / "runs").iterdir())) == 1
+    assert len(list((folder / "results" / "runs").iterdir())) == 1
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ def test_an_interrupted_run_keeps_its_groups_and_resumes(workplace: Path, capsys
     ],
 )
 def test_a_bad_request_is_one_line_before_any_work(
-    arguments: list[str], message: str, capsys: Capture, workplace: Path
+    arguments: list[str], message: str, capsys: Capture, folder: Path
 ) -> None:
     assert main(["compare", "-p", "tiny.py", *arguments]) == 2
     shown = capsys.readouterr()
     (line,) = shown.err.splitlines()
     assert line.startswith("error: ")
     assert message in line
-    assert not (workplace / "results").exists()
+    assert not (folder / "results").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from stored_runs import failed, record
 
 from rnnbench.cli import _progress
 from rnnbench.cli._progress import Estimate, LiveProgress, PlainProgress
-from rnnbench.measure.plan import Group
+from rnnbench.comparison.plan import Group
 
 GROUP = Group("sine", "gru", 32, 1, False, "float32", 1, 0)
 

@@ -16,20 +16,20 @@ import pytest
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from rnnbench import api
+from rnnbench import loading
 from rnnbench.cli import main
-from rnnbench.measure import points as measured
-from rnnbench.measure.environment import machine
-from rnnbench.measure.failure import Failure
-from rnnbench.measure.points import CASES, Case, Point, measure
-from rnnbench.measure.roofline import Level, Limits, case_limit, parts
-from rnnbench.report import roofline
-from rnnbench.report.roofline_plot import draw, drawn
+from rnnbench.machine.environment import machine
+from rnnbench.roofline import points as measured
+from rnnbench.roofline import report as roofline
+from rnnbench.roofline.limits import Level, MachineLimits, case_limit, parts
+from rnnbench.roofline.plot import draw, drawn
+from rnnbench.roofline.points import CASES, Point, RooflineCase, measure
+from rnnbench.workers.failure import Failure
 
 Capture = pytest.CaptureFixture[str]
 
 KIB = 1024
-MADE_UP = Limits(
+MADE_UP = MachineLimits(
     "float32",
     1,
     flops_peak=100e9,
@@ -39,10 +39,10 @@ MADE_UP = Limits(
         Level("memory", None, 10e9, 2**26),
     ),
 )
-SMALL = (Case("lstm", 2, 5, 3, 8), Case("gru", 1, 4, 2, 6))
+SMALL = (RooflineCase("lstm", 2, 5, 3, 8), RooflineCase("gru", 1, 4, 2, 6))
 
 
-def point(case: Case, fraction: float) -> Point:
+def point(case: RooflineCase, fraction: float) -> Point:
     """A case that reaches `fraction` of its limit."""
     model = case.model(MADE_UP.dtype)
     work = parts(model, case.batch_size, case.seq_len)
@@ -55,14 +55,14 @@ def point(case: Case, fraction: float) -> Point:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two small cases, and no measuring of the machine."""
     monkeypatch.setattr(measured, "CASES", SMALL)
-    monkeypatch.setattr("rnnbench.measure.roofline.limits", lambda dtype, threads: MADE_UP)
+    monkeypatch.setattr("rnnbench.roofline.limits.limits", lambda dtype, threads: MADE_UP)
 
 
 # ---- figures ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_point_is_placed_by_hand() -> None:
-    one = point(Case("lstm", 32, 100, 64, 128), 0.25)
+    one = point(RooflineCase("lstm", 32, 100, 64, 128), 0.25)
     flops = 2 * 32 * 100 * 4 * 128 * (64 + 128)
     weights = 4 * 4 * 128 * (100 * 128 + 64)  # R at every step, W once
     assert (one.flops, one.weight_bytes, one.bound) == (flops, weights, "arithmetic")
@@ -74,9 +74,9 @@ def test_a_point_is_placed_by_hand() -> None:
 
 def test_the_report_names_what_binds_and_the_least() -> None:
     points = [
-        point(Case("lstm", 32, 100, 64, 128), 0.9),
-        point(Case("gru", 32, 100, 64, 128), 0.4),
-        point(Case("gru", 1, 100, 64, 128), 0.25),
+        point(RooflineCase("lstm", 32, 100, 64, 128), 0.9),
+        point(RooflineCase("gru", 32, 100, 64, 128), 0.4),
+        point(RooflineCase("gru", 1, 100, 64, 128), 0.25),
     ]
     told = roofline.report(points, MADE_UP, machine())
     (section,) = told.sections
@@ -136,7 +136,7 @@ def test_every_case_is_checked_and_timed() -> None:
 def test_a_wrong_output_is_never_timed(
     wrong: Callable[[Any], Any], said: str, quick: None, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    right = api.session
+    right = loading.session
 
     def session(backend: str, *arguments: Any) -> Any:
         made = right(backend, *arguments)
@@ -145,7 +145,7 @@ def test_a_wrong_output_is_never_timed(
             made.forward = lambda x: (wrong(forward(x)[0]), None)  # type: ignore[method-assign]
         return made
 
-    monkeypatch.setattr(api, "session", session)
+    monkeypatch.setattr(loading, "session", session)
     with pytest.raises(Failure) as raised:
         list(measure(SMALL, MADE_UP))
     assert raised.value.reason.startswith("lstm, B, T, I, H = 2, 5, 3, 8: ")
@@ -192,7 +192,7 @@ def test_json_on_stdout_stands_alone(quick: None, capsys: Capture) -> None:
 
 def test_this_machine(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Nothing made up: its peak, its caches and one case."""
-    monkeypatch.setattr(measured, "CASES", (Case("lstm", 8, 20, 16, 64),))
+    monkeypatch.setattr(measured, "CASES", (RooflineCase("lstm", 8, 20, 16, 64),))
     assert main(["roofline", "--json", "-"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert row["limit_fraction"] > 0
@@ -214,7 +214,7 @@ def test_what_it_refuses_before_measuring(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rnnbench.measure.roofline.limits", lambda *_: pytest.fail("it has measured"))
+    monkeypatch.setattr("rnnbench.roofline.limits.limits", lambda *_: pytest.fail("it has measured"))
     assert main(["roofline", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")

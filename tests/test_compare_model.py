@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import rnnbench
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.measure.plan import Settings
-from rnnbench.measure.runner import choose
+from rnnbench.comparison.plan import Settings
+from rnnbench.comparison.runner import choose
 from rnnbench.tasks.model_file import model_task
 
 BACKENDS = """

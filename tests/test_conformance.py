@@ -6,14 +6,15 @@ import pytest
 from marks import children
 from threadpoolctl import threadpool_limits
 
-from rnnbench import BackendInfo, Requirement, UsageError, plugins
+from rnnbench import BackendInfo, Requirement, UsageError
+from rnnbench import registry as plugins
 from rnnbench.backends.base import load_factory
-from rnnbench.measure.process import Limits
 from rnnbench.testing import Finding, check_backend, conformance_tests
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.properties import PROPERTIES, Subject
 from rnnbench.testing.suite import LOADS, NAMES, in_order
 from rnnbench.testing.work import judge
+from rnnbench.workers.worker import WorkerLimits
 
 DEFECTIVE = str(Path(__file__).parent / "plugins" / "defective.py")
 
@@ -107,7 +108,7 @@ def test_a_crash_is_a_finding_and_the_rest_is_judged(defective: plugins.Registry
 
 def test_a_backend_that_cannot_be_loaded(defective: plugins.Registry) -> None:
     info = BackendInfo("absent", "Absent", "no_such_module:make")
-    findings = check_backend(info, limits=Limits(load_seconds=60))
+    findings = check_backend(info, limits=WorkerLimits(load_seconds=60))
     assert failed({finding.property: finding for finding in findings}) == [LOADS]
     assert "no_such_module" in findings[0].reason
     assert {finding.reason for finding in findings[1:]} == {"'loads' comes first"}

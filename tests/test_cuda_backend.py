@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from rnnbench import UsageError, plugins
+from rnnbench import UsageError
+from rnnbench import registry as plugins
 from rnnbench.backends import numba_cuda
 from rnnbench.backends.base import Requirement
 from rnnbench.cli import main
@@ -60,6 +61,6 @@ def test_the_listing_gives_the_reason_and_the_remedy(
 
 def test_listing_imports_no_numba() -> None:
     asking = "registry().backend('numba-cuda').missing()"
-    code = f"import sys; from rnnbench.plugins import registry; {asking}; print('numba' in sys.modules)"
+    code = f"import sys; from rnnbench.registry import registry; {asking}; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 TORCH_ERROR = 1e-5  # between two float32 results; seen: 4e-7

@@ -18,7 +18,7 @@ from rnnbench.kernels.cuda.plan import (
     backward_phases,
     forward_phases,
 )
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 SIZES = list(itertools.product((1, 5, 32, 256), (1, 17, 64, 300, 512, 1024, 2048)))
 

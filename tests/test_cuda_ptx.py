@@ -22,7 +22,7 @@ from rnnbench.kernels.cuda.choose import MOST_PAIRS, Question
 from rnnbench.kernels.cuda.layout import Layout
 from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, Plan, backward_phases, forward_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 pytestmark = pytest.mark.skipif(
     PROVIDER != "numba-cuda" or find_spec("numba_cuda") is None,

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from small_runs import FAULTY, NO_NUMBA, STAND_IN, Quiet, load
 
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
+from rnnbench.comparison import noise
 from rnnbench.errors import UsageError
-from rnnbench.measure import noise
-from rnnbench.measure.environment import core_count, cpu_model, machine_id
-from rnnbench.measure.health import GIB, Facts, gather, judge
+from rnnbench.machine.doctor import GIB, Facts, gather, judge
+from rnnbench.machine.environment import core_count, cpu_model, machine_id
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Store

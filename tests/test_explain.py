@@ -9,8 +9,8 @@ import pytest
 from small_runs import FAULTY, NO_NUMBA, carry_out, load, settings
 
 from rnnbench.backends.numpy_reference import NumpyBackend
-from rnnbench.measure.explain import explain_outputs
 from rnnbench.model import Array, Model, Params
+from rnnbench.verify.diagnose import diagnose_outputs
 
 DEFECTIVE = str(Path(__file__).parent / "plugins" / "defective.py")
 TOLERANCE = 1e-5
@@ -35,7 +35,7 @@ def outputs(model: Model, params: Params, x: Array, lengths: Array | None = None
 
 
 def guess(asked: Model, params: Params, y: Array, lengths: Array | None = None) -> str | None:
-    return explain_outputs(asked, params, x(lengths), lengths, y, TOLERANCE)
+    return diagnose_outputs(asked, params, x(lengths), lengths, y, TOLERANCE)
 
 
 def blocks(params: Params, kind: str, order: list[int]) -> Params:

@@ -84,7 +84,7 @@ def test_the_key_follows_what_decides_the_code(filled):
 def test_an_edited_cell_has_another_key(tmp_path, monkeypatch):
     import numpy as np
 
-    from rnnbench.plugins import registry
+    from rnnbench.registry import registry
 
     monkeypatch.setenv("RNNBENCH_CACHE_DIR", str(tmp_path))
     lstm, kind = registry().cell("lstm"), np.dtype("float32")
@@ -112,7 +112,7 @@ SYMBOLS = """
 import itertools, json
 from numba.core.bytecode import FunctionIdentity
 from rnnbench.kernels.library import _MAKERS, common, kernels
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 def names(make):
     FunctionIdentity._unique_ids = itertools.count(1000)  # as if each were compiled by a process of its own

@@ -8,20 +8,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from rnnbench import clock
 from rnnbench.backends.numpy_reference import NumpyBackend
-from rnnbench.measure import arrays, environment, memory, parity, rounds
-from rnnbench.measure.assignment import timed_batch
-from rnnbench.measure.case import CaseWork
-from rnnbench.measure.failure import Failure
-from rnnbench.measure.flops import forward_flops
-from rnnbench.measure.lane import Lane
-from rnnbench.measure.learning import _seconds
-from rnnbench.measure.plan import Group
-from rnnbench.measure.timing import RUNNABLE, _put_inference
-from rnnbench.measure.workplace import worker_cores
+from rnnbench.comparison import arrays
+from rnnbench.comparison.actions import CaseActions
+from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.case_inputs import timed_batch
+from rnnbench.comparison.learning import _seconds
+from rnnbench.comparison.plan import Group
+from rnnbench.comparison.timing import RUNNABLE, _put_inference
+from rnnbench.machine import environment, peak_memory
 from rnnbench.model import Model
 from rnnbench.records.comparisons import INFER
 from rnnbench.tasks.spec import Data, Split
+from rnnbench.verify import parity
+from rnnbench.verify.flops import forward_flops
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.sandbox import worker_cores
 
 
 class FakeClock:
@@ -41,45 +44,45 @@ class FakeClock:
 
 @pytest.mark.parametrize("seconds", [1e-7, 1e-5, 0.0011, 0.004999, 0.005, 2.0])
 def test_calibration_finds_a_sample_that_is_long_enough_and_not_much_longer(seconds):
-    clock = FakeClock(seconds)
-    calls = rounds.calibrated(clock.call, 0.005, clock)
+    fake = FakeClock(seconds)
+    calls = clock.calibrated(fake.call, 0.005, fake)
     assert calls * seconds >= 0.005 * (1 - 1e-9)
     assert calls == 1 or calls * seconds < 0.005 * 2 + seconds
-    assert clock.calls <= 3 * calls  # finding out costs no more than a few samples
+    assert fake.calls <= 3 * calls  # finding out costs no more than a few samples
 
 
 def test_calibration_ends_even_if_the_clock_stands_still():
-    clock = FakeClock(0.0)
-    assert rounds.calibrated(clock.call, 0.005, clock) == rounds.MOST_CALLS
+    fake = FakeClock(0.0)
+    assert clock.calibrated(fake.call, 0.005, fake) == clock.MOST_CALLS
 
 
 def test_a_sample_is_the_time_of_its_calls_and_keeps_the_last_result():
-    clock = FakeClock(0.25)
-    assert rounds.timed(clock.call, 4, clock) == (1.0, 4)
+    fake = FakeClock(0.25)
+    assert clock.timed(fake.call, 4, fake) == (1.0, 4)
 
 
 def test_the_collector_is_off_inside_a_timed_loop_and_on_again_after():
     import gc
 
     assert gc.isenabled()
-    _, inside = rounds.timed(gc.isenabled, 1)
+    _, inside = clock.timed(gc.isenabled, 1)
     assert inside is False
     assert gc.isenabled()
 
 
 def test_everybody_has_one_turn_a_round_in_an_order_that_changes():
     names = ["a", "b", "c", "d"]
-    order = list(rounds.turns(names, 20, Random(0)))
+    order = list(clock.turns(names, 20, Random(0)))
     by_round = [[name for number, name in order if number == k] for k in range(20)]
     assert all(sorted(played) == names for played in by_round)
     assert len({tuple(played) for played in by_round}) > 5
 
 
 def test_the_compiling_step_counts_as_the_median_one():
-    lane = Lane("x", None, step_seconds=[9.0, 1.0, 2.0, 3.0])
-    assert _seconds(lane) == {"train_step_seconds": 2.0, "train_seconds": 8.0}
-    lane.step_seconds = [9.0]
-    assert _seconds(lane) == {"train_step_seconds": 9.0, "train_seconds": 9.0}
+    run = BackendRun("x", None, step_seconds=[9.0, 1.0, 2.0, 3.0])
+    assert _seconds(run) == {"train_step_seconds": 2.0, "train_seconds": 8.0}
+    run.step_seconds = [9.0]
+    assert _seconds(run) == {"train_step_seconds": 9.0, "train_seconds": 9.0}
 
 
 @pytest.mark.parametrize(("wanted", "threads", "refused"), [(1.02, 1, False), (1.9, 1, True), (1.9, 2, False)])
@@ -87,13 +90,13 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     group = Group("t", "gru", 4, 1, False, "float32", threads, 0)
     batch = Split(np.zeros((5, 8, 1), np.float32), np.zeros((8, 1), np.float32))
     case = SimpleNamespace(group=group, batch=batch, model=Model("gru", 1, 4, 1))
-    lane = Lane("x", None, samples={INFER: [0.1] * 7, RUNNABLE: [wanted] * 7})
+    run = BackendRun("x", None, samples={INFER: [0.1] * 7, RUNNABLE: [wanted] * 7})
     if refused:
         with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
-            _put_inference(lane, case)
+            _put_inference(run, case)
     else:
-        _put_inference(lane, case)
-        assert lane.columns["infer_seconds"] == pytest.approx(0.1)
+        _put_inference(run, case)
+        assert run.columns["infer_seconds"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     [(0.0, 51), (0.005, 51), (0.01, 41), (0.02, 21), (0.03, 13), (0.1, 7), (9.0, 7)],
 )
 def test_short_samples_are_taken_more_often(sample_seconds, rounds_there_are):
-    assert rounds.count(sample_seconds) == rounds_there_are
+    assert clock.count(sample_seconds) == rounds_there_are
 
 
 def test_an_error_is_relative_to_the_largest_reference_value_of_the_tensor():
@@ -204,14 +207,14 @@ def test_the_timed_batch_repeats_the_rows_of_a_small_test_split():
 
 
 def test_peak_memory_sees_what_was_held_and_let_go_of():
-    assert memory.peak_bytes() > 10 * 2**20
-    if memory.reset_peak():
-        before = memory.peak_bytes()
+    assert peak_memory.peak_bytes() > 10 * 2**20
+    if peak_memory.reset_peak():
+        before = peak_memory.peak_bytes()
         block = np.ones(64 * 2**20, np.uint8)
         del block
-        assert memory.peak_bytes() > before + 48 * 2**20
-        memory.reset_peak()
-        assert memory.peak_bytes() < before + 48 * 2**20
+        assert peak_memory.peak_bytes() > before + 48 * 2**20
+        peak_memory.reset_peak()
+        assert peak_memory.peak_bytes() < before + 48 * 2**20
 
 
 def test_the_environment_is_json_and_names_no_host():
@@ -246,7 +249,7 @@ def test_workers_load_side_by_side_while_there_are_cores():
 @pytest.mark.parametrize(("seconds", "calls"), [(0.006, 2), (0.06, 1)], ids=["short", "long"])
 def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
     called = []
-    work = CaseWork(SimpleNamespace(version="1"), 1)
+    work = CaseActions(SimpleNamespace(version="1"), 1)
     work.calls, work.sample_seconds, work.checked = 1, seconds, {}
     work._call = lambda: called.append(1) or (np.zeros((1, 1), np.float32), ())
     work.model = Model("gru", 1, 1, 1)

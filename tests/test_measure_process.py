@@ -8,9 +8,9 @@ import psutil
 import pytest
 from marks import marked
 
-from rnnbench.measure.failure import Failure
-from rnnbench.measure.process import Limits, Worker, memory_limit
-from rnnbench.measure.workplace import Workplace
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
 GIB = 1024**3
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSIX signals")
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSI
 
 @pytest.fixture
 def worker(tmp_path, request):
-    """Starts a worker that runs a script in place of ours; afterwards nothing of it may be left."""
+    """Starts a worker that runs a script in sandbox of ours; afterwards nothing of it may be left."""
     started = []
 
     def start(script, **limits):
         limits = {"memory_bytes": 4 * GIB, "call_seconds": 5.0, "reply_bytes": 10_000, **limits}
         marker = f"test-{os.getpid()}-{request.node.name}"
         log = tmp_path / "log"
-        started.append(Worker([sys.executable, "-c", script], dict(os.environ), marker, log, Limits(**limits)))
+        started.append(Worker([sys.executable, "-c", script], dict(os.environ), marker, log, WorkerLimits(**limits)))
         return started[-1]
 
     yield start
@@ -152,12 +152,12 @@ def test_the_memory_limit_is_below_what_the_machine_has():
 
 
 def test_leaving_a_workplace_leaves_nothing():
-    with Workplace(Limits()) as place:
-        worker = place._workers
-        folder, marker = place.folder, place.marker
+    with Sandbox(WorkerLimits()) as sandbox:
+        worker = sandbox._workers
+        folder, marker = sandbox.folder, sandbox.marker
         (folder / "data.npz").write_bytes(b"x")
         assert oct(folder.stat().st_mode)[-3:] == "700"
         assert worker == []
     assert not folder.exists()
     assert marked(marker) == []
-    assert place._janitor.poll() == 0
+    assert sandbox._reaper.poll() == 0

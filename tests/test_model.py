@@ -7,7 +7,7 @@ import pytest
 
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 
 def lstm(**choices: object) -> Model:

@@ -17,7 +17,7 @@ from rnnbench.errors import UsageError
 from rnnbench.kernels import library
 from rnnbench.kernels.call import LOSS
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.tasks.spec import Split
 from rnnbench.training import Progress, batches, loss_and_gradient, train
 

@@ -14,7 +14,7 @@ import pytest
 import rnnbench
 from rnnbench.cli import main
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.training import batches
 
 PEERS = ("torch", "onnxruntime", "openvino", "keras", "jax")

@@ -11,11 +11,11 @@ import pytest
 from gradient_check import TOLERANCE, Problem, directional_error, elementwise_error
 
 import rnnbench
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.hookspecs import hookspec
 from rnnbench.model import Model
-from rnnbench.plugins import configure, registry
+from rnnbench.registry import configure, registry
 
 pytestmark = pytest.mark.usefixtures("default_registry")
 
@@ -476,7 +476,7 @@ def test_a_backend_that_needs_what_is_not_installed_says_so(write):
 def test_loading_plugins_imports_no_backend_s_runtime():
     """`--help` must be fast with every plugin installed: descriptions only, in the main process."""
     code = (
-        "import sys; from rnnbench.plugins import registry; found = registry(); "
+        "import sys; from rnnbench.registry import registry; found = registry(); "
         "sys.exit(sorted({'numba', 'llvmlite', 'pandas', 'torch', 'keras', 'jax', 'onnxruntime'} & set(sys.modules))"
         " != [] or found.problems != [])"
     )

@@ -14,7 +14,7 @@ from rnnbench.cells.maths import numpy_maths
 from rnnbench.cells.spec import Cell, Stage
 from rnnbench.errors import Unsupported, UsageError
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 # The same float64 operations, in another order at most: BLAS picks its own for another shape.
 ROUNDING = 1e-13

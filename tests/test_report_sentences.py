@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from stored_runs import ERRORS, failed, record, stored
 
-from rnnbench.measure.plan import Training
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Run
+from rnnbench.records.summary import summarise
 from rnnbench.report import notes, sentences
-from rnnbench.report.summary import summarise
 from rnnbench.report.text import printable
+from rnnbench.tasks.spec import Training
 from rnnbench.training import Adam
 
 SPREAD = (-0.02, 0.01, 0.0, -0.01, 0.02)

@@ -2,8 +2,8 @@ import pytest
 from scipy import stats
 from stored_runs import failed, record
 
+from rnnbench.records.summary import label, summarise, varying
 from rnnbench.report.columns import columns
-from rnnbench.report.summary import label, summarise, varying
 from rnnbench.report.text import DASH
 
 

@@ -7,11 +7,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from stored_runs import failed, record, stored
 
+from rnnbench.comparison.description import Description
 from rnnbench.errors import UsageError
 from rnnbench.records.record import COLUMNS, Record
 from rnnbench.records.store import Run
 from rnnbench.report import export, markdown, terminal
-from rnnbench.report.description import Description
 from rnnbench.report.document import Report
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from rnnbench.kernels.bandwidth import make_reading
-from rnnbench.measure.flops import forward_flops
-from rnnbench.measure.roofline import Level, Limits, case_limit, limits, parts
 from rnnbench.model import Model
+from rnnbench.roofline.limits import Level, MachineLimits, case_limit, limits, parts
+from rnnbench.verify.flops import forward_flops
 
 KIB = 1024
-MACHINE = Limits(
+MACHINE = MachineLimits(
     "float32",
     1,
     flops_peak=100e9,

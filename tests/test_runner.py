@@ -12,10 +12,10 @@ import pytest
 from marks import children, marked
 from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, load, settings
 
+from rnnbench import clock
+from rnnbench.comparison.runner import choose, compare
 from rnnbench.errors import UnknownName, UsageError
-from rnnbench.measure import rounds
-from rnnbench.measure.runner import choose, compare
-from rnnbench.records.comparisons import INFER, TWIN
+from rnnbench.records.comparisons import CONTROL, INFER
 from rnnbench.records.store import Store
 
 TESTS = Path(__file__).parent
@@ -65,9 +65,9 @@ def test_a_row_holds_everything_that_was_measured(stand_in, tmp_path):
 def test_raw_samples_are_kept_beside_the_rows(stand_in, tmp_path):
     outcome, run = carry_out(tmp_path, settings(backends=("numba", "infers")))
     (samples,) = run.samples().values()
-    assert samples.keys() == {"numba", "infers", TWIN}
+    assert samples.keys() == {"numba", "infers", CONTROL}
     (count,) = {len(own[INFER]) for own in samples.values()}
-    assert rounds.FEWEST <= count <= rounds.MOST
+    assert clock.FEWEST <= count <= clock.MOST
     trained = outcome.records[0]
     assert sorted(samples["numba"][INFER])[count // 2] == trained.infer_seconds
     assert len(samples["numba"]["train_losses"]) == 12
@@ -76,9 +76,9 @@ def test_raw_samples_are_kept_beside_the_rows(stand_in, tmp_path):
 def test_the_twin_gives_the_machines_noise_for_the_first_cell_alone(stand_in, tmp_path):
     chosen = settings(backends=("numba",), cells=("gru", "lstm"), seeds=2, steps=0)
     outcome, run = carry_out(tmp_path, chosen)
-    twinned = [key for key, samples in run.samples().items() if TWIN in samples]
-    assert len(twinned) == 2
-    assert all("_gru_" in key for key in twinned)
+    controlled = [key for key, samples in run.samples().items() if CONTROL in samples]
+    assert len(controlled) == 2
+    assert all("_gru_" in key for key in controlled)
     assert outcome.noise.processes == 2
     assert 0.2 < outcome.noise.value < 5  # the same program, on however busy a machine
 
@@ -234,7 +234,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, settings
 
 class Telling(Quiet):

@@ -7,17 +7,17 @@ from marks import children
 from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, load, settings
 
 from rnnbench.cli.compare import exit_code
-from rnnbench.measure import rows as rows_module
-from rnnbench.measure import timing
-from rnnbench.measure.failure import ACTIONS
-from rnnbench.measure.lane import Lane
-from rnnbench.measure.process import Limits
-from rnnbench.measure.runner import compare
-from rnnbench.measure.traps import LATE_WARNING, LEAK_WARNING, STUCK_WARNING, SUBNORMAL_WARNING
+from rnnbench.comparison import rows as rows_module
+from rnnbench.comparison import timing
+from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.runner import compare
+from rnnbench.comparison.traps import LATE_WARNING, LEAK_WARNING, STUCK_WARNING, SUBNORMAL_WARNING
 from rnnbench.records.comparisons import INFER
 from rnnbench.records.store import Store
+from rnnbench.workers.failure import ACTIONS
+from rnnbench.workers.worker import WorkerLimits
 
-LIMITS = Limits(load_seconds=60.0, call_seconds=4.0, memory_bytes=250_000_000)
+LIMITS = WorkerLimits(load_seconds=60.0, call_seconds=4.0, memory_bytes=250_000_000)
 
 # backend -> status, what its reason says
 FAULTS = {
@@ -96,9 +96,9 @@ def test_the_store_loads_the_run_resumes_and_the_exit_code_says_that_some_failed
 
 
 def test_a_reason_without_end_keeps_its_remedy():
-    lane = Lane("x", None, status="crashed", reason="no " * 1000, action=ACTIONS["crashed"])
-    assert len(rows_module._reason(lane)) == rows_module.LONGEST_REASON
-    assert rows_module._reason(lane).endswith("tries it part by part")
+    run = BackendRun("x", None, status="crashed", reason="no " * 1000, action=ACTIONS["crashed"])
+    assert len(rows_module._reason(run)) == rows_module.LONGEST_REASON
+    assert rows_module._reason(run).endswith("tries it part by part")
 
 
 def test_the_size_of_a_mismatch_is_told(rows):
@@ -149,15 +149,15 @@ def test_a_loss_that_does_not_fall_is_said_in_the_row(tmp_path, monkeypatch):
 
 def test_work_of_first_calls_is_said_in_the_row():
     slow_at_first = [3e-3] * 6 + [1e-3 + 1e-6 * k for k in range(19)]
-    lanes = [Lane(name, None, samples={INFER: slow_at_first if name == "b" else [1e-3] * 25}) for name in "abc"]
+    lanes = [BackendRun(name, None, samples={INFER: slow_at_first if name == "b" else [1e-3] * 25}) for name in "abc"]
     timing._warn_of_leaks(lanes)
-    assert [lane.warnings for lane in lanes] == [[], [LEAK_WARNING], []]
+    assert [run.warnings for run in lanes] == [[], [LEAK_WARNING], []]
     assert lanes[1].samples["leak_times"] == pytest.approx(3, rel=0.02)
 
 
 def test_a_backend_that_hangs_again_and_again_is_not_tried_for_ever(tmp_path, monkeypatch):
     load(monkeypatch, FAULTY, NO_NUMBA)
-    limits = Limits(load_seconds=60.0, call_seconds=1.0)
+    limits = WorkerLimits(load_seconds=60.0, call_seconds=1.0)
     outcome, _ = carry_out(tmp_path, settings(backends=("hangs", "good"), seeds=3, steps=0), limits)
     hung = [row for row in outcome.records if row.backend == "hangs"]
     assert [row.status for row in hung] == ["timeout"] * 3

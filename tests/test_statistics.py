@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.records import statistics
-from rnnbench.records.comparisons import INFER, TWIN, TWINNED, noise, speed_ratio
+from rnnbench.records.comparisons import CONTROL, CONTROLLED, INFER, noise, speed_ratio
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
@@ -153,9 +153,9 @@ def _group(seed, **rounds):
     return StoredGroup(f"s{seed}", (row,), {name.replace("_", " "): {INFER: v} for name, v in rounds.items()})
 
 
-def _twins(seed, twin, original):
+def _controls(seed, control, original):
     row = _group(seed)
-    return StoredGroup(row.key, row.records, {TWIN: {INFER: twin}, TWINNED: {INFER: original}})
+    return StoredGroup(row.key, row.records, {CONTROL: {INFER: control}, CONTROLLED: {INFER: original}})
 
 
 def test_a_speed_ratio_says_how_many_times_faster():
@@ -166,7 +166,11 @@ def test_a_speed_ratio_says_how_many_times_faster():
 
 
 def test_noise_averages_the_groups_of_a_seed_because_they_share_processes():
-    groups = [_twins(0, [1.1] * 3, [1.0] * 3), _twins(0, [1.1] * 3, [1.0] * 3), _twins(1, [1.0] * 3, [1.1] * 3)]
+    groups = [
+        _controls(0, [1.1] * 3, [1.0] * 3),
+        _controls(0, [1.1] * 3, [1.0] * 3),
+        _controls(1, [1.0] * 3, [1.1] * 3),
+    ]
     found = noise(groups)
     assert found.processes == 2
     assert found.value == pytest.approx(1)
@@ -174,7 +178,7 @@ def test_noise_averages_the_groups_of_a_seed_because_they_share_processes():
 
 
 def test_noise_of_one_seed_comes_from_its_rounds():
-    found = noise([_twins(0, [1.0, 1.2, 1.1], [1.0] * 3), _twins(0, [0.9, 1.05, 0.95], [1.0] * 3)])
+    found = noise([_controls(0, [1.0, 1.2, 1.1], [1.0] * 3), _controls(0, [0.9, 1.05, 0.95], [1.0] * 3)])
     assert found.processes == 1
     assert (found.low, found.high) == pytest.approx((0.9, 1.2))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.model import Model
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.tasks.spec import Data, Split, Task
 from rnnbench.training import loss_and_gradient
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnbench import Model, session
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.tasks import article, mackey_glass, sine, sunspots
 from rnnbench.tasks.article import ARTICLE
 from rnnbench.tasks.forecast import Forecast, standardised

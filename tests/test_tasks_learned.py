@@ -3,7 +3,7 @@
 import pytest
 
 from rnnbench import Model, session
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.training import Progress, batches, train
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]

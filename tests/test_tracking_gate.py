@@ -9,14 +9,14 @@ import pytest
 from scratch_history import Scratch
 from stored_runs import MACHINE, failed, stored
 
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
 from rnnbench.errors import UsageError
 from rnnbench.records.record import Record
 from rnnbench.records.store import Store
-from rnnbench.tracking import interleaved, judging
+from rnnbench.tracking import ab, regressions
+from rnnbench.tracking.ab import BASE, CANDIDATE, Checkout, GatePlan, Sizes, measure
 from rnnbench.tracking.commits import Repository
-from rnnbench.tracking.interleaved import BASE, CANDIDATE, Checkout, Plan, Sizes, measure
 
 Capture = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[1]
@@ -153,7 +153,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-TINY = Plan(cells=("gru", "rnn-tanh"), backend="numpy", processes=2, sizes=Sizes(2, 4, 3, 8, 2))
+TINY = GatePlan(cells=("gru", "rnn-tanh"), backend="numpy", processes=2, sizes=Sizes(2, 4, 3, 8, 2))
 
 
 def change(checkout: Path, root: Path, file: str, added: str) -> Checkout:
@@ -186,14 +186,12 @@ NumpySession.forward = _slowed
     assert said[-1] == "process 2 of 2"
     assert found.failures == {(CANDIDATE, "rnn-tanh"): "crashed: RuntimeError: no rnn-tanh today"}
     shapes = {key: [len(rounds) for rounds in processes] for key, processes in found.times.items()}
-    assert shapes == {
-        (lane, "gru", figure): [interleaved.ROUNDS] * 2 for lane in interleaved.LANES for figure in ("infer", "step")
-    }
+    assert shapes == {(side, "gru", figure): [ab.ROUNDS] * 2 for side in ab.SIDES for figure in ("infer", "step")}
     assert min(found.times[CANDIDATE, "gru", "infer"][0]) >= 0.01
     assert found.facts[BASE, "gru"]["error"] < 1e-5
     assert found.facts[CANDIDATE, "gru"]["error"] == pytest.approx(1.0, rel=1e-4)
-    assert {lane: len(values) for lane, values in found.memory.items()} == dict.fromkeys(interleaved.LANES, 2)
-    worse = {(f.name, f.figure) for f in judging.regressions(judging.findings(found, "numpy"))}
+    assert {side: len(values) for side, values in found.memory.items()} == dict.fromkeys(ab.SIDES, 2)
+    worse = {(f.name, f.figure) for f in regressions.regressed(regressions.findings(found, "numpy"))}
     assert ("gru on numpy", "error") in worse
 
 
@@ -215,15 +213,13 @@ GRU = replace(GRU, stages=(replace(_stage, accumulators=(*_stage.accumulators, A
     found = measure(Checkout(checkout), candidate, plan, lambda _: None)
     assert found.failures == {}
     assert found.facts[CANDIDATE, "gru"]["error"] is None
-    worse = {f.figure for f in judging.regressions(judging.findings(found, "numpy"))}
+    worse = {f.figure for f in regressions.regressed(regressions.findings(found, "numpy"))}
     assert {"parameters", "parameters_two_bias"} <= worse
 
 
 def test_both_sides_are_timed_by_the_gate_and_not_by_their_own_clock(checkout: Path, tmp_path: Path) -> None:
     """A commit that breaks the harness's timing does not change what its own speed is measured to be."""
-    candidate = change(
-        checkout, tmp_path / "candidate", "measure/rounds.py", "\ndef timed(*_):\n    return 1000.0, None\n"
-    )
+    candidate = change(checkout, tmp_path / "candidate", "clock.py", "\ndef timed(*_):\n    return 1000.0, None\n")
     plan = replace(TINY, cells=("gru",), figures=frozenset({"infer"}), processes=1)
     found = measure(Checkout(checkout), candidate, plan, lambda _: None)
     assert max(found.times[CANDIDATE, "gru", "infer"][0]) < 100

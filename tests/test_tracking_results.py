@@ -9,7 +9,7 @@ from scratch_history import BENCHMARK, write_asv
 from stored_runs import MACHINE, failed, record
 
 from rnnbench.records.store import Store
-from rnnbench.tracking import asv_results, own_results
+from rnnbench.tracking import asv_results, from_runs
 from rnnbench.tracking.commits import Commit
 
 A, B = "a" * 40, "b" * 40
@@ -115,7 +115,7 @@ def keep(root: Path, commit: str, scores: list[float], dirty: bool = False, brok
 
 
 def scores(root: Path) -> dict[tuple[str, bool], float | None]:
-    found = own_results.read(root, COMMITS)
+    found = from_runs.read(root, COMMITS)
     return {(r.commit[0], r.dirty): r.value for r in found.readings if r.figure == "score"}
 
 
@@ -141,5 +141,5 @@ def test_a_failed_seed_is_a_gap_and_an_unknown_commit_is_left_out(tmp_path: Path
 def test_damaged_runs_are_told(tmp_path: Path) -> None:
     keep(tmp_path, A, [0.5])
     (tmp_path / "20260101-000000-abcdef").mkdir()
-    (problem,) = own_results.read(tmp_path, COMMITS).problems
+    (problem,) = from_runs.read(tmp_path, COMMITS).problems
     assert "20260101-000000-abcdef has a run.json" in problem

@@ -8,7 +8,8 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from rnnbench.measure import probes, threads, traps
+from rnnbench.comparison import probes, traps
+from rnnbench.machine import threads
 from rnnbench.tasks.spec import Split
 from rnnbench.training import loss_and_gradient
 
@@ -139,18 +140,18 @@ def test_steps_that_do_not_add_up_to_their_loop():
 
 
 def test_threads_that_wait_count_as_much_as_those_that_run():
-    before = threads.Reading(0.0, 0.0, {"1": (0, 0), "2": (5, 5)})
-    shared = threads.Reading(1.0, 1.0, {"1": (500_000_000, 500_000_000), "2": (500_000_005, 500_000_005)})
+    before = threads.ThreadReading(0.0, 0.0, {"1": (0, 0), "2": (5, 5)})
+    shared = threads.ThreadReading(1.0, 1.0, {"1": (500_000_000, 500_000_000), "2": (500_000_005, 500_000_005)})
     assert threads.runnable(before, shared) == pytest.approx(2)
-    robbed = threads.Reading(1.0, 0.25, {"1": (250_000_000, 750_000_000), "2": (5, 5)})
+    robbed = threads.ThreadReading(1.0, 0.25, {"1": (250_000_000, 750_000_000), "2": (5, 5)})
     assert threads.runnable(before, robbed) == pytest.approx(1)
-    woken = threads.Reading(1.0, 0.5, {"1": (490_000_000, 500_000_000), "2": (1_000_005, 900_000_005)})
+    woken = threads.ThreadReading(1.0, 0.5, {"1": (490_000_000, 500_000_000), "2": (1_000_005, 900_000_005)})
     assert threads.runnable(before, woken) == pytest.approx(1, abs=0.02)
-    waited_before = threads.Reading(1.0, 0.5, {"1": (500_000_000, 2_500_000_000), "2": (5, 5)})
+    waited_before = threads.ThreadReading(1.0, 0.5, {"1": (500_000_000, 2_500_000_000), "2": (5, 5)})
     assert threads.runnable(before, waited_before) == pytest.approx(1)
-    short_lived = threads.Reading(1.0, 2.0, {"1": (1_000_000_000, 0), "2": (5, 5)})
+    short_lived = threads.ThreadReading(1.0, 2.0, {"1": (1_000_000_000, 0), "2": (5, 5)})
     assert threads.runnable(before, short_lived) == pytest.approx(2)
-    unknown = threads.Reading(1.0, 1.5, None)
+    unknown = threads.ThreadReading(1.0, 1.5, None)
     assert threads.runnable(before, unknown) == pytest.approx(1.5)
 
 
@@ -169,9 +170,9 @@ def test_threads_that_share_one_core_are_all_counted(count):
     try:
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(time.sleep, [0.01] * count))  # so that all of them are there
-            before = threads.Reading.now()
+            before = threads.ThreadReading.now()
             list(pool.map(hash_for_long, range(count)))
-            wanted = threads.runnable(before, threads.Reading.now())
+            wanted = threads.runnable(before, threads.ThreadReading.now())
     finally:
         os.sched_setaffinity(0, cores)
     assert count * 0.6 < wanted < count + 0.3  # one may be done before another has begun

@@ -85,7 +85,7 @@ def assembly(cell: str, kernel: str, dtype: str) -> str:
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["RNNBENCH_CACHE_DIR"] = fresh
         from rnnbench.kernels.library import kernels
-        from rnnbench.plugins import registry
+        from rnnbench.registry import registry
 
         (text,) = getattr(kernels(registry().cell(cell), dtype), kernel).inspect_asm().values()
     return text

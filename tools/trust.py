@@ -23,7 +23,7 @@ from typing import Any
 from trusting import agreement, faults, kills, pairs, simulation
 from trusting.page import write_page
 
-from rnnbench.measure.environment import machine
+from rnnbench.machine.environment import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "trust.json"
 SCHEMA = 1

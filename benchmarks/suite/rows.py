@@ -55,12 +55,12 @@ def measure(grid: Grid) -> dict[str, Row]:
 
     The comparison is stored as any other, in results/runs or $RNNBENCH_RESULTS, where reasons and raw samples stay.
     """
-    from rnnbench.measure.environment import machine
-    from rnnbench.measure.plan import Settings
-    from rnnbench.measure.runner import compare
-    from rnnbench.plugins import registry
+    from rnnbench.comparison.description import Description
+    from rnnbench.comparison.plan import Settings
+    from rnnbench.comparison.runner import compare
+    from rnnbench.machine.environment import machine
     from rnnbench.records.store import Store
-    from rnnbench.report.description import Description
+    from rnnbench.registry import registry
 
     known = registry()
     settings = Settings(

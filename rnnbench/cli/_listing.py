@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class ListColumn:
     """name: the head, and the row's field unless `text` makes the cell. wraps: may be broken into lines. wide: left
     out on a narrow terminal. right: aligned so, for figures."""
 
@@ -29,7 +29,7 @@ class Column:
         return printable(", ".join(value) if isinstance(value, list) else str(value))
 
 
-def show(rows: list[Row], columns: Sequence[Column], as_json: bool) -> None:
+def show(rows: list[Row], columns: Sequence[ListColumn], as_json: bool) -> None:
     """Prints `rows`."""
     if as_json:
         put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": rows})
@@ -37,7 +37,7 @@ def show(rows: list[Row], columns: Sequence[Column], as_json: bool) -> None:
         print_table(rows, columns)
 
 
-def print_table(rows: list[Row], columns: Sequence[Column]) -> None:
+def print_table(rows: list[Row], columns: Sequence[ListColumn]) -> None:
     """Columns that are empty throughout are left out."""
     from rich.table import Table
 

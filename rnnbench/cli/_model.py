@@ -52,11 +52,11 @@ def model_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
 
 def _load(path: str, cells: tuple[str, ...], against: str | None) -> "Trained":
     """cells: one at most, for a file that does not tell its own."""
-    from rnnbench.api import load_weights
     from rnnbench.cli._console import warn
     from rnnbench.errors import UsageError
-    from rnnbench.measure.agreement import disagreement
-    from rnnbench.measure.failure import Failure
+    from rnnbench.loading import load_weights
+    from rnnbench.verify.agreement import disagreement
+    from rnnbench.workers.failure import Failure
 
     if len(cells) > 1:
         raise UsageError("--cell takes one name with --model, that of the cell in the file")

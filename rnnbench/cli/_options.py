@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from rnnbench.plugins import Registry
+    from rnnbench.registry import Registry
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,7 +65,7 @@ results_option = click.option(
 def load_plugins(requests: tuple[str, ...]) -> "Registry":
     """Everything registered; each plugin that had to be left out is told on stderr."""
     from rnnbench.cli._console import warn
-    from rnnbench.plugins import configure
+    from rnnbench.registry import configure
 
     registry = configure(requests)
     for problem in registry.problems:

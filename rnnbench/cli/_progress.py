@@ -9,7 +9,7 @@ from rnnbench.cli._console import console, note
 from rnnbench.report.text import duration, joined, printable, rounded
 
 if TYPE_CHECKING:
-    from rnnbench.measure.plan import Group
+    from rnnbench.comparison.plan import Group
     from rnnbench.records.record import Record
 
 REFRESH_SECONDS = 0.25

@@ -18,10 +18,10 @@ from rnnbench.cli._options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rnnbench.measure.plan import Settings
-    from rnnbench.plugins import Registry
+    from rnnbench.comparison.plan import Settings
     from rnnbench.records.record import Record
     from rnnbench.records.store import Run, Store
+    from rnnbench.registry import Registry
     from rnnbench.tasks.spec import Task
 
 OK, FAILED, NOTHING_RAN, INTERRUPTED = 0, 1, 3, 130
@@ -83,9 +83,9 @@ def command(
     from rnnbench.cli._output import check_targets, put_results
     from rnnbench.cli._progress import listening
     from rnnbench.cli._track import record
-    from rnnbench.measure.failure import Failure
-    from rnnbench.measure.runner import compare
+    from rnnbench.comparison.runner import compare
     from rnnbench.records.store import Store
+    from rnnbench.workers.failure import Failure
 
     check_targets(json_target, exports)
     if track:
@@ -130,8 +130,8 @@ def _extra_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
 
 def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
     """Only what was given: the defaults live in `Settings`."""
-    from rnnbench.measure.environment import check_threads
-    from rnnbench.measure.plan import Settings
+    from rnnbench.comparison.plan import Settings
+    from rnnbench.machine.environment import check_threads
 
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if extra:
@@ -145,8 +145,8 @@ def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
 
 def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Task]") -> None:
     """Raises UnknownName for whatever nobody registered, UsageError without a backend; before a run is begun."""
-    from rnnbench.measure.plan import groups
-    from rnnbench.measure.runner import choose
+    from rnnbench.comparison.plan import groups
+    from rnnbench.comparison.runner import choose
 
     registry.tasks.update({task.id: task for task in extra})
     choose(settings, registry)
@@ -157,8 +157,8 @@ def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Ta
 def _open_run(store: "Store", settings: "Settings", registry: "Registry", resume: bool) -> "Run":
     """The newest unfinished run of the same settings where one is asked for and there, else a new one."""
     from rnnbench.cli._console import note
-    from rnnbench.measure.environment import machine
-    from rnnbench.report.description import Description
+    from rnnbench.comparison.description import Description
+    from rnnbench.machine.environment import machine
 
     if resume:
         if run := store.unfinished(settings.digest()):

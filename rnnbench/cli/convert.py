@@ -18,9 +18,9 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
     """
     from pathlib import Path
 
-    from rnnbench.api import load_weights, save_weights
     from rnnbench.cli._console import note, warn
     from rnnbench.cli._output import check_targets
+    from rnnbench.loading import load_weights, save_weights
 
     registry = load_plugins(plugins)
     registry.converter(Path(target))  # a type nobody knows is told before anything is read

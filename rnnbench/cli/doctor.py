@@ -7,7 +7,7 @@ import click
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, results_option, traceback_option
 
 if TYPE_CHECKING:
-    from rnnbench.measure.health import Finding
+    from rnnbench.machine.doctor import HealthCheck
 
 
 @click.command()
@@ -27,9 +27,9 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
     from rnnbench.cli._listing import LISTING_SCHEMA
     from rnnbench.cli._output import STDOUT, put_json
     from rnnbench.cli._progress import listening
-    from rnnbench.measure.environment import core_count, cpu_model, machine_id
-    from rnnbench.measure.health import gather, judge
-    from rnnbench.measure.noise import measure_noise
+    from rnnbench.comparison.noise import measure_noise
+    from rnnbench.machine.doctor import gather, judge
+    from rnnbench.machine.environment import core_count, cpu_model, machine_id
     from rnnbench.records.store import Store
 
     registry, store, here = load_plugins(plugins), Store(Path(results)), machine_id(cpu_model(), core_count())
@@ -44,7 +44,7 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
         _tell(finding)
 
 
-def _tell(finding: "Finding") -> None:
+def _tell(finding: "HealthCheck") -> None:
     from rich.text import Text
 
     from rnnbench.cli._console import console

@@ -16,7 +16,7 @@ from rnnbench.cli._options import (
 
 if TYPE_CHECKING:
     from rnnbench.tracking.commits import Commit, Repository
-    from rnnbench.tracking.gate import Outcome
+    from rnnbench.tracking.gate import GateResult
 
 REGRESSED = 4
 GATE_SCHEMA = 1
@@ -60,7 +60,7 @@ def command(
     return 0 if outcome.passed else REGRESSED
 
 
-def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], Outcome]":
+def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], GateResult]":
     from pathlib import Path
 
     from rnnbench.cli._console import note
@@ -75,17 +75,17 @@ def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], Ou
 
 def _commits(
     base: str, candidate: str, plugins: tuple[str, ...], options: dict[str, Any]
-) -> "tuple[tuple[str, str], Outcome]":
+) -> "tuple[tuple[str, str], GateResult]":
     from pathlib import Path
 
     from rnnbench.cli._console import note
+    from rnnbench.tracking.ab import GatePlan
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.gate import Pythons, gate_commits
-    from rnnbench.tracking.interleaved import Plan
 
     registry = load_plugins(plugins)
     pythons = Pythons(options.pop("base_python"), options.pop("candidate_python"))
-    plan = Plan(**{name: value for name, value in options.items() if value not in (None, ())})
+    plan = GatePlan(**{name: value for name, value in options.items() if value not in (None, ())})
     registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
     repository = Repository(Path.cwd())
     before, after = repository.commit(base), repository.commit(candidate)
@@ -102,8 +102,8 @@ def _tell(repository: "Repository", before: "Commit", after: "Commit") -> None:
         note("note: the working tree has changes, which belong to no commit and are not measured")
 
 
-def _document(sides: tuple[str, str], outcome: "Outcome") -> dict[str, Any]:
-    from rnnbench.tracking.telling import broken_sentence, row, sentence
+def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, Any]:
+    from rnnbench.tracking.format import broken_sentence, row, sentence
 
     regressed = [broken_sentence(cell) for cell in outcome.broken if cell.regressed]
     return {
@@ -115,17 +115,23 @@ def _document(sides: tuple[str, str], outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _print(outcome: "Outcome") -> None:
+def _print(outcome: "GateResult") -> None:
     """The table of all series, a sentence for each regression, and how it ended."""
     from rnnbench.cli._console import console
-    from rnnbench.cli._listing import Column, print_table
+    from rnnbench.cli._listing import ListColumn, print_table
     from rnnbench.report.text import printable
-    from rnnbench.tracking.telling import broken_sentence, cells, sentence, summary
+    from rnnbench.tracking.format import broken_sentence, cells, sentence, summary
 
-    figures = [Column(name, right=True) for name in ("base", "candidate", "worse by")]
+    figures = [ListColumn(name, right=True) for name in ("base", "candidate", "worse by")]
     print_table(
         [cells(finding, outcome) for finding in outcome.findings],
-        [Column("series"), Column("figure"), *figures, Column("noise", right=True, wide=True), Column("verdict")],
+        [
+            ListColumn("series"),
+            ListColumn("figure"),
+            *figures,
+            ListColumn("noise", right=True, wide=True),
+            ListColumn("verdict"),
+        ],
     )
     out = console()
     lines = [sentence(regression) for regression in outcome.regressions]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rnnbench.tracking.commits import Commit
     from rnnbench.tracking.reading import Reading
-    from rnnbench.tracking.sections import Section
+    from rnnbench.tracking.sections import HistorySection
     from rnnbench.tracking.series import Series
 
 HISTORY_SCHEMA = 1
@@ -49,7 +49,7 @@ def command(
     from pathlib import Path
 
     from rnnbench.cli._output import STDOUT, check_writable, put_json
-    from rnnbench.report.figure import check_figure
+    from rnnbench.report.plot_file import check_figure
     from rnnbench.tracking import plot
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.sections import as_json, sections
@@ -73,13 +73,13 @@ def _readings(source: str, asv_folder: "Path", results: "Path", commits: "Sequen
     """Everything there is to read; what had to be skipped is told."""
     from rnnbench.cli._console import note, warn
     from rnnbench.report.text import counted
-    from rnnbench.tracking import asv_results, own_results
+    from rnnbench.tracking import asv_results, from_runs
     from rnnbench.tracking.reading import Readings
 
     found = Readings.together(
         [
             asv_results.read(asv_folder) if source != "runs" else Readings(),
-            own_results.read(results, commits) if source != "asv" else Readings(),
+            from_runs.read(results, commits) if source != "asv" else Readings(),
         ]
     )
     for problem in found.problems:
@@ -130,17 +130,20 @@ def _backend(series: "Series") -> str:
     return series.label("backend") or series.figure
 
 
-def _print(sections: "Sequence[Section]", commits: "Sequence[Commit]") -> None:
+def _print(sections: "Sequence[HistorySection]", commits: "Sequence[Commit]") -> None:
     from rnnbench.cli._console import console
-    from rnnbench.cli._listing import Column, print_table
+    from rnnbench.cli._listing import ListColumn, print_table
     from rnnbench.report.text import printable
 
     out = console()
     subjects = {commit.hash: commit.subject for commit in commits}
     for section in sections:
         out.print(printable(section.title), style="bold")
-        figures = [Column(name, right=True) for name in section.columns]
-        print_table(section.rows(subjects), [Column("commit"), Column("date"), *figures, Column("subject", wraps=True)])
+        figures = [ListColumn(name, right=True) for name in section.columns]
+        print_table(
+            section.rows(subjects),
+            [ListColumn("commit"), ListColumn("date"), *figures, ListColumn("subject", wraps=True)],
+        )
         for line in section.sentences(commits) or ["No steps."]:
             out.print(printable(line), soft_wrap=True)
         out.print("")

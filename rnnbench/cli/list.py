@@ -9,7 +9,7 @@ from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceb
 if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
     from rnnbench.cells.spec import Cell
-    from rnnbench.cli._listing import Column
+    from rnnbench.cli._listing import ListColumn
     from rnnbench.tasks.spec import Task
 
 Row = dict[str, Any]
@@ -43,10 +43,16 @@ def _cell(cell: "Cell") -> Row:
     }
 
 
-def _cell_columns() -> "list[Column]":
-    from rnnbench.cli._listing import Column
+def _cell_columns() -> "list[ListColumn]":
+    from rnnbench.cli._listing import ListColumn
 
-    return [Column("cell"), Column("title"), Column("states"), Column("gates"), Column("source", wraps=True)]
+    return [
+        ListColumn("cell"),
+        ListColumn("title"),
+        ListColumn("states"),
+        ListColumn("gates"),
+        ListColumn("source", wraps=True),
+    ]
 
 
 def _task(task: "Task") -> Row:
@@ -64,20 +70,20 @@ def _task(task: "Task") -> Row:
     }
 
 
-def _task_columns() -> "list[Column]":
-    from rnnbench.cli._listing import Column
+def _task_columns() -> "list[ListColumn]":
+    from rnnbench.cli._listing import ListColumn
 
     return [
-        Column("task"),
-        Column("title", wraps=True),
-        Column("score"),
-        Column(
+        ListColumn("task"),
+        ListColumn("title", wraps=True),
+        ListColumn("score"),
+        ListColumn(
             "baseline", lambda row: f"{'>' if row['better'] == 'higher' else '<'} {row['baseline']:.4g}", right=True
         ),
-        Column("steps", right=True),
-        Column("batch", wide=True, right=True),
-        Column("hidden", wide=True, right=True),
-        Column("source", wraps=True, wide=True),
+        ListColumn("steps", right=True),
+        ListColumn("batch", wide=True, right=True),
+        ListColumn("hidden", wide=True, right=True),
+        ListColumn("source", wraps=True, wide=True),
     ]
 
 
@@ -95,16 +101,16 @@ def _backend(info: "BackendInfo") -> Row:
     }
 
 
-def _backend_columns() -> "list[Column]":
-    from rnnbench.cli._listing import Column
+def _backend_columns() -> "list[ListColumn]":
+    from rnnbench.cli._listing import ListColumn
 
     return [
-        Column("backend"),
-        Column("title", wraps=True),
-        Column("status"),
-        Column("remedy", wraps=True),
-        Column("trains", lambda row: "yes" if row["trains"] else "no"),
-        Column("devices", wide=True),
-        Column("dtypes", wide=True),
-        Column("cells", wraps=True),
+        ListColumn("backend"),
+        ListColumn("title", wraps=True),
+        ListColumn("status"),
+        ListColumn("remedy", wraps=True),
+        ListColumn("trains", lambda row: "yes" if row["trains"] else "no"),
+        ListColumn("devices", wide=True),
+        ListColumn("dtypes", wide=True),
+        ListColumn("cells", wraps=True),
     ]

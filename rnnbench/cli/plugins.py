@@ -23,7 +23,7 @@ def command() -> None:
 @traceback_option
 def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
     """List every plugin, the built-in ones too, and those left out with the reason."""
-    from rnnbench.cli._listing import Column, show
+    from rnnbench.cli._listing import ListColumn, show
 
     registry = load_plugins(plugins)
     rows: list[dict[str, object]] = [
@@ -34,7 +34,11 @@ def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
         {"plugin": problem.plugin, "origin": "", "status": "left out", "problem": problem.message}
         for problem in registry.problems
     ]
-    show(rows, [Column("plugin"), Column("origin"), Column("status"), Column("problem", wraps=True)], as_json)
+    show(
+        rows,
+        [ListColumn("plugin"), ListColumn("origin"), ListColumn("status"), ListColumn("problem", wraps=True)],
+        as_json,
+    )
 
 
 @command.command()

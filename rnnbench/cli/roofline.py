@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rnnbench.measure.points import Point
     from rnnbench.report.document import Report
+    from rnnbench.roofline.points import Point
 
 ROOFLINE_SCHEMA = 1
 OK, FAILED = 0, 1
@@ -33,15 +33,15 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
 
     from rnnbench.cli._console import console, error, note
     from rnnbench.cli._output import STDOUT, check_targets, check_writable, put_json
-    from rnnbench.measure.environment import check_threads, machine
-    from rnnbench.measure.failure import Failure
-    from rnnbench.measure.points import CASES, measure
-    from rnnbench.measure.roofline import limits
-    from rnnbench.report import roofline
-    from rnnbench.report.figure import check_figure
-    from rnnbench.report.roofline_plot import draw
+    from rnnbench.machine.environment import check_threads, machine
+    from rnnbench.report.plot_file import check_figure
     from rnnbench.report.terminal import render
     from rnnbench.report.text import counted
+    from rnnbench.roofline import report as roofline
+    from rnnbench.roofline.limits import limits
+    from rnnbench.roofline.plot import draw
+    from rnnbench.roofline.points import CASES, measure
+    from rnnbench.workers.failure import Failure
 
     check_targets(json_target, exports)
     if plot_file:

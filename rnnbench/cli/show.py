@@ -39,7 +39,7 @@ def command(run_id: str | None, json_target: str | None, exports: tuple[str, ...
 
 def _list(store: "Store", json_target: str | None) -> None:
     from rnnbench.cli._console import note, warn
-    from rnnbench.cli._listing import Column, print_table
+    from rnnbench.cli._listing import ListColumn, print_table
     from rnnbench.cli._output import check_targets, put_json
     from rnnbench.records.record import SCHEMA
 
@@ -50,9 +50,9 @@ def _list(store: "Store", json_target: str | None) -> None:
     if json_target is not None:
         put_json(json_target, {"schema": SCHEMA, "rows": rows})
     elif rows:
-        figures = [Column("rows", right=True), Column("failed", right=True)]
-        what = [Column(name, wraps=True) for name in ("tasks", "cells", "backends")]
-        print_table(rows, [Column("run"), Column("state"), *figures, *what])
+        figures = [ListColumn("rows", right=True), ListColumn("failed", right=True)]
+        what = [ListColumn(name, wraps=True) for name in ("tasks", "cells", "backends")]
+        print_table(rows, [ListColumn("run"), ListColumn("state"), *figures, *what])
     else:
         note(f"there are no runs in {store.root}; make one with: rnnbench compare")
 

@@ -82,10 +82,10 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     """Has a session do one of everything, which asks for every kernel there is."""
     import numpy as np
 
-    from rnnbench.api import session
     from rnnbench.cli._kernel_files import contents
     from rnnbench.kernels.cache import directory
     from rnnbench.kernels.library import LOG, common
+    from rnnbench.loading import session
     from rnnbench.model import Model
     from rnnbench.training import LOSSES
 

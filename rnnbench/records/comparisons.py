@@ -7,8 +7,8 @@ from rnnbench.records.statistics import Ratio, mean_interval, median_interval, r
 from rnnbench.records.store import StoredGroup
 
 INFER = "infer_seconds"  # one value per round: seconds of a call
-TWINNED = "numba"
-TWIN = "numba (twin)"  # a second process of `numba`; it has samples and no records
+CONTROLLED = "numba"
+CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
 
 
 def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | None:
@@ -23,14 +23,14 @@ def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | 
 def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
     """The machine's A/A noise: one program in two processes, their times taken as if they were two backends.
 
-    A seed has one pair of processes, so the groups of a seed are averaged first. None where no twin was timed.
+    A seed has one pair of processes, so the groups of a seed are averaged first. None where no control was timed.
     """
     by_seed: dict[int, list[float]] = {}
     rounds: list[float] = []
     for group in groups:
-        if _timed(group, TWIN) and _timed(group, TWINNED):
-            pairs = zip(group.samples[TWIN][INFER], group.samples[TWINNED][INFER], strict=True)
-            logs = [math.log(twin / original) for twin, original in pairs]
+        if _timed(group, CONTROL) and _timed(group, CONTROLLED):
+            pairs = zip(group.samples[CONTROL][INFER], group.samples[CONTROLLED][INFER], strict=True)
+            logs = [math.log(control / original) for control, original in pairs]
             rounds += logs
             by_seed.setdefault(group.records[0].seed, []).append(median_interval(logs).value)
     if not by_seed:

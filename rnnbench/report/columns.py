@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rnnbench.report.summary import Row, varying
+from rnnbench.records.summary import Row, varying
 from rnnbench.report.text import DASH, Unit, plus_minus, significant, time_unit
 
 ALWAYS = 0

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rnnbench.comparison.description import Description, TaskNote
 from rnnbench.errors import UsageError
 from rnnbench.records.comparisons import noise
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import minimum_effect
 from rnnbench.records.store import Run, StoredGroup
+from rnnbench.records.summary import Row, summarise
 from rnnbench.report import notes, sentences
 from rnnbench.report.columns import Column, columns
-from rnnbench.report.description import Description, TaskNote
-from rnnbench.report.summary import Row, summarise
 
 
 @dataclass(frozen=True)

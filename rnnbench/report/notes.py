@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rnnbench.measure.plan import Training
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
-from rnnbench.report.summary import TRAINER, Row, label, varying
+from rnnbench.records.summary import TRAINER, Row, label, varying
 from rnnbench.report.text import counted, duration, joined, percent
+from rnnbench.tasks.spec import Training
 
 
 def settings_line(rows: Sequence[Row], training: Training) -> str:

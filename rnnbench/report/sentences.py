@@ -23,7 +23,7 @@ from rnnbench.records.statistics import (
     verdict,
 )
 from rnnbench.records.store import StoredGroup
-from rnnbench.report.summary import TRAINER, Row, Variant, label, varying
+from rnnbench.records.summary import TRAINER, Row, Variant, label, varying
 from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, significant
 
 

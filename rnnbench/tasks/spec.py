@@ -62,6 +62,17 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Training:
+    """The training settings of a task under some `Settings`: what a line under each table states."""
+
+    steps: int
+    batch_size: int
+    optimiser: Adam
+    recurrent: str
+    forget_bias: float | None
+
+
+@dataclass(frozen=True)
 class Task:
     """A sequence task.
 

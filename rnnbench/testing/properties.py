@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rnnbench.backends.base import Backend, BackendInfo, Session
+from rnnbench.comparison.actions import unchanged
+from rnnbench.comparison.timing import SPARE_CORES
 from rnnbench.errors import Unsupported
-from rnnbench.measure import parity
-from rnnbench.measure.case import unchanged
-from rnnbench.measure.explain import explain_outputs
-from rnnbench.measure.timing import SPARE_CORES
 from rnnbench.model import Array, Params
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.finding import Broken, Measure
 from rnnbench.testing.problem import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, Problem, Shape
 from rnnbench.training import Adam
+from rnnbench.verify import parity
+from rnnbench.verify.diagnose import diagnose_outputs
 
 CURVE_STEPS = 20
 MUDDLES = 3  # tries, since a busy machine may make one look like too many threads
@@ -73,7 +73,7 @@ def outputs(subject: Subject, problem: Problem) -> Iterator[Measure]:
     y, _ = subject.session(problem).forward(problem.x)
     found = _forward("y", y, problem.reference().forward(problem.x)[0], problem)
     if not found.ok:
-        guess = explain_outputs(problem.model, problem.params, problem.x, None, y, found.tolerance)
+        guess = diagnose_outputs(problem.model, problem.params, problem.x, None, y, found.tolerance)
         found = replace(found, what=f"it computes as if {guess}" if guess else found.what)
     yield found
 

@@ -6,17 +6,17 @@ from typing import Any
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
-from rnnbench.measure.failure import Failure
-from rnnbench.measure.process import Limits, Worker
-from rnnbench.measure.workplace import Workplace
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.testing.finding import Finding
 from rnnbench.testing.properties import PROPERTIES, Property
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.worker import Worker, WorkerLimits
 
 WORK = "rnnbench.testing.work:ConformanceWork"
 LOADS = "loads"
 NAMES = (LOADS, *(each.name for each in PROPERTIES))
-PATIENT = Limits(call_seconds=600.0)  # a property may compile every cell in every dtype
+PATIENT = WorkerLimits(call_seconds=600.0)  # a property may compile every cell in every dtype
 Told = Callable[[Finding], None]
 
 
@@ -25,7 +25,7 @@ def _nobody(finding: Finding) -> None:
 
 
 def check_backend(
-    info: BackendInfo, threads: int = 1, told: Told = _nobody, limits: Limits | None = None
+    info: BackendInfo, threads: int = 1, told: Told = _nobody, limits: WorkerLimits | None = None
 ) -> list[Finding]:
     """A finding for each of `NAMES`, in that order; `told` hears each as it is made.
 
@@ -34,7 +34,7 @@ def check_backend(
     if absent := info.missing():
         raise UsageError(f"backend {info.id!r} needs {absent.module}, which is not installed; {absent.remedy}")
     findings = []
-    with Workplace(limits or PATIENT) as place:
+    with Sandbox(limits or PATIENT) as place:
         inspection = Inspection(place, info, threads)
         for finding in in_order(inspection.load, inspection.judge):
             findings.append(finding)
@@ -60,7 +60,7 @@ def in_order(load: Callable[[], Finding], judge: Callable[[Property], Finding]) 
 class Inspection:
     """One backend's worker, and the next one where it has died."""
 
-    def __init__(self, place: Workplace, info: BackendInfo, threads: int) -> None:
+    def __init__(self, place: Sandbox, info: BackendInfo, threads: int) -> None:
         self._place, self._info, self._threads = place, info, threads
         self._worker: Worker | None = None
 

@@ -5,19 +5,19 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from rnnbench.backends.base import Backend
-from rnnbench.measure.failure import Failure, explain, printable
-from rnnbench.measure.worker import pin
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.testing.finding import Broken, Finding, Measure
 from rnnbench.testing.problem import PLAIN, Problem
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
+from rnnbench.workers.failure import Failure, explain, printable
+from rnnbench.workers.serve import pin
 
 Reply = dict[str, Any]
 LONGEST_REASON = 300
 
 
 class ConformanceWork:
-    """Handed to a worker process by its import path, as `measure.case.CaseWork` is for a measurement."""
+    """Handed to a worker process by its import path, as `measure.case.CaseActions` is for a measurement."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads

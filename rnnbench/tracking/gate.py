@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnbench.errors import UsageError
-from rnnbench.measure.process import Limits
 from rnnbench.records.store import Run
-from rnnbench.tracking import judging, stored
+from rnnbench.tracking import compare_runs, regressions
+from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, Said, measure
 from rnnbench.tracking.commits import Commit, Repository
-from rnnbench.tracking.interleaved import TIMED, Checkout, Plan, Said, measure
-from rnnbench.tracking.judging import Broken, Finding
+from rnnbench.tracking.regressions import Broken, Finding
+from rnnbench.workers.worker import WorkerLimits
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateResult:
     """findings: every series of the first measurement. calmed: flagged at first and not confirmed. broken: cells that
     one side could not run."""
 
@@ -49,11 +49,11 @@ def gate_commits(
     repository: Repository,
     base: Commit,
     candidate: Commit,
-    plan: Plan,
+    plan: GatePlan,
     said: Said,
     pythons: Pythons,
-    limits: Limits | None = None,
-) -> Outcome:
+    limits: WorkerLimits | None = None,
+) -> GateResult:
     """Measures both, and what looks like a regression once more. Raises UsageError where the base cannot be measured
     at all: then there is nothing to compare with."""
     with tempfile.TemporaryDirectory(prefix="rnnbench-gate-") as folder:
@@ -61,16 +61,16 @@ def gate_commits(
         before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons.base)
         after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons.candidate)
         first = measure(before, after, plan, said, limits)
-        found, broken = judging.findings(first, plan.backend), judging.broken(first, plan.backend)
+        found, broken = regressions.findings(first, plan.backend), regressions.broken(first, plan.backend)
         if not found and not any(cell.regressed for cell in broken):
             raise UsageError(f"the base, {base}, cannot be measured: {broken[0].reason}; choose a later one")
-        flagged, lost = judging.regressions(found), [cell for cell in broken if cell.regressed]
+        flagged, lost = regressions.regressed(found), [cell for cell in broken if cell.regressed]
         if not flagged and not lost:
-            return Outcome(tuple(found), (), (), tuple(broken))
+            return GateResult(tuple(found), (), (), tuple(broken))
         said(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
         second = measure(before, after, narrowed(plan, flagged, lost), said, limits)
     return confirmed(
-        found, flagged, broken, judging.findings(second, plan.backend), judging.broken(second, plan.backend)
+        found, flagged, broken, regressions.findings(second, plan.backend), regressions.broken(second, plan.backend)
     )
 
 
@@ -79,15 +79,15 @@ def _checkout(repository: Repository, commit: Commit, root: Path, python: str | 
     return Checkout(root) if python is None else Checkout(root, python)
 
 
-def gate_runs(before: Run, after: Run) -> Outcome:
+def gate_runs(before: Run, after: Run) -> GateResult:
     """From what is stored. Raises UsageError for runs of unlike machines, or without a row in common."""
-    found, broken = stored.compare(before, after)
-    return Outcome(
-        tuple(found), tuple(Regression(finding, None) for finding in judging.regressions(found)), (), tuple(broken)
+    found, broken = compare_runs.compare(before, after)
+    return GateResult(
+        tuple(found), tuple(Regression(finding, None) for finding in regressions.regressed(found)), (), tuple(broken)
     )
 
 
-def narrowed(plan: Plan, flagged: Sequence[Finding], lost: Sequence[Broken]) -> Plan:
+def narrowed(plan: GatePlan, flagged: Sequence[Finding], lost: Sequence[Broken]) -> GatePlan:
     """What has to be measured to see these again. Memory is that of everything together."""
     if any(finding.figure == "memory" for finding in flagged):
         return plan
@@ -105,13 +105,13 @@ def confirmed(
     broken: Sequence[Broken],
     found_again: Sequence[Finding],
     broken_again: Sequence[Broken],
-) -> Outcome:
+) -> GateResult:
     """A regression is what both measurements show; the second is judged by the flagged series alone."""
     wanted = {(finding.name, finding.figure) for finding in flagged}
     again = [finding for finding in found_again if (finding.name, finding.figure) in wanted]
-    upheld = {(finding.name, finding.figure): finding for finding in judging.regressions(again)}
+    upheld = {(finding.name, finding.figure): finding for finding in regressions.regressed(again)}
     lost = {cell.name for cell in broken_again}
-    return Outcome(
+    return GateResult(
         tuple(found),
         tuple(Regression(f, upheld[f.name, f.figure]) for f in flagged if (f.name, f.figure) in upheld),
         tuple(f for f in flagged if (f.name, f.figure) not in upheld),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.errors import UsageError
-from rnnbench.tracking.sections import Section, name
+from rnnbench.tracking.sections import HistorySection, name
 
 PANEL_INCHES = (8.0, 2.6)
 MOST_PANELS = 40
@@ -13,7 +13,7 @@ LOG_FROM = 3.0  # times that the largest value is the smallest: backends lie a f
 ROOM = 0.05
 
 
-def draw(sections: Sequence[Section], path: Path) -> None:
+def draw(sections: Sequence[HistorySection], path: Path) -> None:
     """Raises UsageError for more panels than anybody would look at."""
     if len(sections) > MOST_PANELS:
         raise UsageError(f"{len(sections)} panels are too many to draw; choose with --cell, --task or --machine")
@@ -26,7 +26,7 @@ def draw(sections: Sequence[Section], path: Path) -> None:
     figure.savefig(path)
 
 
-def _panel(panel: Any, section: Section) -> None:
+def _panel(panel: Any, section: HistorySection) -> None:
     names = list(dict.fromkeys(name(point) for series in section.series for point in series.points))
     for column, series, own in zip(section.columns, section.series, section.steps, strict=True):
         measured = [(names.index(name(p)), p.value) for p in series.points if p.value is not None]

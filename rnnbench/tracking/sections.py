@@ -8,7 +8,7 @@ from typing import Any
 
 from rnnbench.report.text import DASH, duration, percent, significant
 from rnnbench.tracking.commits import SHORT, Commit
-from rnnbench.tracking.own_results import ENVIRONMENT
+from rnnbench.tracking.from_runs import ENVIRONMENT
 from rnnbench.tracking.reading import Reading
 from rnnbench.tracking.series import Series, Step, steps
 
@@ -18,7 +18,7 @@ USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads":
 
 
 @dataclass(frozen=True)
-class Section:
+class HistorySection:
     """series: of the same figure, machine and row, one for each backend."""
 
     series: tuple[Series, ...]
@@ -75,12 +75,12 @@ class Section:
         ]
 
 
-def sections(series: Iterable[Series]) -> list[Section]:
+def sections(series: Iterable[Series]) -> list[HistorySection]:
     found: dict[tuple[Any, ...], list[Series]] = {}
     for one in series:
         row = tuple(pair for pair in one.labels if pair[0] != "backend")
         found.setdefault((one.machine, one.environment, one.figure, row), []).append(one)
-    return [Section(tuple(own)) for own in found.values()]
+    return [HistorySection(tuple(own)) for own in found.values()]
 
 
 def as_json(series: Series) -> dict[str, Any]:

@@ -104,7 +104,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
-    # Store and sweep
+    # Store and comparison
     "Ctrl-C at any moment, once and twice": (
         "test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",
         "test_cli_compare.py::test_an_interrupted_run_keeps_its_groups_and_resumes",
@@ -123,7 +123,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "disk full": (f"{STORE}test_a_full_disk_is_told_in_one_line",),
     "results folder read-only (one error before any work)": (
         f"{STORE}test_a_folder_that_cannot_be_written_is_one_error_before_any_work",
-        f"{HERE}test_sweep.py::test_a_read_only_results_folder_is_one_error_and_no_worker_is_started",
+        f"{HERE}test_comparison.py::test_a_read_only_results_folder_is_one_error_and_no_worker_is_started",
     ),
     "two runs at once into one folder": (
         f"{STORE}test_two_runs_made_at_once_do_not_meet",

@@ -10,9 +10,9 @@ import pytest
 from small_runs import FAULTY, LIMITS, NO_NUMBA, Quiet, load, settings
 from trusting import kills
 
+from rnnbench.comparison.runner import compare
 from rnnbench.errors import UsageError
-from rnnbench.measure.environment import machine
-from rnnbench.measure.runner import compare
+from rnnbench.machine.environment import machine
 from rnnbench.records import sealed
 from rnnbench.records.store import Store
 

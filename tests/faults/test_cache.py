@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.kernels import cache
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners are POSIX's")

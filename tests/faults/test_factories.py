@@ -7,7 +7,7 @@ from marks import children
 from small_runs import FAULTY, NO_NUMBA, carry_out, load, settings
 
 from rnnbench import BackendInfo
-from rnnbench.measure.process import Limits
+from rnnbench.workers.worker import WorkerLimits
 
 LOAD_SECONDS = 6.0  # a good backend takes a tenth of it on a quiet core, a half on a busy one
 MODULES = {
@@ -25,7 +25,7 @@ def test_a_factory_whose_import_ends_or_hangs_the_process_costs_its_own_row_alon
         (tmp_path / f"import_{name}.py").write_text(source)
         registry.backends[name] = BackendInfo(id=name, title=name, factory=f"import_{name}:make")
     chosen = settings(backends=("good", *MODULES), seeds=2, steps=2)
-    outcome, run = carry_out(tmp_path / "runs", chosen, Limits(load_seconds=LOAD_SECONDS, call_seconds=20.0))
+    outcome, run = carry_out(tmp_path / "runs", chosen, WorkerLimits(load_seconds=LOAD_SECONDS, call_seconds=20.0))
     rows = {(row.backend, row.seed): row for row in outcome.records}
     for name, (_, status, reason) in MODULES.items():
         for seed in range(2):

@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rnnbench
+from rnnbench.comparison.description import Description
 from rnnbench.errors import UsageError
 from rnnbench.records import sealed
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Store
-from rnnbench.report.description import Description
 from rnnbench.tasks.table import read_columns
 
 MODEL = rnnbench.Model("gru", 2, 3, 1)

@@ -1,4 +1,4 @@
-"""A plugin that takes the place of the `numba` backend, so that trainer and twin are tested without compiling."""
+"""A plugin that takes the place of the `numba` backend, so that trainer and control are tested without compiling."""
 
 from faulty import Good
 

@@ -5,25 +5,25 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from rnnbench.measure import timing
-from rnnbench.measure.assignment import Assignment, Desk
-from rnnbench.measure.case import CaseWork
-from rnnbench.measure.lane import Lane
-from rnnbench.measure.noise import MODEL
-from rnnbench.measure.plan import Group, training
-from rnnbench.measure.plan import Settings as PlanSettings
-from rnnbench.measure.process import Limits
-from rnnbench.measure.workplace import Workplace, parent_cores
-from rnnbench.plugins import Registry, configure
+from rnnbench.comparison import timing
+from rnnbench.comparison.actions import CaseActions
+from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.noise import MODEL
+from rnnbench.comparison.plan import Group, training
+from rnnbench.comparison.plan import Settings as PlanSettings
 from rnnbench.records.comparisons import INFER
+from rnnbench.registry import Registry, configure
 from rnnbench.tasks.model_file import model_task
+from rnnbench.workers.sandbox import Sandbox, parent_cores
+from rnnbench.workers.worker import WorkerLimits
 
 SHAPES = ((1, 25), (16, 25), (64, 100))  # batch and steps: a call of some tens of microseconds, of 0.3 ms, of some ms
 BACKENDS = ("numba", "torch")
 JUDGED = "trusting.agreement:JudgedWork"
 
 
-class JudgedWork(CaseWork):
+class JudgedWork(CaseActions):
     """A worker that also asks torch's timer how long a call takes."""
 
     def actions(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def agreement(count: int) -> dict[str, Any]:
     cannot run."""
     registry = configure(["rnnbench_torch"] if "torch" not in configure([]).backends else [])
     rows = []
-    with Workplace(Limits()) as place, parent_cores(place.cores, 1):
+    with Sandbox(WorkerLimits()) as place, parent_cores(place.cores, 1):
         for backend in BACKENDS:
             for batch, steps in SHAPES:
                 rows.append(_row(place, registry, backend, batch, steps, count))
@@ -55,14 +55,14 @@ def agreement(count: int) -> dict[str, Any]:
     return {"count": count, "rows": rows}
 
 
-def _row(place: Workplace, registry: Registry, backend: str, batch: int, steps: int, count: int) -> dict[str, Any]:
-    lane = Lane(backend, registry.backend(backend))
+def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: int, count: int) -> dict[str, Any]:
+    lane = BackendRun(backend, registry.backend(backend))
     lane.worker = place.start(lane.info, 1, work=JUDGED)
     lane.worker.receive(lane.worker.limits.load_seconds)
     lane.worker.pause()
-    assignment = _assignment(Desk(place.folder), batch, steps)
+    assignment = _assignment(CaseFiles(place.folder), batch, steps)
     lane.ask("open", **assignment.request(False))
-    lane.ask("ready", out=str(place.folder / "ready.npz"))
+    lane.ask("verify", out=str(place.folder / "ready.npz"))
     lane.ask("calibrate")
     lane.samples |= {INFER: [], timing.RUNNABLE: []}
     theirs: list[float] = []
@@ -85,7 +85,7 @@ def _row(place: Workplace, registry: Registry, backend: str, batch: int, steps: 
     }
 
 
-def _assignment(desk: Desk, batch: int, steps: int) -> Assignment:
+def _assignment(desk: CaseFiles, batch: int, steps: int) -> CaseInputs:
     task = model_task("agreement", MODEL, MODEL.init(0), batch, steps)
     group = Group(task.id, MODEL.cell, MODEL.hidden_size, MODEL.layers, MODEL.bidirectional, MODEL.dtype, 1, 0)
     return desk.assignment(group, task, training(task, PlanSettings(tasks=(task.id,), steps=0)))

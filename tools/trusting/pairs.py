@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rnnbench.measure.environment import usable_cores
-from rnnbench.measure.noise import case, measure_noise
-from rnnbench.measure.runner import compare
-from rnnbench.measure.workplace import worker_cores
-from rnnbench.plugins import Registry, configure
-from rnnbench.records.comparisons import TWINNED, speed_ratio
+from rnnbench.comparison.noise import case, measure_noise
+from rnnbench.comparison.runner import compare
+from rnnbench.machine.environment import usable_cores
+from rnnbench.records.comparisons import CONTROLLED, speed_ratio
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, minimum_effect, verdict
 from rnnbench.records.store import Store
+from rnnbench.registry import Registry, configure
+from rnnbench.workers.sandbox import worker_cores
 from trusting.slowed import AGAIN, SLOWED
 
 PLUGIN = str(Path(__file__).with_name("slowed.py"))
@@ -64,17 +64,17 @@ def comparison(other: str, number: int, registry: Registry, least: float) -> Com
     """
     settings, task = case("trust")
     count = PROCESSES_FOR_A_VERDICT
-    settings = replace(settings, backends=(TWINNED, other), seeds=count, seed=count * number)
+    settings = replace(settings, backends=(CONTROLLED, other), seeds=count, seed=count * number)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="rnnbench-trust-") as folder:
         run = Store(Path(folder)).create({}, settings.digest(), {})
-        outcome = compare(settings, registry, run, Quiet(), (task,), twin=False)
+        outcome = compare(settings, registry, run, Quiet(), (task,), control=False)
         groups = run.groups()
     if outcome.interrupted:
         raise KeyboardInterrupt
     if bad := [row for row in outcome.records if row.status != "ok"]:
         raise RuntimeError(f"{bad[0].backend}: {bad[0].status}: {bad[0].reason}")
-    ratio = speed_ratio(groups, TWINNED, other)
+    ratio = speed_ratio(groups, CONTROLLED, other)
     assert ratio is not None
     assert ratio.low is not None
     assert ratio.high is not None

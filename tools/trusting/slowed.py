@@ -4,7 +4,8 @@ from dataclasses import replace
 from functools import partial
 from time import perf_counter
 
-from rnnbench import hookimpl, plugins
+from rnnbench import hookimpl
+from rnnbench import registry as plugins
 from rnnbench.backends.base import load_factory
 
 AGAIN = "numba-again"

@@ -9,9 +9,9 @@ from rnnbench_jax.backend import JaxBackend
 
 import rnnbench
 from rnnbench import Accumulator, Adam, Case, Cell, Model, Stage, Unsupported, UsageError
-from rnnbench.measure.parity import GRADIENT_TOLERANCE, gradient_deviation
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.testing import conformance_tests
+from rnnbench.verify.parity import GRADIENT_TOLERANCE, gradient_deviation
 
 T, B, I, H = 7, 5, 4, 6
 LENGTHS = np.array([1, 7, 3, 7, 4])
@@ -162,6 +162,6 @@ def test_a_bidirectional_model_cannot_stream():
 
 
 def test_listing_the_backend_does_not_import_jax():
-    script = "import sys, rnnbench.plugins as p; p.registry().backend('jax'); print('jax' in sys.modules)"
+    script = "import sys, rnnbench.registry as p; p.registry().backend('jax'); print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -15,8 +15,8 @@ from rnnbench_keras.weights import from_weights_list, to_weights_list
 
 import rnnbench
 from rnnbench import Adam, Case, Model, Unsupported, UsageError
-from rnnbench.measure.parity import FORWARD_TOLERANCE, GRADIENT_TOLERANCE, deviation, gradient_deviation
 from rnnbench.testing import conformance_tests
+from rnnbench.verify.parity import FORWARD_TOLERANCE, GRADIENT_TOLERANCE, deviation, gradient_deviation
 
 T, B, I, H = 6, 5, 4, 6
 LENGTHS = np.array([1, 6, 3, 6, 4])
@@ -136,7 +136,7 @@ def test_a_framework_that_is_not_driven_is_one_clear_line():
 
 
 def test_listing_the_backend_does_not_import_keras():
-    script = "import sys, rnnbench.plugins as p; p.registry().backend('keras'); print('keras' in sys.modules)"
+    script = "import sys, rnnbench.registry as p; p.registry().backend('keras'); print('keras' in sys.modules)"
     assert run(script).stdout.strip() == "False"
 
 

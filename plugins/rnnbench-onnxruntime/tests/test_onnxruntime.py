@@ -10,9 +10,9 @@ from rnnbench_onnxruntime import OnnxRuntimeBackend
 from safetensors.numpy import save_file
 
 import rnnbench
-from rnnbench import plugins
+from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.plugins import registry
+from rnnbench.registry import registry
 from rnnbench.testing import conformance_tests
 from rnnbench.weights.state_dict import to_state_dict
 

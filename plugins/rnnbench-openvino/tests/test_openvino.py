@@ -9,8 +9,8 @@ import pytest
 from rnnbench_openvino import OpenVinoBackend
 
 import rnnbench
-from rnnbench.measure.environment import usable_cores
-from rnnbench.plugins import registry
+from rnnbench.machine.environment import usable_cores
+from rnnbench.registry import registry
 from rnnbench.testing import conformance_tests
 from rnnbench.weights.onnx_layout import LAYOUTS
 

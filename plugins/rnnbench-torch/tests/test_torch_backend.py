@@ -13,9 +13,9 @@ from rnnbench_torch.weights import from_state_dict, to_state_dict
 import rnnbench
 from rnnbench import Adam, Case, Model, Unsupported, UsageError
 from rnnbench.backends.inputs import sequence
-from rnnbench.measure.parity import FORWARD_TOLERANCE, GRADIENT_TOLERANCE, deviation, gradient_deviation
 from rnnbench.testing import conformance_tests
 from rnnbench.training import DEFAULT_ADAM
+from rnnbench.verify.parity import FORWARD_TOLERANCE, GRADIENT_TOLERANCE, deviation, gradient_deviation
 
 T, B, I, H = 7, 5, 4, 6
 LENGTHS = np.array([1, 7, 3, 7, 4])
@@ -180,7 +180,7 @@ def test_no_threads_is_refused():
 
 def test_listing_the_backend_does_not_import_torch():
     script = (
-        "import sys; from rnnbench.plugins import registry; registry().backend('torch'); print('torch' in sys.modules)"
+        "import sys; from rnnbench.registry import registry; registry().backend('torch'); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

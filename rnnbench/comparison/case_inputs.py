@@ -1,0 +1,97 @@
+"""What every backend of a group is given: the same data, the same initial weights, the same batch, in files."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnbench.comparison import arrays
+from rnnbench.comparison.plan import Group
+from rnnbench.model import Array, Model, Params
+from rnnbench.tasks.spec import Data, Split, Task, Training
+from rnnbench.training import batches
+from rnnbench.verify.reference import Oracle, Outputs
+from rnnbench.workers.failure import Failure, explain
+
+
+@dataclass(frozen=True)
+class CaseInputs:
+    """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
+    losses: what the oracle gives for the initial weights."""
+
+    group: Group
+    task: Task
+    training: Training
+    model: Model
+    data: Data
+    batch: Split
+    params: Params
+    oracle: Oracle
+    fresh: Outputs
+    gradients: dict[str, Array]
+    losses: list[float]
+    files: dict[str, str]
+
+    def request(self, trains: bool) -> dict[str, Any]:
+        """The arguments of a worker's `open`."""
+        return {
+            "model": self.model.as_dict(),
+            "batch_size": self.training.batch_size,
+            "training": trains,
+            "loss": self.task.loss,
+            "optimiser": asdict(self.training.optimiser),
+            "seed": self.group.seed,
+            "files": self.files,
+        }
+
+
+class CaseFiles:
+    """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._data: dict[tuple[str, int, str], tuple[Data, dict[str, str]]] = {}
+
+    def inputs(self, group: Group, task: Task, training: Training) -> CaseInputs:
+        """Raises Failure where the task or the cell is at fault: that ends the group for every backend."""
+        try:
+            model = group.model(task)
+            data, files = self._data_of(group, task)
+            if task.params is None:
+                params = model.init(group.seed, training.recurrent, training.forget_bias)
+            else:
+                params = model.check_params(task.params)
+            batch = timed_batch(data.test, training.batch_size)
+            first = next(batches(data.train, training.batch_size, group.seed))
+            oracle = Oracle(model, task, training, batch, first)
+            fresh = oracle.fresh(params)
+            gradients = oracle.gradients(params) if task.params is None else {}
+            losses = oracle.losses(params, data.train, group.seed)
+        except Exception as error:  # a plugin's task or cell may raise anything
+            why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
+            raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
+        files = {**files, "params": str(self._folder / "params.npz"), "batch": str(self._folder / "batch.npz")}
+        arrays.save(Path(files["params"]), params)
+        arrays.save_split(Path(files["batch"]), batch)
+        return CaseInputs(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files)
+
+    def path(self, name: str) -> Path:
+        return self._folder / name
+
+    def _data_of(self, group: Group, task: Task) -> tuple[Data, dict[str, str]]:
+        key = (task.id, group.seed, group.dtype)
+        if key not in self._data:
+            data = arrays.cast(task.data(group.seed), group.dtype)
+            stem = f"{task.id}-{group.seed}-{group.dtype}"
+            files = {name: str(self._folder / f"{stem}-{name}.npz") for name in ("train", "test")}
+            arrays.save_split(Path(files["train"]), data.train)
+            arrays.save_split(Path(files["test"]), data.test)
+            self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed comes back
+            self._data[key] = data, files
+        return self._data[key]
+
+
+def timed_batch(test: Split, batch_size: int) -> Split:
+    """The first rows of the test split; from the start again where it has fewer than a batch."""
+    return test.rows(np.arange(batch_size) % test.count)

@@ -1,0 +1,189 @@
+"""One group from start to end: every backend opened, checked, trained, scored and timed, by turns."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from typing import Protocol
+
+from rnnbench.backends.base import BackendInfo
+from rnnbench.comparison import arrays, checking, learning, timing
+from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.plan import Group
+from rnnbench.model import Array
+from rnnbench.records.comparisons import CONTROL, CONTROLLED
+from rnnbench.tasks.spec import Task, Training
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.pool import WorkerPool
+
+TRAINER = CONTROLLED  # whose weights a runtime that only infers is scored with
+PEAK = "rnnbench.kernels.peak:measure_flops_peak"
+PATIENCE = 2  # timeouts of one backend with one cell, after which it is not tried again in this run
+
+
+class Observer(Protocol):
+    """The part of `runner.Listener` that a group speaks to."""
+
+    def stage(self, group: Group, backend: str, what: str) -> None: ...
+
+    def clock(self, running: bool) -> None: ...
+
+
+@dataclass
+class RunState:
+    """What one group leaves for the next: peaks by (dtype, threads), timeouts by (backend, cell)."""
+
+    peaks: dict[tuple[str, int], float | None] = field(default_factory=dict)
+    timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass
+class GroupRun:
+    """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control."""
+
+    group: Group
+    task: Task
+    training: Training
+    infos: Sequence[BackendInfo]
+    helpers: Sequence[BackendRun]
+    pool: WorkerPool
+    files: CaseFiles
+    observer: Observer
+    state: RunState
+
+    def run(self) -> list[BackendRun]:
+        """The runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
+        runs = [BackendRun(info.id, info) for info in self.infos]
+        everybody = [*runs, *self.helpers]
+        if self.task.params is not None:  # they are to be timed as they are
+            for run in everybody:
+                run.info = replace(run.info, trains=False)
+        for run in everybody:
+            with run.guarded():
+                self._admit(run)
+        if any(run.ok for run in everybody):
+            try:
+                inputs = self.files.inputs(self.group, self.task, self.training)
+            except Failure as failure:
+                for run in self._running(everybody):
+                    run.fail(failure)
+            else:
+                self._measure(everybody, inputs)
+        for run in everybody:
+            if run.status == "timeout":
+                key = (run.info.id, self.group.cell)
+                self.state.timeouts[key] = self.state.timeouts.get(key, 0) + 1
+        return everybody
+
+    def _admit(self, run: BackendRun) -> None:
+        """Reasons to go no further that need no process; else the process. Raises Failure."""
+        info, group = run.info, self.group
+        if absent := info.missing():
+            raise Failure("load_error", f"needs {absent.module}, which is not installed", absent.remedy)
+        if info.cells is not None and group.cell not in info.cells:
+            raise Failure("unsupported", f"runs {', '.join(info.cells)}; not {group.cell}")
+        if group.dtype not in info.dtypes:
+            raise Failure("unsupported", f"runs in {', '.join(info.dtypes)}; not in {group.dtype}")
+        if self.state.timeouts.get((info.id, group.cell), 0) >= PATIENCE:
+            raise Failure("timeout", f"not tried again after {PATIENCE} timeouts with this cell")
+        run.worker = self.pool.worker(run.name)
+        run.put({"backend_version": self.pool.versions[run.name]})
+
+    def _measure(self, runs: Sequence[BackendRun], inputs: CaseInputs) -> None:
+        random = Random(self.group.key)
+        for run in self._running(runs, "checking"):
+            with run.guarded(), self._clock():
+                checking.open_and_check(run, inputs, self.files)
+                if run.info.trains and run.name != CONTROL:
+                    learning.check_training(run, inputs)
+        self._train(runs, inputs, random)
+        self._adopt(runs, inputs)
+        timed = [run for run in self._running(runs, "timing") if run.listed or run.name == CONTROL]
+        with self._clock():
+            timing.time_inference(timed, inputs, random)
+            for run in self._running(timed):
+                with run.guarded():
+                    if run.streams and run.listed:
+                        timing.time_steps(run)
+        self._put_peak(runs)
+        for run in self._running(runs):
+            with run.guarded():
+                self._close(run)
+
+    def _train(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
+        training = [run for run in self._running(runs) if run.info.trains and run.name != CONTROL]
+        for run in training:
+            self.observer.stage(self.group, run.name, "training")
+        with self._clock():
+            learning.train(training, inputs, self.files, random)
+        for run in self._running(training):
+            with run.guarded():
+                learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+                checking.check_trained(run, inputs, self.files)
+
+    def _adopt(self, runs: Sequence[BackendRun], inputs: CaseInputs) -> None:
+        """Give the trainer's weights to those that do not train, the control too, and score them. Where the task brings
+        its weights, nobody trains and everybody has them already."""
+        trainer = next((run for run in runs if run.name == TRAINER), None)
+        weights = trainer.weights if trainer and trainer.ok else None
+        path = self.files.path("trained.npz")
+        if weights is not None:
+            arrays.save(path, weights)
+        for run in self._running(runs):
+            if run.info.trains and run.name != CONTROL:
+                continue
+            with run.guarded():
+                if self.task.params is not None:
+                    run.weights = inputs.params  # in force since the session was opened
+                elif weights is None:
+                    why = trainer.status if trainer else "it is not there"
+                    run.warnings.append(f"not scored: {TRAINER} gave no trained weights ({why})")
+                else:
+                    self._take(run, weights, path, inputs)
+                checking.check_trained(run, inputs, self.files)
+
+    def _take(self, run: BackendRun, weights: dict[str, Array], path: Path, inputs: CaseInputs) -> None:
+        run.ask("reset", params=str(path))
+        run.weights = weights
+        if run.listed:
+            learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+
+    def _put_peak(self, runs: Sequence[BackendRun]) -> None:
+        """The share of the machine's peak, where the trainer's process can measure that peak."""
+        key = (self.group.dtype, self.group.threads)
+        trainer = next((run for run in self._running(runs) if run.name == TRAINER), None)
+        if key not in self.state.peaks and trainer:
+            with self._clock():
+                try:
+                    peak = trainer.ask("peak", factory=PEAK, dtype=self.group.dtype)["flops_per_second"]
+                except Failure:  # no figure, but the row itself is none the worse
+                    peak = None
+            self.state.peaks[key] = peak
+        if peak := self.state.peaks.get(key):
+            for run in self._running(runs):
+                if "flops_per_second" in run.columns:
+                    run.put({"roofline_fraction": run.columns["flops_per_second"] / peak})
+                    run.samples["peak_flops_per_second"] = peak
+
+    def _close(self, run: BackendRun) -> None:
+        done = run.ask("close")
+        run.put({name: done[name] for name in ("peak_rss_bytes", "compile_seconds", "compile_cache")})
+        if not done["peak_is_of_case"]:
+            run.warnings.append("peak state is that of the whole process: this system does not reset it")
+
+    def _running(self, runs: Sequence[BackendRun], stage: str | None = None) -> Iterator[BackendRun]:
+        for run in runs:
+            if run.ok:
+                if stage:
+                    self.observer.stage(self.group, run.name, stage)
+                yield run
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        self.observer.clock(True)
+        try:
+            yield
+        finally:
+            self.observer.clock(False)

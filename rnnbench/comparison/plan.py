@@ -1,0 +1,129 @@
+"""What is to be measured: the settings of a comparison, and the groups they unfold into."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+
+from rnnbench.errors import UsageError
+from rnnbench.model import DTYPES, Model
+from rnnbench.registry import Registry
+from rnnbench.tasks.spec import Task, Training
+from rnnbench.training import Adam
+
+DEFAULT_TASKS = ("sunspots", "adding", "sine")
+DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
+DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One comparison. None (or an empty tuple of backends: all installed ones) leaves a choice to the task's budget."""
+
+    tasks: tuple[str, ...] = DEFAULT_TASKS
+    cells: tuple[str, ...] = DEFAULT_CELLS
+    backends: tuple[str, ...] = ()
+    hidden_sizes: tuple[int, ...] = ()
+    layers: tuple[int, ...] = (1,)
+    bidirectional: bool = False
+    dtypes: tuple[str, ...] = ("float32",)
+    batch_size: int | None = None
+    steps: int | None = None
+    learning_rate: float | None = None
+    seeds: int = DEFAULT_SEEDS
+    seed: int = 0
+    threads: tuple[int, ...] = (1,)
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_sizes", "layers", "threads"):
+            if any(value < 1 for value in getattr(self, name)):
+                raise UsageError(f"--{name.split('_')[0]} takes whole numbers of at least 1; got {getattr(self, name)}")
+        if self.seeds < 1 or self.seed < 0:
+            raise UsageError(f"--seeds must be at least 1 and --seed at least 0; got {self.seeds} and {self.seed}")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UsageError(f"--batch must be at least 1; got {self.batch_size}")
+        if self.steps is not None and self.steps < 0:
+            raise UsageError(f"--steps must be 0 or more; got {self.steps}")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise UsageError(f"--lr must be positive; got {self.learning_rate}")
+        if unknown := [name for name in self.dtypes if name not in DTYPES]:
+            raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r}")
+
+    def digest(self) -> str:
+        """The same for the same settings: what `--resume` looks for."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), timed by turns."""
+
+    task: str
+    cell: str
+    hidden_size: int
+    layers: int
+    bidirectional: bool
+    dtype: str
+    threads: int
+    seed: int
+
+    @property
+    def key(self) -> str:
+        """A file name's worth of identity."""
+        sides = "bi" if self.bidirectional else "uni"
+        size = f"h{self.hidden_size}-l{self.layers}-{sides}"
+        return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"
+
+    def model(self, task: Task) -> Model:
+        return Model(
+            cell=self.cell,
+            input_size=task.input_size,
+            hidden_size=self.hidden_size,
+            output_size=task.output_size,
+            layers=self.layers,
+            bidirectional=self.bidirectional,
+            readout=task.readout,
+            dtype=self.dtype,
+        )
+
+
+def training(task: Task, settings: Settings) -> Training:
+    """The task's budget with the settings' own choices put in."""
+    budget = task.budget
+    optimiser = budget.optimiser
+    if settings.learning_rate is not None:
+        optimiser = Adam(**{**asdict(optimiser), "learning_rate": settings.learning_rate})
+    return Training(
+        steps=budget.steps if settings.steps is None else settings.steps,
+        batch_size=settings.batch_size or budget.batch_size,
+        optimiser=optimiser,
+        recurrent=budget.recurrent,
+        forget_bias=budget.forget_bias,
+    )
+
+
+def groups(settings: Settings, registry: Registry) -> Iterator[Group]:
+    """All groups, seeds outermost, because a seed has worker processes of its own.
+
+    Raises UnknownName for a task, cell or backend that nobody registered.
+    """
+    for name in settings.backends:
+        registry.backend(name)
+    chosen = [registry.task(name) for name in settings.tasks]
+    cells = [registry.cell(name).id for name in settings.cells]
+    for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
+        for task, layers in product(chosen, settings.layers):
+            for hidden in settings.hidden_sizes or (task.budget.hidden_size,):
+                for cell in cells:
+                    yield Group(
+                        task=task.id,
+                        cell=cell,
+                        hidden_size=hidden,
+                        layers=layers,
+                        bidirectional=settings.bidirectional,
+                        dtype=dtype,
+                        threads=threads,
+                        seed=settings.seed + seed,
+                    )

@@ -1,0 +1,42 @@
+"""Calls that a benchmark never makes and its users do: inputs not seen before, inputs next to zero. In the worker."""
+
+from collections.abc import Callable
+from time import monotonic, perf_counter
+from typing import Any
+
+import numpy as np
+
+from rnnbench.clock import Clock, no_collection
+from rnnbench.model import Array
+
+PAIRS = 7
+SECONDS = 0.5  # no more pairs are begun after it
+SUBNORMAL = {"float32": 1e-40, "float64": 1e-310}  # between 0 and the smallest number of full precision
+
+
+def probe(
+    call: Callable[[Array], Any], x: Array, clock: Clock = perf_counter, pairs: int = PAIRS, seconds: float = SECONDS
+) -> dict[str, list[float]]:
+    """Seconds of single calls, by turns: `repeated`, on the very input of the call before; `fresh`, on numbers and in
+    memory that no call has had; `subnormal`, on such numbers.
+
+    call: takes x, [T, B, I], which is not changed.
+    """
+    found: dict[str, list[float]] = {"repeated": [], "fresh": [], "subnormal": []}
+    end = monotonic() + seconds
+    with no_collection():
+        for number in range(1, pairs + 1):
+            if found["repeated"] and monotonic() > end:
+                break
+            factor = x.dtype.type(1 - number / 256)
+            inputs = {
+                "repeated": x,
+                "fresh": x * factor,
+                "subnormal": np.full_like(x, SUBNORMAL[x.dtype.name]) * factor,
+            }
+            call(x)
+            for name, given in inputs.items():
+                start = clock()
+                call(given)
+                found[name].append(clock() - start)
+    return found

@@ -1,0 +1,89 @@
+"""From runs to what is stored: a record per backend, and the raw samples beside it."""
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Any
+
+from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.plan import Group
+from rnnbench.records.record import Record
+from rnnbench.records.store import Run, Samples
+from rnnbench.tasks.spec import Task, Training
+from rnnbench.workers.failure import printable
+
+LONGEST_REASON = 300
+
+
+def records(
+    runs: Iterable[BackendRun], group: Group, task: Task, training: Training, run: Run, versions: Mapping[str, Set[str]]
+) -> list[Record]:
+    """versions: of each backend, in the groups that the run held before."""
+    shared = {**_of_group(group, task, training), **_of_run(run)}
+    rows = []
+    for backend_run in runs:
+        if backend_run.listed:
+            warnings = [*backend_run.warnings, *_version_warning(backend_run, versions)]
+            rows.append(
+                Record(
+                    **shared,
+                    **backend_run.columns,
+                    backend=backend_run.info.id,
+                    status=backend_run.status,
+                    reason=_reason(backend_run),
+                    warnings=tuple(printable(warning)[:LONGEST_REASON] for warning in warnings),
+                )
+            )
+    return rows
+
+
+def _reason(backend_run: BackendRun) -> str:
+    """The cause, then the remedy, which is not what is cut off."""
+    action = f"; {printable(backend_run.action)}" if backend_run.action else ""
+    return printable(backend_run.reason)[: LONGEST_REASON - len(action)] + action
+
+
+def samples(runs: Iterable[BackendRun]) -> Samples:
+    """By backend run: the control's are there too, a trainer's that nobody asked for as well."""
+    return {backend_run.name: backend_run.samples for backend_run in runs if backend_run.samples}
+
+
+def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "task": task.id,
+        "cell": group.cell,
+        "input_size": task.input_size,
+        "hidden_size": group.hidden_size,
+        "layers": group.layers,
+        "bidirectional": group.bidirectional,
+        "dtype": group.dtype,
+        "threads": group.threads,
+        "seed": group.seed,
+        "batch_size": training.batch_size,
+    }
+    if task.score is not None:
+        columns |= {
+            "score_name": task.score_name,
+            "score_baseline": task.baseline,
+            "score_better": task.score_better,
+        }
+    return columns | _parameters(group, task)
+
+
+def _parameters(group: Group, task: Task) -> dict[str, int]:
+    model = group.model(task)
+    return {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    machine = run.machine
+    return {
+        "run_id": run.id,
+        "machine": str(machine.get("id", "")),
+        "commit": str(machine.get("commit", "")),
+        "dirty": bool(machine.get("dirty", False)),
+    }
+
+
+def _version_warning(backend_run: BackendRun, versions: Mapping[str, Set[str]]) -> list[str]:
+    now, before = backend_run.columns.get("backend_version", ""), versions.get(backend_run.info.id, set())
+    others = sorted(before - {now, ""})
+    return [f"other groups of this run were measured with version {', '.join(others)}"] if now and others else []

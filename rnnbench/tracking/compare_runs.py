@@ -1,0 +1,85 @@
+"""Two stored runs as the gate's findings."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from rnnbench.errors import UsageError
+from rnnbench.records.comparisons import INFER, noise
+from rnnbench.records.record import Record
+from rnnbench.records.store import Run
+from rnnbench.tracking.from_runs import labels
+from rnnbench.tracking.reading import Labels
+from rnnbench.tracking.regressions import Broken, Finding, exact, grown, less_accurate
+
+# Figures that a record holds as one number a seed, and what the gate calls them.
+TIMES = {"step": "latency_p50_seconds", "train": "train_step_seconds", "memory": "peak_rss_bytes"}
+Rows = dict[Labels, dict[int, tuple[Record, Mapping[str, Any]]]]
+
+
+def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
+    """Rows that both runs have, process paired with process. Raises UsageError for unlike machines, or no such row."""
+    here, there = (str(run.machine.get("id", "")) for run in (before, after))
+    if not here or here != there:
+        raise UsageError(
+            f"run {before.id} is of machine {here or 'unknown'} and run {after.id} of {there or 'unknown'}; "
+            "speeds of unlike machines do not compare: measure both on one"
+        )
+    old, new = _rows(before), _rows(after)
+    if not old.keys() & new.keys():
+        raise UsageError(f"runs {before.id} and {after.id} have no row in common; compare runs of the same settings")
+    noises = noise(before.groups()), noise(after.groups())
+    found: list[Finding] = []
+    broken: list[Broken] = []
+    for row in old.keys() & new.keys():
+        name = _name(row)
+        sides = [{seed: record for seed, (record, _) in rows[row].items()} for rows in (old, new)]
+        failures = [next((r for r in side.values() if r.failed), None) for side in sides]
+        if failure := failures[0] or failures[1]:
+            broken.append(Broken(name, f"{failure.status}: {failure.reason}", regressed=failures[0] is None))
+            continue
+        times = {"infer": [_inference(rows[row]) for rows in (old, new)]}
+        times |= {figure: [_column(side, column) for side in sides] for figure, column in TIMES.items()}
+        for figure, (a, b) in times.items():
+            if a.keys() & b.keys():
+                found.append(grown(name, figure, a, b, *noises))
+        old_scores, new_scores = (_column(side, "score") for side in sides)
+        if old_scores.keys() & new_scores.keys():
+            better = next(iter(sides[0].values())).score_better
+            found.append(less_accurate(name, old_scores, new_scores, {}, better))
+        found += exact(name, *(_facts(list(side.values())) for side in sides))
+    return found, broken
+
+
+def _rows(run: Run) -> Rows:
+    """By row, then by seed: the record and the samples behind it."""
+    rows: Rows = {}
+    for group in run.groups():
+        for record in group.records:
+            samples = group.samples.get(record.backend, {})
+            rows.setdefault(labels(record), {})[record.seed] = record, samples
+    return rows
+
+
+def _inference(seeds: Mapping[int, tuple[Record, Mapping[str, Any]]]) -> dict[int, float]:
+    """The median round of each process."""
+    return {seed: median(samples[INFER]) for seed, (_, samples) in seeds.items() if samples.get(INFER)}
+
+
+def _column(records: Mapping[int, Record], column: str) -> dict[int, float]:
+    found = {seed: getattr(record, column) for seed, record in records.items()}
+    return {seed: float(value) for seed, value in found.items() if value is not None}
+
+
+def _facts(records: Sequence[Record]) -> dict[str, Any]:
+    errors = [record.forward_error for record in records if record.forward_error is not None]
+    return {
+        "parameters": records[0].parameters,
+        "parameters_two_bias": records[0].parameters_two_bias,
+        "error": max(errors, default=None),
+    }
+
+
+def _name(row: Labels) -> str:
+    named = dict(row)
+    return f"{named['task']} {named['cell']} h{named['hidden_size']} on {named['backend']}"

@@ -1,0 +1,172 @@
+"""What is a regression. Pure functions of samples; who measured them, and how, is not their business.
+
+Every series is brought to one form: an interval on how much worse it became (0: not at all), and a floor below which a
+change does not count. It is a regression when
+
+- the whole 95 % interval lies above 0, and
+- the middle lies above the floor: at least the machine's own A/A noise, measured in the same minutes, and
+- Student's t rejects "no change" at 5 % after Holm's correction for the number of series looked at.
+
+Figures without chance in them (parameter counts, the error against the reference) have an interval of no width and
+take no part in the correction. The gate demands all of it twice: what is flagged is measured again.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+from typing import Any, Literal
+
+from rnnbench.records.statistics import (
+    CONFIDENCE,
+    SMALLEST_EFFECT,
+    Interval,
+    Ratio,
+    chance,
+    holm,
+    logs_of,
+    mean_interval,
+    minimum_effect,
+    paired_difference,
+    paired_ratio,
+    ratio,
+)
+from rnnbench.tracking.ab import BASE, CANDIDATE, SIDES, TIMED, Samples
+
+Worse = Literal["slower", "larger", "less accurate"]
+# A kernel that sums in another order moves its error by a factor of two or so; two bits lost are no rounding.
+ERROR_FACTOR = 4.0
+FLOAT32_EPSILON = 2.0**-23
+# What the figures are called in a sentence, and their unit ("" for a plain number).
+WORDS = {
+    "infer": ("inference", "s"),
+    "step": ("single step", "s"),
+    "train": ("training step", "s"),
+    "memory": ("peak memory", "B"),
+    "parameters": ("parameters", ""),
+    "parameters_two_bias": ("params (2 biases)", ""),
+    "score": ("score", ""),
+    "error": ("error (float64)", ""),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One series. name: its cell or row; figure: a key of WORDS. before, after: typical values. effect: how much worse,
+    as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact: there is
+    no chance in it."""
+
+    name: str
+    figure: str
+    worse: Worse
+    before: float
+    after: float
+    effect: Interval
+    floor: float
+    exact: bool = False
+
+    @property
+    def beyond(self) -> bool:
+        """Worse beyond its interval and its floor; whether that is chance among so many is up to `regressions`."""
+        return self.effect.low is not None and self.effect.low > 0 and self.effect.value > self.floor
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A cell that one side could not run. regressed: the base could."""
+
+    name: str
+    reason: str
+    regressed: bool
+
+
+def findings(samples: Samples, backend: str) -> list[Finding]:
+    """Every series that both sides have, from an interleaved measurement. Memory is that of all cells together, so it
+    is left out where a side could not run one."""
+    found = []
+    cells = dict.fromkeys(cell for _, cell in samples.facts if not samples.failed(cell))
+    for cell in cells:
+        name = f"{cell} on {backend}"
+        found += [_time(samples, cell, figure, name) for figure in TIMED if (BASE, cell, figure) in samples.times]
+        base, control, candidate = (samples.scores.get((side, cell), {}) for side in SIDES)
+        if base and candidate:
+            found.append(less_accurate(name, base, candidate, control, samples.better))
+        found += exact(name, samples.facts[BASE, cell], samples.facts[CANDIDATE, cell])
+    base_bytes, control_bytes, candidate_bytes = (samples.memory.get(side, []) for side in SIDES)
+    if base_bytes and cells and not samples.failures and len(base_bytes) == len(control_bytes) == len(candidate_bytes):
+        noise = paired_ratio(by_process(control_bytes), by_process(base_bytes))
+        found.append(grown(backend, "memory", by_process(base_bytes), by_process(candidate_bytes), noise))
+    return found
+
+
+def broken(samples: Samples, backend: str) -> list[Broken]:
+    """Cells without findings. Where the base fails too, there is nothing to compare with and nobody to blame."""
+    found = []
+    for cell in dict.fromkeys(cell for _, cell in samples.failures):
+        reasons = [samples.failures[side, cell] for side in SIDES if (side, cell) in samples.failures]
+        regressed = (BASE, cell) not in samples.failures and (CANDIDATE, cell) in samples.failures
+        found.append(Broken(f"{cell} on {backend}", reasons[0], regressed))
+    return found
+
+
+def regressed(found: Sequence[Finding]) -> list[Finding]:
+    """Those that got worse beyond interval, floor and the chance of so many series."""
+    uncertain = [finding for finding in found if not finding.exact]
+    corrected = holm([chance(finding.effect) for finding in uncertain])
+    real = {id(finding) for finding, p in zip(uncertain, corrected, strict=True) if p < 1 - CONFIDENCE}
+    return [finding for finding in found if finding.beyond and (finding.exact or id(finding) in real)]
+
+
+def grown(
+    name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Ratio | None
+) -> Finding:
+    """Times or bytes, typical ones by process (or seed); noises: of one program against itself."""
+    typical = median(before.values()), median(after.values())
+    worse: Worse = "larger" if WORDS[figure][1] == "B" else "slower"
+    return Finding(
+        name, figure, worse, *typical, logs_of(paired_ratio(after, before)), math.log1p(minimum_effect(*noises))
+    )
+
+
+def less_accurate(
+    name: str, before: Mapping[int, float], after: Mapping[int, float], noise: Mapping[int, float], better: str
+) -> Finding:
+    """Scores by seed; noise: what another run of `before` scored, for backends that do not repeat themselves."""
+    typical = fmean(before.values()), fmean(after.values())
+    scale = abs(typical[0]) or 1.0
+    sign = (1 if better == "lower" else -1) / scale
+    change = mean_interval([sign * (after[seed] - before[seed]) for seed in sorted(before.keys() & after.keys())])
+    floor = SMALLEST_EFFECT
+    if noise.keys() & before.keys():
+        own = paired_difference(noise, before)
+        floor = max(floor, *(abs(end) / scale for end in (own.value, own.low, own.high) if end is not None))
+    return Finding(name, "score", "less accurate", *typical, change, floor)
+
+
+def exact(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
+    """Parameter counts and the error against the reference, each one number a side."""
+    found = [
+        _certain(name, figure, "larger", before[figure], after[figure], 0.0)
+        for figure in ("parameters", "parameters_two_bias")
+    ]
+    if before["error"] is not None and after["error"] is not None:
+        was, now = (max(facts["error"], FLOAT32_EPSILON) for facts in (before, after))
+        found.append(_certain(name, "error", "less accurate", was, now, math.log(ERROR_FACTOR)))
+    return found
+
+
+def _certain(name: str, figure: str, worse: Worse, before: float, after: float, floor: float) -> Finding:
+    effect = math.log(after / before)
+    return Finding(name, figure, worse, before, after, Interval(effect, effect, effect, 1), floor, exact=True)
+
+
+def _time(samples: Samples, cell: str, figure: str, name: str) -> Finding:
+    """Round is compared with round, so that drift within a process cancels too."""
+    base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
+    typical = [median(map(median, processes)) for processes in (base, candidate)]
+    floor = math.log1p(minimum_effect(ratio(control, base)))
+    return Finding(name, figure, "slower", typical[0], typical[1], logs_of(ratio(candidate, base)), floor)
+
+
+def by_process(values: Sequence[float]) -> dict[int, float]:
+    return dict(enumerate(values))

@@ -1,0 +1,97 @@
+"""What the backends of a group are held to: the float64 reference, fed with the row's rounded inputs and weights."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+
+from rnnbench.backends import inputs
+from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
+from rnnbench.model import Array, Model
+from rnnbench.tasks.spec import Split, Task, Training
+from rnnbench.training import batches
+
+CURVE_STEPS = 10
+GRADIENT = "gradient of "
+PARAMETER = "parameter "
+CANCELLATION = 0.1
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Arrays are named as a worker names what it gives. scales: what an output's error is measured against where the
+    output itself is smaller. The terms that a head adds up may cancel, and what they leave may be all rounding: a
+    tenth of their absolute sum is the least."""
+
+    arrays: dict[str, Array]
+    scales: dict[str, float]
+
+    def __or__(self, other: "Outputs") -> "Outputs":
+        return Outputs(self.arrays | other.arrays, self.scales | other.scales)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """The reference for one case. `dtype` below is float64 for the reference itself, or the row's own, for what the
+    same formulas give when they are rounded as the row is.
+
+    batch: what inference is timed on. first: the first training batch.
+    """
+
+    model: Model
+    task: Task
+    training: Training
+    batch: Split
+    first: Split
+
+    def fresh(self, params: Mapping[str, Array], dtype: str = "float64") -> Outputs:
+        """Of the batch, and of the batch halved, by which a result cached by its input's identity is found out."""
+        session = self._session(params, dtype)
+        halved = replace(self.batch, x=self.batch.x * self.batch.x.dtype.type(0.5))
+        return _outputs(session, self.batch) | _outputs(session, halved, "halved ")
+
+    def trained(self, params: Mapping[str, Array], streams: bool, dtype: str = "float64") -> Outputs:
+        """Of the batch; with `streams` of single steps along its first row too."""
+        session, batch = self._session(params, dtype), self.batch
+        found = _outputs(session, batch)
+        if streams:
+            length = len(batch.x) if batch.lengths is None else int(batch.lengths[0])
+            steps = session.forward(batch.x[:length, :1])[0]
+            largest = max(found.scales["y"], float(np.max(np.abs(found.arrays["y"]))))  # a row of y: y's size counts
+            found |= Outputs({"steps": steps}, {"steps": largest})
+        return found
+
+    def gradients(self, params: Mapping[str, Array], dtype: str = "float64") -> dict[str, Array]:
+        """Of the first training batch."""
+        target, first = _as(self.first.target, dtype), self.first
+        _, named = self._session(params, dtype).gradients(first.x, target, first.lengths)
+        return {f"{GRADIENT}{name}": value for name, value in named.items()}
+
+    def losses(self, params: Mapping[str, Array], train: Split, seed: int) -> list[float]:
+        """Of the first steps of training."""
+        session = self._session(params, "float64")
+        steps = islice(batches(train, self.training.batch_size, seed), min(CURVE_STEPS, self.training.steps))
+        return [session.train_step(step.x, _as(step.target, "float64"), step.lengths) for step in steps]
+
+    def _session(self, params: Mapping[str, Array], dtype: str) -> NumpySession:
+        own = {name: value.astype(dtype) for name, value in params.items()}
+        model = replace(self.model, dtype=dtype)
+        return NumpyBackend(1).session(model, own, self.task.loss, self.training.optimiser)
+
+
+def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:
+    x, lengths = inputs.sequence(session.model, batch.x, batch.lengths)
+    params = session.parameters()
+    done = forward_model(session.model, params, x, lengths, inputs.states(session.model, None, x.shape[1]))
+    states = {f"{prefix}state {number}": value for number, value in enumerate(done.state)}
+    scales = {f"{prefix}y": 0.0}
+    if session.model.output_size is not None:
+        terms = np.abs(done.features) @ np.abs(params["head.W"]).T + np.abs(params["head.b"])
+        scales = {f"{prefix}y": CANCELLATION * float(np.max(terms))}
+    return Outputs({f"{prefix}y": done.prediction, **states}, scales)
+
+
+def _as(target: Array, dtype: str) -> Array:
+    """Class indices stay what they are."""
+    return target.astype(dtype) if target.dtype.kind == "f" else target

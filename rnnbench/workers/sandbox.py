@@ -1,0 +1,166 @@
+"""Where a run's workers live: a private temporary folder, the processes, and their certain end."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+
+from rnnbench.backends.base import BackendInfo
+from rnnbench.machine.environment import usable_cores
+from rnnbench.registry import requests
+from rnnbench.workers.reaper import end_all
+from rnnbench.workers.worker import Worker, WorkerLimits
+
+# Every library that sizes a pool of threads by its own variable, and none that only some other program reads.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+MEASURING = "rnnbench.comparison.actions:CaseActions"
+
+
+class Sandbox:
+    """A context: on leaving it, however that happens, no process and no file of the run is left."""
+
+    def __init__(self, limits: WorkerLimits) -> None:
+        self.limits = limits
+        self.cores = usable_cores()  # before `parent_cores` leaves us fewer
+        self.marker = f"rnnbench-{secrets.token_hex(8)}"
+        self.folder = Path(tempfile.gettempdir()) / self.marker
+        self._workers: list[Worker] = []
+        self._count = 0
+
+    def __enter__(self) -> "Sandbox":
+        self._reaper = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rnnbench.workers.reaper", self.marker, str(self.folder)],
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.folder.mkdir(mode=0o700)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with undisturbed():
+            for worker in self._workers:
+                worker.kill()
+            end_all(self.marker)
+            shutil.rmtree(self.folder, ignore_errors=True)
+            assert self._reaper.stdin is not None
+            self._reaper.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._reaper.wait(timeout=10)
+
+    def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
+        """A worker that is loading `backend`; `receive` its reply to know that it has.
+
+        position: its number among those that load at the same time, each on cores of its own while there are enough;
+        measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
+        """
+        worker = self.launch([sys.executable, "-P", "-m", "rnnbench.workers.serve"], _environment(), threads)
+        worker.send(
+            {
+                "do": "load",
+                "factory": backend.factory,
+                "threads": threads,
+                "loading_cores": worker_cores(self.cores, threads, position),
+                "cores": worker_cores(self.cores, threads),
+                "plugins": list(requests()),
+                "work": work,
+            }
+        )
+        return worker
+
+    def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:
+        """A process that answers requests, with its libraries' pools limited to so many threads."""
+        self._count += 1
+        worker = Worker(
+            command,
+            {**environment, **{name: str(threads) for name in THREAD_VARIABLES}},
+            f"{self.marker}/{self._count}.",
+            self.folder / f"{self._count}.log",
+            self.limits,
+        )
+        self._workers.append(worker)
+        return worker
+
+    def dismiss(self, worker: Worker) -> None:
+        self._workers.remove(worker)
+        worker.kill()
+
+
+def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list[int]:
+    """The last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and the
+    parent. Empty where there are too few."""
+    places = len(usable) // threads
+    if not places:
+        return []
+    end = len(usable) - threads * (position % places)
+    return list(usable[end - threads : end])
+
+
+@contextmanager
+def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
+    """Keeps this process off the workers' cores meanwhile, where there are others and the system can."""
+    others = [core for core in usable if core not in worker_cores(usable, threads)]
+    if not others:
+        yield
+        return
+    os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            if handler is not None:  # None: not set from Python, so not ours to restore
+                signal.signal(number, handler)
+
+
+@contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM raises KeyboardInterrupt meanwhile, as SIGINT does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with our module search path: a worker must find what we found, and nothing that lies in its folder."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

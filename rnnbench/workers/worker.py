@@ -1,0 +1,210 @@
+"""The parent's handle on one worker process: requests and replies as lines of JSON, and everything that can go wrong.
+
+Whatever a worker does, `ask` ends: with its reply, or with a `Failure` that has a status of the record's closed set.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import psutil
+
+from rnnbench.workers.failure import Failure, printable
+from rnnbench.workers.reaper import MARKER, end_all
+
+POLL_SECONDS = 0.25
+SHARE_OF_MEMORY = 0.8  # a worker above it would soon take the machine down with it
+LAST_WORDS = 160  # characters of a dead worker's log that its reason quotes
+
+
+def memory_limit() -> int:
+    """Bytes a worker and its children may hold: a share of the machine's memory, or of the container's."""
+    total = psutil.virtual_memory().total
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return int(total * SHARE_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """What a worker may take. Calls are sized to last well under a second each, so that `call_seconds` is generous."""
+
+    load_seconds: float = 180.0
+    call_seconds: float = 120.0
+    reply_bytes: int = 4 * 1024**2
+    memory_bytes: int = field(default_factory=memory_limit)
+
+
+class Worker:
+    """A child process with a session of its own, so that a Ctrl-C at the terminal reaches the parent alone."""
+
+    def __init__(
+        self, command: Sequence[str], environment: Mapping[str, str], marker: str, log: Path, limits: WorkerLimits
+    ) -> None:
+        self.limits, self.marker, self._log = limits, marker, log
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(
+                command,
+                env={**environment, MARKER: marker},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        self._replies: SimpleQueue[bytes | None] = SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.closed = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return not self.closed and self._process.poll() is None
+
+    def ask(self, request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
+        """The reply to a request. Raises Failure; then the worker is dead, unless it reported an error itself."""
+        self.send(request)
+        return self.receive(seconds)
+
+    def send(self, request: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        if self.closed:
+            raise Failure("crashed", "its process had ended before this case")
+        with suppress(BrokenPipeError):  # `receive` finds out how it died
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self, seconds: float | None = None) -> dict[str, Any]:
+        limit = self.limits.call_seconds if seconds is None else seconds
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                line = self._replies.get(timeout=min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+            except Empty:
+                if self._process.poll() is None:
+                    self._check(deadline, limit)
+                    continue
+                line = self._parting_reply()
+            return self._decode(line)
+
+    def pause(self) -> None:
+        """Stops the worker and its threads, where the system can: an idle framework may spin."""
+        self._signal("SIGSTOP")
+
+    def resume(self) -> None:
+        self._signal("SIGCONT")
+
+    def kill(self) -> None:
+        """Ends the worker, whatever it is doing, and every process it started."""
+        if self.closed:
+            return
+        for child in self._tree():
+            with suppress(psutil.Error):
+                child.kill()
+        self._signal("SIGKILL")
+        self._process.kill()
+        self._process.wait()
+        end_all(self.marker)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(OSError):  # closing flushes what could not be sent
+            self._process.stdin.close()
+        self._reader.join()
+        self._process.stdout.close()
+        self.closed = True
+
+    def _signal(self, name: str) -> None:
+        number = getattr(signal, name, None)
+        if number is not None and hasattr(os, "killpg"):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    def _read(self) -> None:
+        """In a thread of its own, since a pipe cannot be polled on every system. None stands for the end."""
+        assert self._process.stdout is not None
+        descriptor, pending = self._process.stdout.fileno(), bytearray()
+        while chunk := os.read(descriptor, 1 << 16):
+            pending += chunk
+            while (end := pending.find(b"\n")) >= 0:
+                self._replies.put(bytes(pending[:end]))
+                del pending[: end + 1]
+            if len(pending) > self.limits.reply_bytes:
+                self._replies.put(bytes(pending))
+                return
+        self._replies.put(None)
+
+    def _parting_reply(self) -> bytes | None:
+        """What an ended process had still sent. A child of its may hold the pipe open, so this does not wait long."""
+        with suppress(Empty):
+            return self._replies.get(timeout=1)
+        return None
+
+    def _check(self, deadline: float, limit: float) -> None:
+        if (held := self._resident_bytes()) > self.limits.memory_bytes:
+            gib = 1024**3
+            raise self._end(
+                Failure("oom", f"held {held / gib:.1f} GiB; {self.limits.memory_bytes / gib:.1f} are allowed")
+            )
+        if time.monotonic() >= deadline:
+            raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))
+
+    def _decode(self, line: bytes | None) -> dict[str, Any]:
+        if line is None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=1)  # the pipe closes a moment before the process is gone
+            raise self._end(Failure("crashed", self._obituary()))
+        if len(line) > self.limits.reply_bytes:
+            raise self._end(Failure("bad_output", f"answered with more than {self.limits.reply_bytes} bytes"))
+        try:
+            reply = json.loads(line)
+            if "failed" in reply:
+                raise Failure(*reply["failed"])
+            done: dict[str, Any] = reply["done"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            why = "answered with something that is not a reply; does it write to our pipe?"
+            raise self._end(Failure("bad_output", why)) from None
+        return done
+
+    def _end(self, failure: Failure) -> Failure:
+        """The failure, after the process has been ended."""
+        self.kill()
+        return failure
+
+    def _obituary(self) -> str:
+        code = self._process.poll()
+        if code is None:
+            how = "its process closed its pipe"
+        elif code < 0:
+            how = f"its process was ended by {signal.Signals(-code).name}"
+        else:
+            how = f"its process exited with code {code} without an answer"
+        words = self._log.read_bytes()[-4096:].decode(errors="replace").split("\n") if self._log.is_file() else []
+        last = next((word.strip() for word in reversed(words) if word.strip()), "")
+        return f"{how}; its last words: {printable(last)[:LAST_WORDS]}" if last else how
+
+    def _tree(self) -> list[psutil.Process]:
+        try:
+            own = psutil.Process(self._process.pid)
+            return [own, *own.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def _resident_bytes(self) -> int:
+        total = 0
+        for process in self._tree():
+            with suppress(psutil.Error):
+                total += process.memory_info().rss
+        return total

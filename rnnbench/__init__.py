@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnnbench.api import Interrupted, compare, load_run, load_weights, save_weights, session
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
     from rnnbench.cells.spec import Accumulator, Cell, Stage
-    from rnnbench.errors import Unsupported, UsageError
+    from rnnbench.errors import RnnbenchWarning, Unsupported, UsageError
     from rnnbench.hookspecs import hookimpl
-    from rnnbench.loading import load_weights, save_weights, session
     from rnnbench.model import Model
+    from rnnbench.records.record import Record
+    from rnnbench.records.store import Run
     from rnnbench.tasks.spec import Budget, Data, Split, Task
     from rnnbench.training import Adam
     from rnnbench.weights.spec import Converter, Trained
@@ -20,12 +22,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rnnbench.loading": ("load_weights", "save_weights", "session"),
+    "rnnbench.api": ("Interrupted", "compare", "load_run", "load_weights", "save_weights", "session"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
-    "rnnbench.errors": ("Unsupported", "UsageError"),
+    "rnnbench.errors": ("RnnbenchWarning", "Unsupported", "UsageError"),
     "rnnbench.hookspecs": ("hookimpl",),
     "rnnbench.model": ("Model",),
+    "rnnbench.records.record": ("Record",),
+    "rnnbench.records.store": ("Run",),
     "rnnbench.tasks.spec": ("Budget", "Data", "Split", "Task"),
     "rnnbench.training": ("Adam",),
     "rnnbench.weights.spec": ("Converter", "Trained"),
@@ -42,8 +46,12 @@ __all__ = [
     "CompileReport",
     "Converter",
     "Data",
+    "Interrupted",
     "Model",
+    "Record",
     "Requirement",
+    "RnnbenchWarning",
+    "Run",
     "Session",
     "Split",
     "Stage",
@@ -51,7 +59,9 @@ __all__ = [
     "Trained",
     "Unsupported",
     "UsageError",
+    "compare",
     "hookimpl",
+    "load_run",
     "load_weights",
     "save_weights",
     "session",

@@ -19,3 +19,7 @@ class UnknownName(UsageError):
 
 class Unsupported(Exception):
     """A backend was asked for something its runtime cannot do; the message is the reason."""
+
+
+class RnnbenchWarning(UserWarning):
+    """Something odd that does not stop the work: a plugin that was left out, a file that says less than it should."""

@@ -1,14 +1,17 @@
 """Comparisons that take a second: a tiny task, backends that wrap NumPy, and a listener that notes what it hears."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rnnbench import registry as plugins
+from rnnbench.comparison import runner
 from rnnbench.comparison.plan import Settings
-from rnnbench.comparison.runner import ComparisonResult, compare
+from rnnbench.comparison.runner import ComparisonResult
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import Run, Store
 from rnnbench.registry import Registry
+from rnnbench.tasks.spec import Task
 from rnnbench.workers.worker import WorkerLimits
 
 FAULTY = str(Path(__file__).parent / "plugins" / "faulty.py")
@@ -49,8 +52,20 @@ def load(monkeypatch: Any, *requests: str) -> Registry:
     return plugins.configure(requests)
 
 
+def compare(
+    chosen: Settings,
+    registry: Registry,
+    run: Run,
+    listener: Any = None,
+    extra_tasks: Sequence[Task] = (),
+    limits: WorkerLimits = LIMITS,
+) -> ComparisonResult:
+    """What `rnnbench.compare` does after it has read the options, into a run that is there already."""
+    return runner.carry_out(runner.plan_comparison(chosen, registry, extra_tasks), run, listener or Quiet(), limits)
+
+
 def carry_out(
     root: Path, chosen: Settings, limits: WorkerLimits = LIMITS, listener: Any = None
 ) -> tuple[ComparisonResult, Run]:
     run = Store(root).create({}, chosen.digest(), machine())
-    return compare(chosen, plugins.registry(), run, listener or Quiet(), limits=limits), run
+    return compare(chosen, plugins.registry(), run, listener, limits=limits), run

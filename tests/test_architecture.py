@@ -32,6 +32,8 @@ LAYERS = (
     ("report", "testing", "scaffold"),
     ("roofline",),
     ("tracking",),
+    ("api",),
+    ("aa_noise",),
     ("cli",),
     ("__main__",),
 )

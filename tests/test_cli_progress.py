@@ -7,7 +7,8 @@ from rich.console import Console
 from stored_runs import failed, record
 
 from rnnbench.cli import _progress
-from rnnbench.cli._progress import Estimate, LiveProgress, PlainProgress
+from rnnbench.cli._console import note
+from rnnbench.cli._progress import Estimate, LineProgress, LiveProgress
 from rnnbench.comparison.plan import Group
 
 GROUP = Group("sine", "gru", 32, 1, False, "float32", 1, 0)
@@ -33,7 +34,7 @@ def test_time_left_follows_from_finished_groups() -> None:
 
 
 def test_plain_lines_tell_each_group_and_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
-    plain = PlainProgress()
+    plain = LineProgress(note)
     plain.planned(2, 0, ["numba", "torch"], ["keras is left out"])
     good = record("sine", "gru", "numba", 0)
     plain.finished(GROUP, [good, failed(record("sine", "gru", "torch", 0), "oom", "too big")], 3.0)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from small_runs import FAULTY, NO_NUMBA, STAND_IN, Quiet, load
 
+from rnnbench import aa_noise
 from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.comparison import noise
 from rnnbench.errors import UsageError
 from rnnbench.machine.doctor import GIB, Facts, gather, judge
 from rnnbench.machine.environment import core_count, cpu_model, machine_id
@@ -94,7 +94,7 @@ def test_the_facts_of_this_machine():
 
 
 def test_the_command_prints_every_topic_and_keeps_the_noise(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(noise, "measure_noise", lambda registry, listener: KNOWN)
+    monkeypatch.setattr(aa_noise, "measure_noise", lambda listener: KNOWN)
     assert main(["doctor", "--results", str(tmp_path), "--json"]) == 0
     before = {row["topic"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert before["A/A noise"]["action"] == "rnnbench doctor --noise"
@@ -105,8 +105,9 @@ def test_the_command_prints_every_topic_and_keeps_the_noise(tmp_path, monkeypatc
     assert Store(Path(tmp_path)).known_noise(machine_id(cpu_model(), core_count())) == KNOWN
 
 
-def test_noise_is_measured_between_numba_and_its_twin(monkeypatch):
-    found = noise.measure_noise(load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA), Quiet(), pairs=2)
+def test_noise_is_measured_between_numba_and_its_control(monkeypatch):
+    load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
+    found = aa_noise.measure_noise(Quiet(), pairs=2)
     assert found.ratio.processes == 2
     assert found.ratio.low < found.ratio.value < found.ratio.high
 
@@ -114,5 +115,14 @@ def test_noise_is_measured_between_numba_and_its_twin(monkeypatch):
 def test_noise_that_cannot_be_measured_is_one_line(monkeypatch):
     registry = load(monkeypatch, FAULTY, NO_NUMBA)
     registry.backends["numba"] = replace(registry.backend("no-factory"), id="numba")
-    with pytest.raises(UsageError, match=r"numba could not be timed against itself: .*libcheese"):
-        noise.measure_noise(registry, Quiet(), pairs=1)
+    with pytest.raises(UsageError, match=r"numba could be timed against itself in 0 of 1 pairs .*libcheese"):
+        aa_noise.measure_noise(Quiet(), pairs=1)
+
+
+def test_noise_of_fewer_pairs_than_were_asked_for_is_refused(monkeypatch):
+    """The third pair's rounds are gone: two pairs are no noise of three."""
+    load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
+    honest = aa_noise.noise
+    monkeypatch.setattr(aa_noise, "noise", lambda groups: honest(groups[:2]))
+    with pytest.raises(UsageError, match="in 2 of 3 pairs of processes"):
+        aa_noise.measure_noise(Quiet(), pairs=3)

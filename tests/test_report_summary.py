@@ -23,23 +23,26 @@ def test_the_score_is_a_mean_with_students_interval() -> None:
     scores = [0.50, 0.55, 0.62, 0.49, 0.57]
     (row,) = summarise(record("adding", "gru", "numba", seed, score=s) for seed, s in enumerate(scores))
     low, high = stats.t.interval(0.95, 4, loc=sum(scores) / 5, scale=stats.sem(scores))
-    assert row.score is not None
-    assert (row.score.value, row.score.low, row.score.high) == pytest.approx((0.546, low, high))
+    score = row.figure("score")
+    assert score is not None
+    assert (score.value, score.low, score.high) == pytest.approx((0.546, low, high))
 
 
 def test_inference_is_a_geometric_mean_over_processes() -> None:
     (row,) = summarise(record("adding", "gru", "numba", seed, infer_seconds=10.0**-seed) for seed in (2, 4))
-    assert row.infer is not None
-    assert row.infer.value == pytest.approx(1e-3)
-    assert row.infer.low is not None
-    assert row.infer.low < 1e-4
+    infer = row.figure("infer_seconds")
+    assert infer is not None
+    assert infer.value == pytest.approx(1e-3)
+    assert infer.low is not None
+    assert infer.low < 1e-4
 
 
 def test_a_single_process_keeps_the_interval_of_its_rounds() -> None:
     one = record("adding", "gru", "numba", 0, infer_seconds=3e-4, infer_seconds_low=2e-4, infer_seconds_high=5e-4)
     (row,) = summarise([one])
-    assert row.infer is not None
-    assert (row.infer.value, row.infer.low, row.infer.high) == (3e-4, 2e-4, 5e-4)
+    infer = row.figure("infer_seconds")
+    assert infer is not None
+    assert (infer.value, infer.low, infer.high) == (3e-4, 2e-4, 5e-4)
 
 
 def test_only_seeds_that_came_through_count_and_the_row_is_not_ranked() -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from marks import children, marked
-from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, load, settings
+from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, compare, load, settings
 
 from rnnbench import clock
-from rnnbench.comparison.runner import choose, compare
+from rnnbench.comparison.runner import choose
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.records.comparisons import CONTROL, INFER
 from rnnbench.records.store import Store

@@ -4,13 +4,12 @@ import tempfile
 
 import pytest
 from marks import children
-from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, load, settings
+from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, compare, load, settings
 
 from rnnbench.cli.compare import exit_code
 from rnnbench.comparison import rows as rows_module
 from rnnbench.comparison import timing
 from rnnbench.comparison.backend_run import BackendRun
-from rnnbench.comparison.runner import compare
 from rnnbench.comparison.traps import LATE_WARNING, LEAK_WARNING, STUCK_WARNING, SUBNORMAL_WARNING
 from rnnbench.records.comparisons import INFER
 from rnnbench.records.store import Store

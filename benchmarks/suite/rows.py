@@ -1,13 +1,15 @@
 """One comparison for a whole grid, by rnnbench's harness, and its figures handed to each benchmark.
 
 This is the only file of the suite that speaks to rnnbench. The suite is that of the newest commit and the package that
-of the commit under test, so it keeps to what has been there for long: settings, `compare`, the store.
+of the commit under test, so it keeps to the public `compare`; before_compare.py stands in where there is none yet.
 """
 
+import importlib.util
 import json
 import os
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from .grid import GRID, Grid
 
-PROTOCOL = "1"  # asv's `version`: raised by hand when the way of measuring changes, which starts every series anew
+PROTOCOL = "2"  # asv's `version`: raised by hand when the way of measuring changes, which starts every series anew
 FIGURES = Path("figures.json")  # in asv's cache folder, where its processes start
 GAPS = ("skipped", "unsupported")  # statuses that are n/a; all others but ok are failures
 Row = dict[str, Any]
@@ -51,34 +53,19 @@ def key(task: str, cell: str, backend: str, hidden_size: int) -> str:
 
 
 def measure(grid: Grid) -> dict[str, Row]:
-    """The figures of every row that can run here, by key; of a row that failed, why.
+    """Return the figures of every row that can run here, by key; of a row that failed, why.
 
     The comparison is stored as any other, in results/runs or $RNNBENCH_RESULTS, where reasons and raw samples stay.
     """
-    from rnnbench.comparison.description import Description
-    from rnnbench.comparison.plan import Settings
-    from rnnbench.comparison.runner import compare
-    from rnnbench.machine.environment import machine
-    from rnnbench.records.store import Store
-    from rnnbench.registry import registry
-
-    known = registry()
-    settings = Settings(
-        tasks=tuple(name for name in grid.tasks if name in known.tasks),
-        cells=tuple(name for name in grid.cells if name in known.cells),
-        backends=tuple(b for b in grid.backends if b in known.backends and known.backends[b].missing() is None),
-        hidden_sizes=grid.hidden_sizes,
-        seeds=grid.seeds,
-    )
     # The parent of every process to come: compiling shows cold in the first seed and warm in the others.
     os.environ["RNNBENCH_CACHE_DIR"] = str(Path("kernels").absolute())
-    facts = machine()
-    if commit := os.environ.get("ASV_COMMIT"):  # an installed package does not know its commit
-        facts |= {"commit": commit, "dirty": False}
-    store = Store(Path(os.environ.get("RNNBENCH_RESULTS") or Path(__file__).parents[2] / "results" / "runs"))
-    run = store.create(Description.of(settings, known).as_json(), settings.digest(), facts)
-    if compare(settings, known, run, Silent()).interrupted:
-        raise KeyboardInterrupt
+    os.environ["RNNBENCH_COMMIT"] = os.environ.get("ASV_COMMIT", "")  # an installed package does not know its commit
+    results = Path(os.environ.get("RNNBENCH_RESULTS") or Path(__file__).parents[2] / "results" / "runs")
+    try:
+        from rnnbench import compare
+    except ImportError:
+        from .before_compare import compare
+    run = compare(**known(grid), hidden=grid.hidden_sizes, seeds=grid.seeds, results=results)
     found: dict[str, list[tuple[Any, Row]]] = {}
     for group in run.groups():
         for record in group.records:
@@ -87,50 +74,40 @@ def measure(grid: Grid) -> dict[str, Row]:
     return {name: row for name, seeds in found.items() if (row := summary(seeds)) is not None}
 
 
+def known(grid: Grid) -> dict[str, tuple[str, ...]]:
+    """Return what of a grid this commit knows, and of its backends what is installed."""
+    try:
+        from rnnbench.registry import registry
+    except ImportError:
+        from rnnbench.plugins import registry
+
+    there = registry()
+    return {
+        "task": tuple(name for name in grid.tasks if name in there.tasks),
+        "cell": tuple(name for name in grid.cells if name in there.cells),
+        "backend": tuple(b for b in grid.backends if b in there.backends and there.backends[b].missing() is None),
+    }
+
+
+def figures() -> dict[str, Any]:
+    """Return the definitions of the figures: those beside this suite, for every commit alike."""
+    path = Path(__file__).parents[2] / "rnnbench" / "records" / "figures.py"
+    spec = importlib.util.spec_from_file_location("suite_figures", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module.FIGURES
+
+
 def summary(seeds: Sequence[tuple[Any, Row]]) -> Row | None:
-    """A row's figures over its seeds: a failed seed is a failed row, and a row that does not exist is None."""
+    """Return a row's figures over its seeds: a failed seed is a failed row, and a row that does not exist is None."""
     records = [record for record, _ in seeds]
     for record in records:
         if record.status in GAPS:
             return None
         if record.failed:
             return {"failed": f"seed {record.seed}: {record.status}: {record.reason}"}
-    rounds = sorted(seconds for _, samples in seeds for seconds in samples["infer_seconds"])
-    first, _, third = statistics.quantiles(rounds, n=4)
-    learned = [record.seconds_to_learn for record in records]
-    steady = [record for record in records if record.compile_cache != "cold"] or records
-    return {
-        "figures": {
-            "infer_seconds": statistics.median(rounds),
-            "infer_seconds_q25": first,
-            "infer_seconds_q75": third,
-            "latency_p50_seconds": typical(r.latency_p50_seconds for r in records),
-            "latency_p99_seconds": typical(r.latency_p99_seconds for r in records),
-            "train_step_seconds": typical(r.train_step_seconds for r in records),
-            "seconds_to_learn": typical(learned) if None not in learned else None,
-            "score": typical((r.score for r in records), statistics.fmean),
-            "parameters": records[0].parameters,
-            "parameters_two_bias": records[0].parameters_two_bias,
-            "peak_rss_bytes": typical(r.peak_rss_bytes for r in steady),
-            "compile_seconds_cold": typical(r.compile_seconds for r in records if r.compile_cache == "cold"),
-            "compile_seconds_warm": typical(r.compile_seconds for r in records if r.compile_cache == "warm"),
-        }
-    }
-
-
-def typical(values: Iterable[float | None], of: Callable[..., float] = statistics.median) -> float | None:
-    """Over the seeds that have one; None where none has."""
-    there = [value for value in values if value is not None]
-    return of(there) if there else None
-
-
-class Silent:
-    """A listener that hears nothing: asv shows its own progress."""
-
-    def planned(self, *_: object) -> None: ...
-
-    def stage(self, *_: object) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
-
-    def finished(self, *_: object) -> None: ...
+    found = {name: figure.of(records) for name, figure in figures().items()}
+    first, _, third = statistics.quantiles([s for _, samples in seeds for s in samples["infer_seconds"]], n=4)
+    quartiles = {"infer_seconds_q25": first, "infer_seconds_q75": third}
+    return {"figures": {name: None if one is None else one.value for name, one in found.items()} | quartiles}

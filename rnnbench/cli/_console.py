@@ -1,9 +1,13 @@
 """What reaches the terminal, and in what state: names may come from strangers' plugins and files."""
 
-from typing import TYPE_CHECKING
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.errors import RnnbenchWarning
 from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +27,23 @@ def warn(message: str) -> None:
 def note(message: str) -> None:
     """One line on stderr, where it does not mix with results."""
     click.echo(_one_line(message), err=True)
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Turn the package's own warnings into `warning:` lines meanwhile."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, RnnbenchWarning):
+                warn(str(message))
+            else:
+                show(message, category, *where, **more)
+
+        warnings.simplefilter("always", RnnbenchWarning)
+        warnings.showwarning = tell
+        yield
 
 
 def _one_line(message: str) -> str:

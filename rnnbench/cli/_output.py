@@ -62,7 +62,8 @@ def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -
         export(Path(target), run)
     if json_target is not None:
         rows = [record.as_json() for record in run.records()]
-        put_json(json_target, {"schema": SCHEMA, "run_id": run.id, "rows": rows})
+        summary = [row.as_json() for row in run.rows()]
+        put_json(json_target, {"schema": SCHEMA, "run_id": run.id, "rows": rows, "summary": summary})
     if json_target != STDOUT:
         out = console()
         for part in render(Report.of(run), out):

@@ -1,76 +1,19 @@
 """Where a run is: a live line on a terminal, plain lines elsewhere. Both on stderr, away from the results."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rnnbench.cli._console import console, note
-from rnnbench.report.text import duration, joined, printable, rounded
+from rnnbench.report.progress import Estimate, LineProgress, named, outcome, time_left
+from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
     from rnnbench.comparison.plan import Group
     from rnnbench.records.record import Record
 
 REFRESH_SECONDS = 0.25
-
-
-class Estimate:
-    """Time left, from what finished groups took."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self.done = 0
-        self._seconds: list[float] = []
-
-    def plan(self, total: int, done: int) -> None:
-        self.total, self.done = total, done
-
-    def add(self, seconds: float) -> None:
-        self.done += 1
-        self._seconds.append(seconds)
-
-    def left(self) -> float | None:
-        """Seconds, or None before a group has finished."""
-        if not self._seconds:
-            return None
-        return sum(self._seconds) / len(self._seconds) * (self.total - self.done)
-
-
-def named(group: "Group") -> str:
-    """A group in a few words."""
-    return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
-
-
-def outcome(records: "Sequence[Record]") -> str:
-    """How a group ended: all ok, or which backends did not come through."""
-    bad = [f"{record.backend} {record.status}" for record in records if record.status != "ok"]
-    return "; ".join(bad) or "ok"
-
-
-class PlainProgress:
-    """One line per finished group."""
-
-    def __init__(self) -> None:
-        self._estimate = Estimate()
-
-    def planned(self, total_groups: int, done: int, backends: list[str], notices: list[str]) -> None:
-        self._estimate.plan(total_groups, done)
-        for notice in notices:
-            note(f"note: {notice}")
-        kept = f", {done} of them already stored" if done else ""
-        note(f"{total_groups} groups{kept}, each on {joined(backends)}")
-
-    def stage(self, group: "Group", backend: str, what: str) -> None:
-        """Nothing: a log wants results, not every step."""
-
-    def clock(self, running: bool) -> None:
-        """Nothing: no display to freeze."""
-
-    def finished(self, group: "Group", records: "list[Record]", seconds: float) -> None:
-        self._estimate.add(seconds)
-        position = f"[{self._estimate.done}/{self._estimate.total}]"
-        note(f"{position} {named(group)}: {outcome(records)}, {duration(seconds)}; {_left(self._estimate)}")
 
 
 class LiveProgress:
@@ -133,19 +76,14 @@ class LiveProgress:
         self._estimate.add(seconds)
         if any(record.failed for record in records):
             self._bar.console.print(printable(f"{named(group)}: {outcome(records)}"), style="red")
-        self._bar.update(self._task, completed=self._estimate.done, left=_left(self._estimate))
-
-
-def _left(estimate: Estimate) -> str:
-    left = estimate.left()
-    return f"about {rounded(left)} left" if left else "done"
+        self._bar.update(self._task, completed=self._estimate.done, left=time_left(self._estimate))
 
 
 @contextmanager
-def listening() -> Iterator[PlainProgress | LiveProgress]:
+def listening() -> Iterator[LineProgress | LiveProgress]:
     """A listener that suits stderr."""
     if not console(stderr=True).is_terminal:
-        yield PlainProgress()
+        yield LineProgress(note)
         return
     with LiveProgress() as live:
         yield live

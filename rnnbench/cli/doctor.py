@@ -24,10 +24,10 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
     from dataclasses import asdict
     from pathlib import Path
 
+    from rnnbench.aa_noise import measure_noise
     from rnnbench.cli._listing import LISTING_SCHEMA
     from rnnbench.cli._output import STDOUT, put_json
     from rnnbench.cli._progress import listening
-    from rnnbench.comparison.noise import measure_noise
     from rnnbench.machine.doctor import gather, judge
     from rnnbench.machine.environment import core_count, cpu_model, machine_id
     from rnnbench.records.store import Store
@@ -35,7 +35,7 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
     registry, store, here = load_plugins(plugins), Store(Path(results)), machine_id(cpu_model(), core_count())
     if noise:
         with listening() as listener:
-            store.keep_noise(here, measure_noise(registry, listener))
+            store.keep_noise(here, measure_noise(listener))
     findings = list(judge(gather(registry, store.known_noise(here))))
     if as_json:
         put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})

@@ -4,16 +4,17 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Protocol
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import rows
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles
+from rnnbench.comparison.description import Description
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
@@ -26,22 +27,6 @@ from rnnbench.tasks.spec import Task
 from rnnbench.workers.pool import LoadFailures, WorkerPool, WorkerSpec
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt
 from rnnbench.workers.worker import WorkerLimits
-
-
-class Listener(Protocol):
-    """Who is told how a run goes. Called in the thread of `compare`."""
-
-    def planned(self, total_groups: int, done: int, backends: list[str], notices: list[str]) -> None:
-        """Once, before any work. done: groups that an earlier run left finished. notices: lines for the user."""
-
-    def stage(self, group: Group, backend: str, what: str) -> None:
-        """what: "checking", "training" or "timing"."""
-
-    def clock(self, running: bool) -> None:
-        """The display must stay frozen from True to the next False: something is being timed."""
-
-    def finished(self, group: Group, records: list[Record], seconds: float) -> None:
-        """A group is done and stored; seconds: how long it took."""
 
 
 @dataclass(frozen=True)
@@ -85,33 +70,49 @@ class Selection:
         ]
 
 
-def compare(
-    settings: Settings,
-    registry: Registry,
-    run: Run,
-    listener: Listener,
-    extra_tasks: tuple[Task, ...] = (),
-    limits: WorkerLimits | None = None,
-    control: bool = True,
-) -> ComparisonResult:
-    """Measures every group of the plan that `run` does not hold yet, and stores each as it is finished.
+@dataclass(frozen=True)
+class ComparisonPlan:
+    """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded."""
 
-    extra_tasks: tasks that no plugin offers (one made from a CSV file); they join the registry. limits: what a worker
-    may take. control: whether `numba`, where it is compared, is timed against itself too. Raises UnknownName, and
-    UsageError for settings that cannot run or a folder that cannot be written. SIGINT and SIGTERM end it early, with
-    an ComparisonResult.
+    settings: Settings
+    registry: Registry
+    groups: tuple[Group, ...]
+    selection: Selection
+    description: Description
+
+
+def plan_comparison(
+    settings: Settings, registry: Registry, extra_tasks: Sequence[Task] = (), control: bool = True
+) -> ComparisonPlan:
+    """Check every name and unfold the settings, before anything is stored or started.
+
+    extra_tasks: tasks that no plugin offers (one made from a CSV file). control: whether `numba`, where it is compared,
+    is timed against itself too. Raises UnknownName, and UsageError for settings that cannot run here.
     """
-    registry.tasks.update({task.id: task for task in extra_tasks})
-    plan = list(dict.fromkeys(groups(settings, registry)))
+    check_threads(max(settings.threads))
+    known = replace(registry, tasks={**registry.tasks, **{task.id: task for task in extra_tasks}})
+    selection = replace(choose(settings, known), control=control)
+    unfolded = tuple(dict.fromkeys(groups(settings, known)))
+    return ComparisonPlan(settings, known, unfolded, selection, Description.of(settings, known))
+
+
+def carry_out(
+    plan: ComparisonPlan, run: Run, listener: Listener, limits: WorkerLimits | None = None, notices: Sequence[str] = ()
+) -> ComparisonResult:
+    """Measure every group of the plan that `run` does not hold yet, and store each as it is finished.
+
+    limits: what a worker may take. Raises UsageError for a folder that cannot be written, or a run that was begun on
+    another machine. SIGINT and SIGTERM end it early, with a result.
+    """
     done = run.finished()
-    waiting = [group for group in plan if group.key not in done]
-    selection = replace(choose(settings, registry), control=control)
-    _refuse_the_impossible(settings, run, resuming=bool(done))
-    listener.planned(len(plan), len(plan) - len(waiting), selection.ids, list(selection.notices))
+    waiting = [group for group in plan.groups if group.key not in done]
+    _refuse_another_machine(run, resuming=bool(done))
+    count, selection = len(plan.groups), plan.selection
+    listener.planned(count, count - len(waiting), selection.ids, [*notices, *selection.notices])
     interrupted = False
     try:
         with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
-            Comparison(settings, registry, run, listener, selection, sandbox).carry_out(waiting)
+            Comparison(plan, run, listener, sandbox).carry_out(waiting)
         run.finish()
     except KeyboardInterrupt:
         interrupted = True
@@ -142,17 +143,9 @@ def choose(settings: Settings, registry: Registry) -> Selection:
 class Comparison:
     """All waiting groups, one pool of workers after the other."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        registry: Registry,
-        run: Run,
-        listener: Listener,
-        selection: Selection,
-        sandbox: Sandbox,
-    ) -> None:
-        self.settings, self.registry, self.run = settings, registry, run
-        self.listener, self.selection, self.sandbox = listener, selection, sandbox
+    def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
+        self.settings, self.registry, self.selection = plan.settings, plan.registry, plan.selection
+        self.run, self.listener, self.sandbox = run, listener, sandbox
         self.files, self.state, self.unloadable = CaseFiles(sandbox.folder), RunState(), LoadFailures()
         self.versions: dict[str, set[str]] = {}
         for record in run.records():
@@ -178,8 +171,7 @@ class Comparison:
         self.listener.finished(group, records, time.monotonic() - start)
 
 
-def _refuse_the_impossible(settings: Settings, run: Run, resuming: bool) -> None:
-    check_threads(max(settings.threads))
+def _refuse_another_machine(run: Run, resuming: bool) -> None:
     here, there = machine_id(cpu_model(), core_count()), run.machine.get("id", "")
     if resuming and here != there:
         raise UsageError(f"run {run.id} was begun on another machine ({there}; this is {here}); start a new one")

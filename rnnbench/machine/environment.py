@@ -77,7 +77,12 @@ def check_threads(threads: int) -> None:
 
 
 def source_state() -> tuple[str, bool]:
-    """The commit of rnnbench's own checkout and whether it has changes; ("", False) for an installed copy."""
+    """Return the commit of rnnbench's own checkout and whether it has changes.
+
+    For an installed copy: $RNNBENCH_COMMIT, which says what it was installed from, or ("", False).
+    """
+    if commit := os.environ.get("RNNBENCH_COMMIT"):
+        return commit, False
     here = Path(__file__).resolve().parent
     if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return "", False

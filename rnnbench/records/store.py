@@ -12,18 +12,23 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.records import sealed
 from rnnbench.records.noise import KnownNoise
-from rnnbench.records.record import Record
+from rnnbench.records.record import COLUMNS, Record
+from rnnbench.records.summary import Row, summarise
 
-LATEST = "latest"
-Samples = dict[str, dict[str, Any]]  # backend -> name -> values; the names are those of `measure.runner`
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+LATEST, RUN_FILE = "latest", "run.json"
+Samples = dict[str, dict[str, Any]]  # backend -> name -> values
+Signature = tuple[tuple[int, int, int, str], ...]
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class StoredGroup:
 
 @dataclass
 class Run:
-    """One run's folder. Made by `Store`."""
+    """One run's folder, made by `Store`. Files are read once, and again only where they have changed."""
 
     path: Path
     number: int  # counts up in a store: the order of runs, whatever the clock was set to
@@ -46,6 +51,9 @@ class Run:
     digest: str
     machine: dict[str, Any]
     complete: bool = False
+    _seen: "tuple[Signature, list[tuple[Path, StoredGroup | str]]] | None" = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def id(self) -> str:
@@ -64,11 +72,29 @@ class Run:
         return {group.key for group in self.groups()}
 
     def records(self) -> list[Record]:
+        """Return every record, oldest group first."""
         return [record for group in self.groups() for record in group.records]
 
+    def rows(self) -> tuple[Row, ...]:
+        """Return the records aggregated over their seeds."""
+        return summarise(self.records())
+
     def samples(self) -> dict[str, Samples]:
-        """group key -> backend -> name -> values."""
+        """Return the raw values behind the figures: group key -> backend -> name -> values, in seconds."""
         return {group.key: group.samples for group in self.groups()}
+
+    def frame(self) -> "DataFrame":
+        """Return a pandas frame with a row a record, one seed on one backend; units stand in the columns' names."""
+        from pandas import DataFrame
+
+        return DataFrame([record.as_json() for record in self.records()], columns=list(COLUMNS))
+
+    def summary(self) -> "DataFrame":
+        """Return a pandas frame with a row for each cell, backend and size, its figures over the seeds by the one
+        definition of `records/figures.py`; `_low` and `_high` are the ends of 95 % intervals."""
+        from pandas import DataFrame
+
+        return DataFrame([row.as_json() for row in self.rows()])
 
     def problems(self) -> list[str]:
         """One line per file that was skipped: damaged, foreign, or of a newer schema."""
@@ -81,11 +107,15 @@ class Run:
 
     def _save(self) -> None:
         names = ("number", "created", "settings", "digest", "machine", "complete")
-        _write(self.path / "run.json", {name: getattr(self, name) for name in names})
+        _write(self.path / RUN_FILE, {name: getattr(self, name) for name in names})
 
     def _read(self) -> list[tuple[Path, StoredGroup | str]]:
         paths = [p for p in (self.path / "groups").glob("*") if not p.name.startswith(".")]
-        return [(path, self._read_group(path)) for path in sorted(paths, key=_age)]
+        signature = tuple(sorted(_signed(path) for path in paths))
+        if self._seen is None or self._seen[0] != signature:
+            ordered = [self.path / "groups" / name for *_, name in signature]
+            self._seen = signature, [(path, self._read_group(path)) for path in ordered]
+        return self._seen[1]
 
     def _read_group(self, path: Path) -> StoredGroup | str:
         try:
@@ -186,13 +216,13 @@ class Store:
 def _unborn(path: Path) -> bool:
     """Whether this is what a run leaves that is killed while it is made, before anything could be stored."""
     with suppress(OSError):
-        return "run.json" not in os.listdir(path) and not os.listdir(path / "groups")
+        return RUN_FILE not in os.listdir(path) and not os.listdir(path / "groups")
     return False
 
 
 def _read_run(path: Path) -> Run | str:
     try:
-        content = sealed.read(path / "run.json")
+        content = sealed.read(path / RUN_FILE)
         number, created, digest = content["number"], content["created"], content["digest"]
         settings, machine, complete = content["settings"], content["machine"], content["complete"]
     except sealed.Damaged as error:
@@ -215,8 +245,10 @@ def _refusal(path: Path, error: OSError) -> UsageError:
     return UsageError(f"cannot write to {path}: {error.strerror or error}; choose another folder with --results DIR")
 
 
-def _age(path: Path) -> tuple[float, str]:
+def _signed(path: Path) -> tuple[int, int, int, str]:
+    """Return what changes when a file does, its age first."""
     try:
-        return path.lstat().st_mtime, path.name
+        status = path.lstat()
+        return status.st_mtime_ns, status.st_size, status.st_ino, path.name
     except OSError:
-        return 0.0, path.name
+        return 0, 0, 0, path.name

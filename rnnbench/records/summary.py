@@ -1,14 +1,15 @@
 """Records aggregated over seeds: one row per (task, cell, backend, size, dtype, threads)."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from rnnbench.records.figures import FIGURES
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Interval, mean_interval
+from rnnbench.records.statistics import Interval
 
+WITH_ENDS = ("infer_seconds", "score")  # figures whose interval is shown
 TRAINER = "numba"  # trains in every default run, and lends its weights to backends that only infer
 
 
@@ -39,7 +40,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Row:
-    """A variant on one backend, over its seeds. Figures are means over the seeds that came through."""
+    """A variant on one backend, over its seeds."""
 
     variant: Variant
     backend: str
@@ -63,15 +64,14 @@ class Row:
         name, count = troubles.most_common(1)[0]
         return name if count == len(self.records) else f"{name} {count}/{len(self.records)}"
 
-    def mean(self, column: str) -> float | None:
-        """The mean of a numeric column, or None where no seed has it."""
-        values = [value for record in self.passed if (value := getattr(record, column)) is not None]
-        return fmean(values) if values else None
+    def figure(self, name: str) -> Interval | None:
+        """Return one of `FIGURES` over this row's seeds, or None where no seed has it."""
+        return FIGURES[name].of(self.records)
 
-    def first(self, column: str) -> int | None:
-        """A column that does not depend on the seed, and is known of failed rows too."""
-        values: list[int] = [value for record in self.records if (value := getattr(record, column)) is not None]
-        return values[0] if values else None
+    def value(self, name: str) -> float | None:
+        """Return a figure without its interval."""
+        found = self.figure(name)
+        return None if found is None else found.value
 
     @property
     def scores(self) -> dict[int, float]:
@@ -79,26 +79,22 @@ class Row:
         return {record.seed: record.score for record in self.passed if record.score is not None}
 
     @property
-    def score(self) -> Interval | None:
-        return mean_interval(list(self.scores.values())) if self.scores else None
-
-    @property
     def learned(self) -> tuple[int, int] | None:
         """On how many seeds, of how many, the score beat the trivial answer by the task's margin."""
         known = [record.learned for record in self.passed if record.learned is not None]
         return (sum(known), len(known)) if known else None
 
-    @property
-    def infer(self) -> Interval | None:
-        """Seconds of a call: the geometric mean over processes; of a single one, its own figure and interval."""
-        timed = [record for record in self.passed if record.infer_seconds]
-        if len(timed) == 1:
-            return Interval(timed[0].infer_seconds or 0.0, timed[0].infer_seconds_low, timed[0].infer_seconds_high, 1)
-        if not timed:
-            return None
-        logs = mean_interval([math.log(record.infer_seconds) for record in timed if record.infer_seconds])
-        ends = [None if end is None else math.exp(end) for end in (logs.low, logs.high)]
-        return Interval(math.exp(logs.value), ends[0], ends[1], logs.count)
+    def as_json(self) -> dict[str, Any]:
+        """Return what the row is, then its figures, with the ends of their intervals where they may have some."""
+        learned, seeds = self.learned or (None, None)
+        row: dict[str, Any] = {**asdict(self.variant), "backend": self.backend, "status": self.status}
+        row |= {"seeds": len(self.records), "learned": learned, "scored": seeds}
+        for name in FIGURES:
+            found = self.figure(name)
+            row[name] = None if found is None else found.value
+            if name in WITH_ENDS:
+                row |= {f"{name}_low": found.low if found else None, f"{name}_high": found.high if found else None}
+        return row
 
 
 def summarise(records: Iterable[Record]) -> tuple[Row, ...]:

@@ -61,15 +61,15 @@ def _texts(rows: Sequence[Row], text: Callable[[Row], str | None]) -> tuple[str,
 
 
 def _parameters(row: Row) -> str | None:
-    count = row.first("parameters")
-    return None if count is None else str(count)
+    count = row.value("parameters")
+    return None if count is None else f"{count:.0f}"
 
 
 def _score(row: Row) -> str | None:
-    if row.score is None:
+    score = row.figure("score")
+    if score is None:
         return None
-    half = None if row.score.high is None else row.score.high - row.score.value
-    return plus_minus(row.score.value, half)
+    return plus_minus(score.value, None if score.high is None else score.high - score.value)
 
 
 def _learned(row: Row) -> str | None:
@@ -77,30 +77,29 @@ def _learned(row: Row) -> str | None:
 
 
 def _roofline(row: Row) -> str | None:
-    share = row.mean("roofline_fraction")
+    share = row.value("roofline_fraction")
     return None if share is None else significant(100 * share, 2)
 
 
 def _memory(row: Row) -> str | None:
-    peak = row.mean("peak_rss_bytes")
+    peak = row.value("peak_rss_bytes")
     return None if peak is None else f"{peak / MEBIBYTE:.0f}"
 
 
 def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Column:
-    values = [row.mean(column) for row in rows]
+    values = [row.value(column) for row in rows]
     unit = time_unit(value for value in values if value is not None)
     return Column(name, unit.name, tuple(_in(unit, value) for value in values), priority)
 
 
 def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
     """The time of a call, and its interval where there is room."""
-    unit = time_unit(row.infer.value for row in rows if row.infer)
-    values = tuple(_in(unit, row.infer.value if row.infer else None) for row in rows)
+    found = [row.figure("infer_seconds") for row in rows]
+    unit = time_unit(one.value for one in found if one)
+    values = tuple(_in(unit, one.value if one else None) for one in found)
     ends = tuple(
-        DASH
-        if row.infer is None or row.infer.low is None or row.infer.high is None
-        else f"{_in(unit, row.infer.low)}–{_in(unit, row.infer.high)}"
-        for row in rows
+        DASH if one is None or one.low is None or one.high is None else f"{_in(unit, one.low)}–{_in(unit, one.high)}"
+        for one in found
     )
     return Column("infer", unit.name, values), Column("95 %", unit.name, ends, 4)
 

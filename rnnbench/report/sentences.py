@@ -98,8 +98,8 @@ class Contest:
 def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Contest]:
     """Whose inference times are compared: by variant, the fastest with each of the others."""
     for variant in dict.fromkeys(row.variant for row in rows):
-        timed = [row for row in rows if row.variant == variant and row.ranked and row.infer]
-        timed.sort(key=lambda row: row.infer.value if row.infer else 0.0)
+        timed = [row for row in rows if row.variant == variant and row.ranked and row.value("infer_seconds")]
+        timed.sort(key=lambda row: row.value("infer_seconds") or 0.0)
         own = [group for group in groups if group.records and Variant.of(group.records[0]) == variant]
         for slow in timed[1:]:
             ratio = speed_ratio(own, timed[0].backend, slow.backend)

@@ -1,11 +1,11 @@
 """Two stored runs as the gate's findings."""
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from rnnbench.errors import UsageError
-from rnnbench.records.comparisons import INFER, noise
+from rnnbench.records.comparisons import noise
+from rnnbench.records.figures import value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run
 from rnnbench.tracking.from_runs import labels
@@ -13,8 +13,13 @@ from rnnbench.tracking.reading import Labels
 from rnnbench.tracking.regressions import Broken, Finding, exact, grown, less_accurate
 
 # Figures that a record holds as one number a seed, and what the gate calls them.
-TIMES = {"step": "latency_p50_seconds", "train": "train_step_seconds", "memory": "peak_rss_bytes"}
-Rows = dict[Labels, dict[int, tuple[Record, Mapping[str, Any]]]]
+TIMES = {
+    "infer": "infer_seconds",
+    "step": "latency_p50_seconds",
+    "train": "train_step_seconds",
+    "memory": "peak_rss_bytes",
+}
+Rows = dict[Labels, dict[int, Record]]
 
 
 def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
@@ -33,13 +38,12 @@ def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
     broken: list[Broken] = []
     for row in old.keys() & new.keys():
         name = _name(row)
-        sides = [{seed: record for seed, (record, _) in rows[row].items()} for rows in (old, new)]
+        sides = [rows[row] for rows in (old, new)]
         failures = [next((r for r in side.values() if r.failed), None) for side in sides]
         if failure := failures[0] or failures[1]:
             broken.append(Broken(name, f"{failure.status}: {failure.reason}", regressed=failures[0] is None))
             continue
-        times = {"infer": [_inference(rows[row]) for rows in (old, new)]}
-        times |= {figure: [_column(side, column) for side in sides] for figure, column in TIMES.items()}
+        times = {figure: [_column(side, column) for side in sides] for figure, column in TIMES.items()}
         for figure, (a, b) in times.items():
             if a.keys() & b.keys():
                 found.append(grown(name, figure, a, b, *noises))
@@ -52,18 +56,11 @@ def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
 
 
 def _rows(run: Run) -> Rows:
-    """By row, then by seed: the record and the samples behind it."""
+    """Return the records by row, then by seed."""
     rows: Rows = {}
-    for group in run.groups():
-        for record in group.records:
-            samples = group.samples.get(record.backend, {})
-            rows.setdefault(labels(record), {})[record.seed] = record, samples
+    for record in run.records():
+        rows.setdefault(labels(record), {})[record.seed] = record
     return rows
-
-
-def _inference(seeds: Mapping[int, tuple[Record, Mapping[str, Any]]]) -> dict[int, float]:
-    """The median round of each process."""
-    return {seed: median(samples[INFER]) for seed, (_, samples) in seeds.items() if samples.get(INFER)}
 
 
 def _column(records: Mapping[int, Record], column: str) -> dict[int, float]:
@@ -72,12 +69,8 @@ def _column(records: Mapping[int, Record], column: str) -> dict[int, float]:
 
 
 def _facts(records: Sequence[Record]) -> dict[str, Any]:
-    errors = [record.forward_error for record in records if record.forward_error is not None]
-    return {
-        "parameters": records[0].parameters,
-        "parameters_two_bias": records[0].parameters_two_bias,
-        "error": max(errors, default=None),
-    }
+    figures = {"parameters": "parameters", "parameters_two_bias": "parameters_two_bias", "error": "forward_error"}
+    return {name: value(figure, records) for name, figure in figures.items()}
 
 
 def _name(row: Labels) -> str:

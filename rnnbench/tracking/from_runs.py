@@ -1,30 +1,16 @@
 """Reads our own stored runs as figures over commits."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, median
 
+from rnnbench.records.figures import FIGURES, value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run, Store
 from rnnbench.tracking.commits import Commit
 from rnnbench.tracking.reading import Labels, Reading, Readings
 
 ENVIRONMENT = "stored runs"
-# A row's figure is what its seeds have in the middle; a score is averaged, as reports do.
-FIGURES: dict[str, Callable[[Sequence[float]], float]] = {
-    "infer_seconds": median,
-    "latency_p50_seconds": median,
-    "latency_p99_seconds": median,
-    "train_step_seconds": median,
-    "train_seconds": median,
-    "seconds_to_learn": median,
-    "score": fmean,
-    "parameters": max,
-    "parameters_two_bias": max,
-    "peak_rss_bytes": median,
-    "forward_error": max,
-}
 IDENTITY = (
     *("task", "cell", "backend", "hidden_size", "layers", "bidirectional"),
     *("dtype", "threads", "batch_size", "train_steps"),
@@ -77,8 +63,5 @@ def labels(record: Record) -> Labels:
 
 
 def _value(figure: str, records: Sequence[Record]) -> float | None:
-    """None, a gap, where a seed failed: the others alone would be another figure."""
-    values = [getattr(record, figure) for record in records]
-    if any(record.failed for record in records) or None in values:
-        return None
-    return float(FIGURES[figure](values))
+    """Return the row's figure, or None, a gap, where a seed failed: the others alone would be another figure."""
+    return None if any(record.failed for record in records) else value(figure, records)

@@ -7,10 +7,9 @@ import signal
 import subprocess
 
 import pytest
-from small_runs import FAULTY, LIMITS, NO_NUMBA, Quiet, load, settings
+from small_runs import FAULTY, LIMITS, NO_NUMBA, Quiet, compare, load, settings
 from trusting import kills
 
-from rnnbench.comparison.runner import compare
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import machine
 from rnnbench.records import sealed

@@ -5,11 +5,11 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from rnnbench.aa_noise import timed_model
 from rnnbench.comparison import timing
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.noise import MODEL
 from rnnbench.comparison.plan import Group, training
 from rnnbench.comparison.plan import Settings as PlanSettings
 from rnnbench.records.comparisons import INFER
@@ -60,7 +60,7 @@ def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: in
     lane.worker = place.start(lane.info, 1, work=JUDGED)
     lane.worker.receive(lane.worker.limits.load_seconds)
     lane.worker.pause()
-    assignment = _assignment(CaseFiles(place.folder), batch, steps)
+    assignment = _inputs(CaseFiles(place.folder), batch, steps)
     lane.ask("open", **assignment.request(False))
     lane.ask("verify", out=str(place.folder / "ready.npz"))
     lane.ask("calibrate")
@@ -85,7 +85,9 @@ def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: in
     }
 
 
-def _assignment(desk: CaseFiles, batch: int, steps: int) -> CaseInputs:
-    task = model_task("agreement", MODEL, MODEL.init(0), batch, steps)
-    group = Group(task.id, MODEL.cell, MODEL.hidden_size, MODEL.layers, MODEL.bidirectional, MODEL.dtype, 1, 0)
-    return desk.assignment(group, task, training(task, PlanSettings(tasks=(task.id,), steps=0)))
+def _inputs(files: CaseFiles, batch: int, steps: int) -> CaseInputs:
+    trained = timed_model()
+    model = trained.model
+    task = model_task("agreement", model, trained.params, batch, steps)
+    group = Group(task.id, model.cell, model.hidden_size, model.layers, model.bidirectional, model.dtype, 1, 0)
+    return files.inputs(group, task, training(task, PlanSettings(tasks=(task.id,), steps=0)))

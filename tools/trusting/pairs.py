@@ -9,36 +9,24 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnbench.comparison.noise import case, measure_noise
-from rnnbench.comparison.runner import compare
+from rnnbench.aa_noise import BATCH_SIZE, SEQ_LEN, measure_noise, timed_model
+from rnnbench.api import compare
+from rnnbench.comparison.listener import Silent
 from rnnbench.machine.environment import usable_cores
 from rnnbench.records.comparisons import CONTROLLED, speed_ratio
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, minimum_effect, verdict
-from rnnbench.records.store import Store
-from rnnbench.registry import Registry, configure
+from rnnbench.registry import configure
 from rnnbench.workers.sandbox import worker_cores
 from trusting.slowed import AGAIN, SLOWED
 
 PLUGIN = str(Path(__file__).with_name("slowed.py"))
 MOST_SECONDS = 15.0
 BUSY = "while True: pass"
-
-
-class Quiet:
-    """A listener that hears nothing."""
-
-    def planned(self, *_: object) -> None: ...
-
-    def stage(self, *_: object) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
-
-    def finished(self, *_: object) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -57,22 +45,26 @@ class Comparison:
         return not self.low <= 1 <= self.high
 
 
-def comparison(other: str, number: int, registry: Registry, least: float) -> Comparison:
+def comparison(other: str, number: int, least: float) -> Comparison:
     """One verdict with five processes a side. number: another one has other seeds, so other inputs and orders.
 
     Raises RuntimeError where a row is not ok.
     """
-    settings, task = case("trust")
     count = PROCESSES_FOR_A_VERDICT
-    settings = replace(settings, backends=(CONTROLLED, other), seeds=count, seed=count * number)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="rnnbench-trust-") as folder:
-        run = Store(Path(folder)).create({}, settings.digest(), {})
-        outcome = compare(settings, registry, run, Quiet(), (task,), control=False)
+    with tempfile.TemporaryDirectory(prefix="rnnbench-validation-") as folder:
+        run = compare(
+            model=timed_model(),
+            backend=(CONTROLLED, other),
+            batch=BATCH_SIZE,
+            seq_len=SEQ_LEN,
+            seeds=count,
+            seed=count * number,
+            results=folder,
+            control=False,
+        )
         groups = run.groups()
-    if outcome.interrupted:
-        raise KeyboardInterrupt
-    if bad := [row for row in outcome.records if row.status != "ok"]:
+    if bad := [record for group in groups for record in group.records if record.status != "ok"]:
         raise RuntimeError(f"{bad[0].backend}: {bad[0].status}: {bad[0].reason}")
     ratio = speed_ratio(groups, CONTROLLED, other)
     assert ratio is not None
@@ -82,10 +74,10 @@ def comparison(other: str, number: int, registry: Registry, least: float) -> Com
     return Comparison(other, ratio.value, ratio.low, ratio.high, word, time.monotonic() - start)
 
 
-def series(other: str, count: int, noise: KnownNoise, registry: Registry) -> list[Comparison]:
+def series(other: str, count: int, noise: KnownNoise) -> list[Comparison]:
     least, found = minimum_effect(noise.ratio), []
     for number in range(count):
-        found.append(comparison(other, number, registry, least))
+        found.append(comparison(other, number, least))
         last = found[-1]
         print(
             f"{other} {number + 1}/{count}: {last.ratio:.4f} [{last.low:.4f}, {last.high:.4f}] {last.word},"
@@ -95,25 +87,25 @@ def series(other: str, count: int, noise: KnownNoise, registry: Registry) -> lis
     return found
 
 
-def prepared() -> tuple[Registry, KnownNoise]:
-    """The registry with the slowed backends, and the machine's noise as `rnnbench doctor --noise` measures it."""
-    registry = configure([PLUGIN])
-    noise = measure_noise(registry, Quiet())
+def prepared() -> KnownNoise:
+    """Load the slowed backends, and return the machine's noise as `rnnbench doctor --noise` measures it."""
+    configure([PLUGIN])
+    noise = measure_noise(Silent())
     print(f"noise: {noise.ratio.value:.4f} [{noise.ratio.low:.4f}, {noise.ratio.high:.4f}]", flush=True)
-    return registry, noise
+    return noise
 
 
 def aa(count: int) -> dict[str, Any]:
     """One program under two names."""
-    registry, noise = prepared()
-    found = series(AGAIN, count, noise, registry)
+    noise = prepared()
+    found = series(AGAIN, count, noise)
     return {**_shared(found, noise), "words": _words(found), "exclude_one": sum(one.excludes_one for one in found)}
 
 
 def power(count: int) -> dict[str, Any]:
     """A program against itself, slowed by a known share. What is right is that numba is the faster one."""
-    registry, noise = prepared()
-    found = {name: series(name, count, noise, registry) for name in SLOWED}
+    noise = prepared()
+    found = {name: series(name, count, noise) for name in SLOWED}
     return {
         **_shared([one for own in found.values() for one in own], noise),
         "words": {name: _words(own) for name, own in found.items()},
@@ -123,12 +115,12 @@ def power(count: int) -> dict[str, Any]:
 
 def disturbed(count: int) -> dict[str, Any]:
     """As `power`, while a process that does nothing but spin shares a core: the workers', and that of the parent."""
-    registry, noise = prepared()
+    noise = prepared()
     found: dict[str, list[Comparison]] = {}
     for where, core in _cores():
         for name in SLOWED:
             with busy(core):
-                found[f"{name}, {where}"] = series(name, count, noise, registry)
+                found[f"{name}, {where}"] = series(name, count, noise)
     return {
         **_shared([one for own in found.values() for one in own], noise),
         "words": {name: _words(own) for name, own in found.items()},

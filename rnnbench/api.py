@@ -1,0 +1,115 @@
+"""The calls that scripts start from. The command line calls nothing else.
+
+`compare` carries out a comparison and stores it; `load_run` finds a stored one again; `session`, `load_weights` and
+`save_weights` (loading.py) work with one backend and one file.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from warnings import warn
+
+from rnnbench.comparison.listener import Listener, Silent
+from rnnbench.comparison.options import NAMES, Options
+from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
+from rnnbench.errors import RnnbenchWarning
+from rnnbench.loading import load_weights, save_weights, session
+from rnnbench.machine.environment import machine
+from rnnbench.records.store import RUN_FILE, Run, Store
+from rnnbench.registry import configure, registry
+from rnnbench.report.progress import LineProgress
+from rnnbench.weights.spec import Trained
+
+__all__ = ["Interrupted", "compare", "load_run", "load_weights", "save_weights", "session"]
+
+RESULTS = "results/runs"
+PathLike = str | os.PathLike[str]
+Names = str | Sequence[str] | None
+Numbers = int | Sequence[int] | None
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user stopped a comparison. run: what is stored of it; the same call with resume=True goes on from there."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(f"interrupted; finished groups are kept in {run.path}")
+        self.run = run
+
+
+def compare(
+    *,
+    task: Names = None,
+    cell: Names = None,
+    backend: Names = None,
+    hidden: Numbers = None,
+    layers: Numbers = None,
+    bidirectional: bool = False,
+    dtype: Names = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    seeds: int | None = None,
+    seed: int | None = None,
+    threads: Numbers = None,
+    quick: bool = False,
+    csv: PathLike | None = None,
+    target: str | None = None,
+    features: Names = None,
+    window: int | None = None,
+    horizon: int | None = None,
+    model: PathLike | Trained | None = None,
+    against: PathLike | None = None,
+    seq_len: int | None = None,
+    plugins: Sequence[str] | None = None,
+    results: PathLike | None = None,
+    resume: bool = False,
+    control: bool = True,
+    progress: Listener | Callable[[str], object] | None = None,
+) -> Run:
+    """Run the same tasks on every backend, trained, checked and timed, and return the stored run.
+
+    The options are those of `rnnbench compare`, with its defaults; where several values make sense, one may be given or
+    a list. Workers are processes of their own: no main guard is needed, and a notebook or a thread may call this.
+
+    model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
+    the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
+    which gives the machine's noise. progress: `print`, or anything that takes a line of text; or a `Listener`.
+
+    Raises UsageError (UnknownName for a name that nobody registered) before anything is measured, Failure where
+    `against` holds another network than `model`, and Interrupted after Ctrl-C. A backend that fails is a row with its
+    reason.
+    """
+    given = locals()
+    options = Options.of(**{name: given[name] for name in NAMES})
+    known = registry() if plugins is None else configure(tuple(plugins))
+    for problem in known.problems:
+        warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
+    settings, tasks = options.resolve()
+    plan = plan_comparison(settings, known, tasks, control)
+    listener = LineProgress(progress) if callable(progress) else progress or Silent()
+    run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
+    if carry_out(plan, run, listener, notices=notices).interrupted:
+        raise Interrupted(run)
+    return run
+
+
+def load_run(run: PathLike = "latest", results: PathLike | None = None) -> Run:
+    """Return a stored run: by its id, the beginning of it, "latest", or the path of its folder.
+
+    results: where to look for an id, `results/runs` by default. Raises UsageError where there is no such run.
+    """
+    path = Path(run)
+    if (path / RUN_FILE).is_file():
+        return Store(path.resolve().parent).find(path.resolve().name)
+    return Store(Path(results or RESULTS)).find(str(run))
+
+
+def _open_run(store: Store, plan: ComparisonPlan, resume: bool) -> tuple[Run, list[str]]:
+    """Return the newest unfinished run of the same settings where one is asked for and there, else a new one, and what
+    to tell the user about it."""
+    digest, notices = plan.settings.digest(), []
+    if resume:
+        if run := store.unfinished(digest):
+            return run, [f"resuming run {run.id}"]
+        notices = ["no unfinished run has these settings; starting a new one"]
+    return store.create(plan.description.as_json(), digest, machine()), notices

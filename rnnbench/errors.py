@@ -1,5 +1,7 @@
 """Errors whose message is for the user: one line, cause then remedy."""
 
+from collections.abc import Collection
+
 
 class UsageError(ValueError):
     """The request cannot be carried out as it was made."""
@@ -9,10 +11,7 @@ class UnknownName(UsageError):
     """A cell, task, backend or plugin that nobody registered."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        remedy = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+        remedy = did_you_mean(name, known, cutoff=0.5) or f"known: {', '.join(sorted(known)) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}; {remedy}")
         self.name = name
 
@@ -23,3 +22,11 @@ class Unsupported(Exception):
 
 class RnnbenchWarning(UserWarning):
     """Something odd that does not stop the work: a plugin that was left out, a file that says less than it should."""
+
+
+def did_you_mean(name: str, known: Collection[str], cutoff: float = 0.6) -> str | None:
+    """Return the question after the nearest of the known names, or None where none is near."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]!r}?" if near else None

@@ -1,19 +1,12 @@
-"""Losses, Adam, and the training loop that is the same for every backend."""
+"""Losses with their gradients, and Adam: its settings, its state in NumPy, and how gradients are clipped."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Params
-
-if TYPE_CHECKING:
-    from rnnbench.backends.base import Session
-    from rnnbench.tasks.spec import Split
 
 LOSSES = ("mse", "cross-entropy")
 
@@ -37,6 +30,11 @@ class Adam:
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UsageError(f"the clipping norm must be positive; got {self.clip_norm}")
 
+    def scales(self, step: int) -> tuple[float, float]:
+        """Return lr / (1 - β1^t) and 1 / (1 - β2^t) at step t = 1, 2, ...: what turns the moments m and v into
+        lr · m̂ and v̂."""
+        return self.learning_rate / (1 - self.beta1**step), 1 / (1 - self.beta2**step)
+
 
 DEFAULT_ADAM = Adam()
 
@@ -51,28 +49,28 @@ class AdamState:
         self.square = {name: np.zeros_like(value) for name, value in params.items()}
 
     def update(self, params: Params, gradients: Params) -> None:
-        """Changes the arrays of `params` in place."""
+        """Change the arrays of `params` in place."""
         s = self.settings
         self.steps += 1
+        rate, spread = s.scales(self.steps)
         scale = clip_scale(s, float(np.sqrt(sum(np.vdot(g, g) for g in gradients.values()))))
         for name, value in params.items():
             g = gradients[name] * value.dtype.type(scale)
             mean, square = self.mean[name], self.square[name]
             mean += (1 - s.beta1) * (g - mean)
             square += (1 - s.beta2) * (g * g - square)
-            unbiased, spread = mean / (1 - s.beta1**self.steps), square / (1 - s.beta2**self.steps)
-            value -= (s.learning_rate * unbiased / (np.sqrt(spread) + s.epsilon)).astype(value.dtype)
+            value -= (rate * mean / (np.sqrt(spread * square) + s.epsilon)).astype(value.dtype)
 
 
 def clip_scale(settings: Adam, norm: float) -> float:
-    """What every gradient is multiplied by, given their joint norm."""
+    """Return what every gradient is multiplied by, given their joint norm."""
     if settings.clip_norm is None or not norm > settings.clip_norm:
         return 1.0
     return settings.clip_norm / norm
 
 
 def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Array | None = None) -> tuple[float, Array]:
-    """The loss and its derivative by `prediction`.
+    """Return the loss and its derivative by `prediction`.
 
     prediction [B, O] or [T, B, O]; target of the same shape for "mse", of class indices [B] or [T, B] for
     "cross-entropy". With lengths, steps past a row's length count for nothing: the loss is the sum over valid
@@ -89,19 +87,20 @@ def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Arra
 
 
 def unknown_loss(loss: str) -> UsageError:
+    """Make the error for a loss that is none."""
     return UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
 
 
 def squared_error_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
-    """The target of "mse" in the dtype of a prediction of this shape; raises UsageError where its own is another."""
+    """Return the target of "mse" in a prediction's dtype. Raises UsageError where its shape is not the prediction's."""
     if target.shape != shape:
         raise UsageError(f"the target of mse must have the prediction's shape {shape}; got {target.shape}")
     return target.astype(dtype, copy=False)
 
 
 def class_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
-    """The target of "cross-entropy" of a prediction of this shape, as int64; raises UsageError for a misfit or what is
-    no integer."""
+    """Return the target of "cross-entropy" as int64. Raises UsageError where it is no integer, or does not fit a
+    prediction of this shape."""
     if target.shape != shape[:-1] or target.dtype.kind not in "iu":
         raise UsageError(
             f"the target of cross-entropy must be class indices {shape[:-1]}; got {target.dtype} {target.shape}"
@@ -137,43 +136,3 @@ def _cross_entropy(prediction: Array, target: Array, valid: Array | None) -> tup
         surprise, gradient = np.where(valid, surprise, 0), np.where(valid[..., None], gradient, gradient.dtype.type(0))
         count = int(valid.sum())
     return float(surprise.sum(dtype=np.float64)) / count, gradient * gradient.dtype.type(1 / count)
-
-
-def batches(split: "Split", batch_size: int, seed: int) -> Iterator["Split"]:
-    """Batches without end: every epoch visits each sequence once, in an order that only the seed decides."""
-    rng = np.random.default_rng([seed, 1])
-    count = split.x.shape[1]
-    while True:
-        order = rng.permutation(count)
-        for start in range(0, count, batch_size):
-            yield split.rows(order[start : start + batch_size])
-
-
-@dataclass
-class Progress:
-    """What training has done so far. step_seconds hold the time inside `train_step` alone."""
-
-    losses: list[float] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.step_seconds)
-
-
-def train(
-    session: "Session",
-    data: Iterator["Split"],
-    steps: int,
-    progress: Progress,
-    clock: Callable[[], float] = perf_counter,
-) -> None:
-    """Takes `steps` optimiser steps and adds them to `progress`; stops early at a loss that is not finite."""
-    for _ in range(steps):
-        batch = next(data)
-        start = clock()
-        loss = session.train_step(batch.x, batch.target, batch.lengths)
-        progress.step_seconds.append(clock() - start)
-        progress.losses.append(loss)
-        if not np.isfinite(loss):
-            return

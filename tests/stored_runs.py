@@ -12,7 +12,7 @@ from rnnbench.comparison.plan import Group, Settings
 from rnnbench.records.comparisons import CONTROL, INFER
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run, Store
-from rnnbench.tasks.spec import CLIPPED, Training
+from rnnbench.tasks.spec import Training
 
 MACHINE = {"id": "testor-2c", "cpu": "Testor 9000", "cores": 2, "python": "3.11.9", "packages": {"numba": "0.68.1"}}
 TITLES = {"sunspots": "Sunspots of the next year", "adding": "Adding two marked numbers of 30"}
@@ -85,7 +85,7 @@ def stored(
     settings = Settings(
         tasks=tuple(tasks), cells=tuple(cells), backends=tuple(backends), hidden_sizes=tuple(hidden_sizes), seeds=seeds
     )
-    training = Training(200, 32, CLIPPED, "uniform", None)
+    training = Training(200)
     description = Description(settings, {task: TaskNote(TITLES.get(task, task), training) for task in tasks})
     run = Store(root).create(description.as_json(), settings.digest(), MACHINE)
     rng = np.random.default_rng(0)

@@ -4,6 +4,8 @@ A gradient check cannot see a wrong formula whose derivative is right; these can
 """
 
 import math
+import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -228,6 +230,19 @@ def test_every_cell_names_itself_and_its_source(cell_id):
     assert cell.id == cell_id
     assert cell.title
     assert cell.source
+
+
+def test_every_cell_s_file_begins_with_its_formula_and_source(cell_id):
+    """Every accumulator with just the W, R and b that the data give it, every state, and the first author."""
+    cell = registry().cell(cell_id)
+    text = sys.modules[cell.stages[0].pair.__module__].__doc__
+    for a in cell.accumulators:
+        assert (f"W_{a.name} x" in text, f"R_{a.name} " in text) == (a.sees_x, a.operand is not None)
+        assert f"b_{a.name}" in text
+        assert re.search(rf"\b{a.name}'? = ", text)
+    for state in cell.states:
+        assert f"{state}' = " in text
+    assert cell.source.split()[0] in text
 
 
 def test_every_pair_is_elementwise_and_keeps_the_dtype(cell_id):

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from rnnbench import BackendInfo, Requirement, UsageError
 from rnnbench import registry as plugins
 from rnnbench.backends.base import load_factory
-from rnnbench.testing import Finding, check_backend, conformance_tests
+from rnnbench.testing import PropertyResult, check_backend, conformance_tests
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.properties import PROPERTIES, Subject
 from rnnbench.testing.suite import LOADS, NAMES, in_order
@@ -48,16 +48,16 @@ def defective(default_registry: None) -> plugins.Registry:
     return plugins.configure([DEFECTIVE])
 
 
-def inspected(registry: plugins.Registry, name: str) -> dict[str, Finding]:
+def inspected(registry: plugins.Registry, name: str) -> dict[str, PropertyResult]:
     """Every finding, made in this process."""
     info = registry.backend(name)
     with threadpool_limits(1):
         subject = Subject(load_factory(info.factory)(1), info, 1)
-        findings = in_order(lambda: Finding(LOADS, True), lambda each: judge(each, subject))
+        findings = in_order(lambda: PropertyResult(LOADS, True), lambda each: judge(each, subject))
         return {finding.property: finding for finding in findings}
 
 
-def failed(findings: dict[str, Finding]) -> list[str]:
+def failed(findings: dict[str, PropertyResult]) -> list[str]:
     return [name for name, finding in findings.items() if finding.ok is False]
 
 
@@ -85,19 +85,19 @@ def test_every_property_has_a_defect_that_breaks_it() -> None:
 
 def test_what_leans_on_a_broken_property_is_not_judged(defective: plugins.Registry) -> None:
     findings = inspected(defective, "gate-order")
-    assert findings["gradients"] == Finding("gradients", None, reason="'outputs' comes first")
+    assert findings["gradients"] == PropertyResult("gradients", None, reason="'outputs' comes first")
     assert findings["training"].reason == "'outputs' comes first"
 
 
 def test_a_backend_that_refuses_everything_does_not_pass(defective: plugins.Registry) -> None:
     findings = inspected(defective, "unwilling")
-    assert findings["outputs"] == Finding("outputs", False, reason="not today")
+    assert findings["outputs"] == PropertyResult("outputs", False, reason="not today")
     assert "refuses the plainest case: not today" in findings["refusals"].reason
 
 
 def test_a_crash_is_a_finding_and_the_rest_is_judged(defective: plugins.Registry) -> None:
-    heard: list[Finding] = []
-    findings = check_backend(defective.backend("dies-of-lengths"), told=heard.append)
+    heard: list[PropertyResult] = []
+    findings = check_backend(defective.backend("dies-of-lengths"), on_result=heard.append)
     assert heard == findings
     by_name = {finding.property: finding for finding in findings}
     assert failed(by_name) == ["lengths"]
@@ -125,8 +125,8 @@ def test_one_thread_wants_one_core() -> None:
 
 
 def test_a_finding_reads_as_a_line() -> None:
-    assert str(Finding("outputs", False, 0.5, 1e-5, "y")) == "outputs: FAILED 0.5 (allowed: 1e-05); y"
-    assert str(Finding("form", True)) == "form: ok"
+    assert str(PropertyResult("outputs", False, 0.5, 1e-5, "y")) == "outputs: FAILED 0.5 (allowed: 1e-05); y"
+    assert str(PropertyResult("form", True)) == "form: ok"
 
 
 test_numpy = conformance_tests("numpy")

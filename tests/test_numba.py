@@ -18,8 +18,10 @@ from rnnbench.kernels import library
 from rnnbench.kernels.call import LOSS
 from rnnbench.model import Model
 from rnnbench.registry import registry
+from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split
-from rnnbench.training import Progress, batches, loss_and_gradient, train
+from rnnbench.training import loss_and_gradient
+from rnnbench.training_loop import Progress, train
 
 FORWARD = {"float64": 1e-12, "float32": 2e-6}
 GRADIENT = {"float64": 1e-10, "float32": 1e-5}

@@ -15,7 +15,7 @@ import rnnbench
 from rnnbench.cli import main
 from rnnbench.model import Model
 from rnnbench.registry import registry
-from rnnbench.training import batches
+from rnnbench.tasks.batches import batches
 
 PEERS = ("torch", "onnxruntime", "openvino", "keras", "jax")
 CELLS = ("lstm", "gru", "rnn-tanh")

@@ -1,10 +1,12 @@
 """What any task must satisfy, whoever wrote it."""
 
 import math
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
+from rnnbench.comparison.plan import Settings, training
 from rnnbench.model import Model
 from rnnbench.registry import registry
 from rnnbench.tasks.spec import Data, Split, Task
@@ -106,3 +108,10 @@ def test_the_budget_makes_a_model(task):
     assert params.keys() == model.parameter_shapes().keys()
     assert budget.steps >= 1
     assert budget.batch_size >= 1
+
+
+def test_the_training_that_a_run_stores_is_what_it_always_was():
+    """Of a budget, all but the hidden size: a record has that in a column of its own."""
+    stored = asdict(training(registry().task("adding"), Settings(steps=3, learning_rate=0.5)))
+    adam = {"learning_rate": 0.5, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "clip_norm": 1.0}
+    assert stored == {"steps": 3, "batch_size": 32, "optimiser": adam, "recurrent": "uniform", "forget_bias": 1.0}

@@ -4,7 +4,8 @@ import pytest
 
 from rnnbench import Model, session
 from rnnbench.registry import registry
-from rnnbench.training import Progress, batches, train
+from rnnbench.tasks.batches import batches
+from rnnbench.training_loop import Progress, train
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
 

@@ -182,10 +182,10 @@ def rewritten(path, model, nodes, output):
     both = model.bidirectional
     zeros = [
         node("Shape", ["x"], ["shape"]),
-        node("Selection", ["shape"], ["shape32"], to=INT32),
+        node("Cast", ["shape"], ["shape32"], to=INT32),
         node("Slice", ["shape32", "0", "1", "0"], ["rows"]),
         node("Concat", ["rows", "units"], ["sizes32"], axis=0),
-        node("Selection", ["sizes32"], ["sizes"], to=INT64),
+        node("Cast", ["sizes32"], ["sizes"], to=INT64),
         node("ConstantOfShape", ["sizes"], ["zeros"]),
         node("Unsqueeze", ["zeros", "0"], ["start of one"]),
         node("Concat", ["start of one"] * (2 if both else 1), ["start"], axis=0),

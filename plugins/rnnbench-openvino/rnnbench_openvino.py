@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from rnnbench import BackendInfo, Case, CompileReport, Model, Requirement, Unsupported, hookimpl
-from rnnbench.backends.graph_session import NO_STEPS, GraphSession
+from rnnbench.backends.graph_session import GraphSession
 from rnnbench.model import Array, Params
 from rnnbench.training import DEFAULT_ADAM, Adam
 from rnnbench.weights.onnx_layout import LAYOUTS
@@ -45,9 +45,7 @@ class OpenVinoBackend:
             return f"ONNX has no operator for the cell {case.model.cell}"
         if case.model.dtype != "float32":
             return f"its recurrent operators compute in float32, not in {case.model.dtype}"
-        if case.streaming and case.model.bidirectional:
-            return NO_STEPS
-        return None
+        return case.refusal()
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> GraphSession:
         if reason := self.unsupported(Case(model, 1, 1)):

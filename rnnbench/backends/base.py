@@ -13,6 +13,7 @@ from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam
 
 API_VERSION = 1
+WHOLE_SEQUENCE = "a bidirectional model needs the whole sequence"  # why it has no single steps
 ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -68,6 +69,10 @@ class Case:
     training: bool = False
     streaming: bool = False
     lengths: bool = False
+
+    def refusal(self) -> str | None:
+        """Return why no backend can run it, or None: a model that also reads from the end has no single steps."""
+        return WHOLE_SEQUENCE if self.streaming and self.model.bidirectional else None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from rnnbench.backends import inputs
 from rnnbench.errors import Unsupported
 from rnnbench.model import Array, Model, Params, State
 
-NO_STEPS = "a bidirectional model needs the whole sequence"
 Infer = Callable[[Mapping[str, Array]], Iterable[Array]]
 
 
@@ -31,8 +30,6 @@ class GraphSession:
         return self._run(ready, checked, state)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported(NO_STEPS)
         y, self._own = self._run(inputs.one_step(self.model, x_t)[None], None, state)
         return (y if self.model.readout == "last" else y[0]), self._own
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rnnbench.errors import UsageError
+from rnnbench.backends.base import WHOLE_SEQUENCE
+from rnnbench.errors import Unsupported, UsageError
 from rnnbench.model import Array, Model, State
 from rnnbench.training import LOSSES, unknown_loss
 
@@ -94,7 +95,12 @@ def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
 
 
 def one_step(model: Model, x_t: Array) -> Array:
-    """x_t [B, I] as C-contiguous of the model's dtype. Raises UsageError for a misfit."""
+    """Return x_t [B, I] as C-contiguous of the model's dtype.
+
+    Raises UsageError for a misfit, and Unsupported for a bidirectional model, which has no single steps.
+    """
+    if model.bidirectional:
+        raise Unsupported(WHOLE_SEQUENCE)
     x_t = np.asarray(x_t)
     if x_t.ndim != 2 or x_t.shape[1] != model.input_size or not len(x_t):
         raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {x_t.shape}")

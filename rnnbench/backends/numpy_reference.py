@@ -13,7 +13,6 @@ from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
 from rnnbench.cells.maths import numpy_maths
 from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
-from rnnbench.errors import Unsupported
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, AdamState, loss_and_gradient
@@ -224,8 +223,6 @@ class NumpySession:
         return done.prediction, done.state
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)[None]
         prediction, after = self.forward(x, state=state)
         return (prediction if self.model.readout == "last" else prediction[0]), after
@@ -260,9 +257,7 @@ class NumpyBackend:
         self.threads = threads
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
-        return None
+        return case.refusal()
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> NumpySession:
         return NumpySession(model, params, loss, optimiser)

@@ -1,3 +1,12 @@
+"""The GRU that resets after the recurrent product, so that its candidate has a bias on either side of r.
+
+    r = σ(W_r x + R_r h + b_r)        z = σ(W_z x + R_z h + b_z)
+    q = R_q h + b_q                   n = tanh(W_n x + b_n + r ⊙ q)
+    h' = (1 − z) ⊙ n + z ⊙ h          written n + z ⊙ (h − n)
+
+Cho et al. 2014, arXiv:1406.1078v1; cuDNN, torch and Keras compute this one.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

@@ -1,3 +1,12 @@
+"""The GRU that resets the state before the recurrent product. Its first stage is r ⊙ h.
+
+    r = σ(W_r x + R_r h + b_r)        z = σ(W_z x + R_z h + b_z)
+    n = tanh(W_n x + R_n (r ⊙ h) + b_n)
+    h' = (1 − z) ⊙ n + z ⊙ h
+
+Cho et al. 2014, arXiv:1406.1078v3, equations 5 to 8; ONNX's GRU with linear_before_reset = 0.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.cells.ugrnn import pair as update_pair  # once r ⊙ h is known, the rest is a UGRNN
 from rnnbench.hookspecs import hookimpl

@@ -1,3 +1,12 @@
+"""The LSTM with a forget gate, without peepholes.
+
+    i = σ(W_i x + R_i h + b_i)        f = σ(W_f x + R_f h + b_f)
+    g = tanh(W_g x + R_g h + b_g)     o = σ(W_o x + R_o h + b_o)
+    c' = f ⊙ c + i ⊙ g                h' = o ⊙ tanh(c')
+
+Hochreiter and Schmidhuber 1997, Neural Computation 9(8); the forget gate: Gers, Schmidhuber and Cummins 2000.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

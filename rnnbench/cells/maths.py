@@ -6,34 +6,37 @@ Derivatives are functions of the gate's *output*: ``d_tanh(tanh(x))`` is tanh'(x
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-Function = Callable[[Any], Any]
+Value: TypeAlias = Any  # what a pair computes with: an array [B, H], a SIMD vector in Numba, a framework's tensor
+Function = Callable[[Value], Value]
 
 
 @dataclass(frozen=True)
 class Maths:
+    """What a pair may call: it holds no literal and imports nothing."""
+
     sigmoid: Function
     tanh: Function
     relu: Function
     d_sigmoid: Function
     d_tanh: Function
     d_relu: Function
-    zero: Any
-    one: Any
+    zero: Value
+    one: Value
 
 
 def numpy_maths(dtype: np.dtype[Any]) -> Maths:
-    """The namespace for NumPy arrays of `dtype`; complex arrays pass through the smooth functions too."""
+    """Return the namespace for NumPy arrays of `dtype`; complex arrays pass through the smooth functions too."""
     zero, one = dtype.type(0), dtype.type(1)
 
-    def sigmoid(x: Any) -> Any:
+    def sigmoid(x: Value) -> Value:
         with np.errstate(over="ignore"):  # exp(-x) = inf is right: the result is 0
             return one / (one + np.exp(-x))
 
-    def relu(x: Any) -> Any:
+    def relu(x: Value) -> Value:
         return np.where(x < zero, zero, x)
 
     return Maths(

@@ -1,3 +1,11 @@
+"""The minimal GRU: neither gate nor candidate sees the state, and z = 1 takes the candidate, unlike a GRU's.
+
+    z = σ(W_z x + b_z)                n = W_n x + b_n
+    h' = (1 − z) ⊙ h + z ⊙ n          written h + z ⊙ (n − h)
+
+Feng et al. 2024, Were RNNs All We Needed?, arXiv:2410.01201: their h̃ is n.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

@@ -1,3 +1,10 @@
+"""The Elman network with a rectifier, whose authors begin from the identity for R_h.
+
+    h' = max(0, W_h x + R_h h + b_h)
+
+Le, Jaitly and Hinton 2015, A Simple Way to Initialize Recurrent Networks of Rectified Linear Units, arXiv:1504.00941.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

@@ -1,3 +1,10 @@
+"""The Elman network: tanh of a weighted sum of the input and the state.
+
+    h' = tanh(W_h x + R_h h + b_h)
+
+Elman 1990, Finding Structure in Time, Cognitive Science 14(2).
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

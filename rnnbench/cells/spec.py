@@ -20,14 +20,15 @@ earlier stage it is a tuple of one: the operand that the next stage's recurrent 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-Values = tuple[Any, ...]
+from rnnbench.cells.maths import Maths, Value, numpy_maths
+
+Values = tuple[Value, ...]
 Forward = Callable[[Values, Values], tuple[Values, Values]]
 Backward = Callable[[Values, Values, Values], tuple[Values, Values]]
-Pair = Callable[[Any], tuple[Forward, Backward]]
+Pair = Callable[[Maths], tuple[Forward, Backward]]
 
 H_STATE = "h"
 STAGE_RESULT = "stage"
@@ -81,24 +82,22 @@ class Cell:
 
     @property
     def accumulators(self) -> tuple[Accumulator, ...]:
-        """All stages' accumulators, in canonical order: the order of b's rows."""
+        """Return all stages' accumulators in canonical order, which is that of b's rows."""
         return tuple(a for stage in self.stages for a in stage.accumulators)
 
     @property
     def w_accumulators(self) -> tuple[Accumulator, ...]:
-        """Those that see x: the order of W's rows."""
+        """Return those that see x, in the order of W's rows."""
         return tuple(a for a in self.accumulators if a.sees_x)
 
     @property
     def r_accumulators(self) -> tuple[Accumulator, ...]:
-        """Those with a recurrent product: the order of R's rows."""
+        """Return those with a recurrent product, in the order of R's rows."""
         return tuple(a for a in self.accumulators if a.operand is not None)
 
     @cached_property
     def saved_counts(self) -> tuple[int, ...]:
-        """How many values each stage's forward saves: found by running it once, not declared."""
-        from rnnbench.cells.maths import numpy_maths
-
+        """Return how many values each stage's forward saves: found by running it once, not declared."""
         m = numpy_maths(np.dtype("float64"))
         one = np.zeros(1)
         prev = (one,) * len(self.states)

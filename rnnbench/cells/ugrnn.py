@@ -1,3 +1,11 @@
+"""The update gate RNN: a GRU without its reset.
+
+    z = σ(W_z x + R_z h + b_z)        n = tanh(W_n x + R_n h + b_n)
+    h' = (1 − z) ⊙ n + z ⊙ h          written n + z ⊙ (h − n)
+
+Collins, Sohl-Dickstein and Sussillo 2016, arXiv:1611.09913, equations 9 to 11: their g is z, their c is n.
+"""
+
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.hookspecs import hookimpl
 

@@ -7,7 +7,7 @@ import click
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 
 if TYPE_CHECKING:
-    from rnnbench.testing import Finding
+    from rnnbench.testing import PropertyResult
 
 FAILED = 1
 
@@ -59,13 +59,13 @@ def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> i
     from rnnbench.testing import check_backend
 
     info = load_plugins(plugins).backend(name)
-    findings = check_backend(info, threads, told=_ignore if as_json else _tell)
+    findings = check_backend(info, threads, on_result=None if as_json else _tell)
     if as_json:
         put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})
     return FAILED if any(finding.ok is False for finding in findings) else 0
 
 
-def _tell(finding: "Finding") -> None:
+def _tell(finding: "PropertyResult") -> None:
     """Printed as it is found: some take their time."""
     from rich.text import Text
 
@@ -79,10 +79,6 @@ def _tell(finding: "Finding") -> None:
     )
     line.rstrip()
     console().print(line, soft_wrap=True)
-
-
-def _ignore(finding: "Finding") -> None:
-    pass
 
 
 @command.command()

@@ -16,8 +16,10 @@ from rnnbench.comparison import arrays, probes
 from rnnbench.machine import peak_memory
 from rnnbench.machine.threads import ThreadReading, runnable
 from rnnbench.model import Array, Model
+from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split
-from rnnbench.training import Adam, Progress, batches, train
+from rnnbench.training import Adam
+from rnnbench.training_loop import Progress, train
 from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
 

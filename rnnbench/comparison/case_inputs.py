@@ -9,8 +9,8 @@ import numpy as np
 from rnnbench.comparison import arrays
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array, Model, Params
-from rnnbench.tasks.spec import Data, Split, Task, Training
-from rnnbench.training import batches
+from rnnbench.tasks.batches import batches
+from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
 from rnnbench.verify.reference import Oracle, Outputs
 from rnnbench.workers.failure import Failure, explain
 
@@ -21,7 +21,7 @@ class CaseInputs:
     losses: what the oracle gives for the initial weights."""
 
     group: Group
-    task: Task
+    task: Workload
     training: Training
     model: Model
     data: Data
@@ -32,6 +32,12 @@ class CaseInputs:
     gradients: dict[str, Array]
     losses: list[float]
     files: dict[str, str]
+
+    @property
+    def scored(self) -> Task:
+        """Return the task, which must be one that is learned and scored."""
+        assert isinstance(self.task, Task), "a model that brings its weights is not scored"
+        return self.task
 
     def request(self, trains: bool) -> dict[str, Any]:
         """The arguments of a worker's `open`."""
@@ -53,20 +59,20 @@ class CaseFiles:
         self._folder = folder
         self._data: dict[tuple[str, int, str], tuple[Data, dict[str, str]]] = {}
 
-    def inputs(self, group: Group, task: Task, training: Training) -> CaseInputs:
+    def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
         """Raises Failure where the task or the cell is at fault: that ends the group for every backend."""
         try:
             model = group.model(task)
             data, files = self._data_of(group, task)
-            if task.params is None:
-                params = model.init(group.seed, training.recurrent, training.forget_bias)
-            else:
+            if isinstance(task, FixedModel):
                 params = model.check_params(task.params)
+            else:
+                params = model.init(group.seed, training.recurrent, training.forget_bias)
             batch = timed_batch(data.test, training.batch_size)
             first = next(batches(data.train, training.batch_size, group.seed))
             oracle = Oracle(model, task, training, batch, first)
             fresh = oracle.fresh(params)
-            gradients = oracle.gradients(params) if task.params is None else {}
+            gradients = {} if isinstance(task, FixedModel) else oracle.gradients(params)
             losses = oracle.losses(params, data.train, group.seed)
         except Exception as error:  # a plugin's task or cell may raise anything
             why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
@@ -79,7 +85,7 @@ class CaseFiles:
     def path(self, name: str) -> Path:
         return self._folder / name
 
-    def _data_of(self, group: Group, task: Task) -> tuple[Data, dict[str, str]]:
+    def _data_of(self, group: Group, task: Workload) -> tuple[Data, dict[str, str]]:
         key = (task.id, group.seed, group.dtype)
         if key not in self._data:
             data = arrays.cast(task.data(group.seed), group.dtype)

@@ -10,7 +10,7 @@ from typing import Any
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
 from rnnbench.registry import Registry
-from rnnbench.tasks.spec import Task, Training
+from rnnbench.tasks.spec import Training, Workload
 from rnnbench.training import Adam
 
 SCHEMA = 1
@@ -24,7 +24,7 @@ class TaskNote:
     training: Training
 
     @classmethod
-    def of(cls, task: Task, settings: Settings) -> "TaskNote":
+    def of(cls, task: Workload, settings: Settings) -> "TaskNote":
         return cls(task.title, training(task, settings))
 
     @classmethod

@@ -14,7 +14,7 @@ from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
-from rnnbench.tasks.spec import Task, Training
+from rnnbench.tasks.spec import FixedModel, Training, Workload
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.pool import WorkerPool
 
@@ -44,7 +44,7 @@ class GroupRun:
     """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control."""
 
     group: Group
-    task: Task
+    task: Workload
     training: Training
     infos: Sequence[BackendInfo]
     helpers: Sequence[BackendRun]
@@ -57,7 +57,7 @@ class GroupRun:
         """The runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
         runs = [BackendRun(info.id, info) for info in self.infos]
         everybody = [*runs, *self.helpers]
-        if self.task.params is not None:  # they are to be timed as they are
+        if isinstance(self.task, FixedModel):  # its weights are to be timed as they are
             for run in everybody:
                 run.info = replace(run.info, trains=False)
         for run in everybody:
@@ -135,7 +135,7 @@ class GroupRun:
             if run.info.trains and run.name != CONTROL:
                 continue
             with run.guarded():
-                if self.task.params is not None:
+                if isinstance(self.task, FixedModel):
                     run.weights = inputs.params  # in force since the session was opened
                 elif weights is None:
                     why = trainer.status if trainer else "it is not there"

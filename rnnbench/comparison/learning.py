@@ -60,27 +60,27 @@ def train(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFiles, rand
 
 def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
     """The task's score of the weights in force, from predictions for the whole test split. Raises Failure."""
-    assert inputs.task.score is not None, "a task that brings its weights is not scored"
+    task = inputs.scored
     path, test, model = files.path(f"{run.info.id}-predictions.npz"), inputs.data.test, inputs.model
     run.ask("predict", out=str(path))
     y = arrays.load(path)["y"]
-    shape = (*((len(test.x),) if model.readout == "all" else ()), test.count, inputs.task.output_size)
+    shape = (*((len(test.x),) if model.readout == "all" else ()), test.count, task.output_size)
     if y.shape != shape:
         raise Failure("bad_output", f"predicted {y.shape} for the test split; it must be {shape}")
     if not np.isfinite(y).all():
         raise Failure("diverged", "the trained model predicts NaN or infinity")
     try:
-        value = float(inputs.task.score(y, test))
+        value = float(task.score(y, test))
     except Exception as error:  # a plugin's task may raise anything
-        why = f"the score of task {inputs.task.id!r}: {explain(error)}"
-        raise Failure("crashed", why, f"leave it out: --task without {inputs.task.id}") from error
+        why = f"the score of task {task.id!r}: {explain(error)}"
+        raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
     if not np.isfinite(value):
         raise Failure("diverged", f"the score is {value}")
     return value
 
 
 def put_score(run: BackendRun, inputs: CaseInputs, value: float) -> None:
-    run.put({"score": value, "learned": inputs.task.learned(value)})
+    run.put({"score": value, "learned": inputs.scored.learned(value)})
 
 
 def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
@@ -97,7 +97,7 @@ def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
     if len(run.losses) == until and "seconds_to_learn" not in run.columns:
         value = score(run, inputs, files)
         run.samples.setdefault("scores", []).append([until, value])
-        if inputs.task.learned(value):
+        if inputs.scored.learned(value):
             run.put({"seconds_to_learn": _seconds(run)["train_seconds"]})
 
 

@@ -15,7 +15,7 @@ from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.loading import load_weights
 from rnnbench.tasks.csv_file import csv_task
 from rnnbench.tasks.model_file import BATCH_SIZE, SEQ_LEN, model_task
-from rnnbench.tasks.spec import Task
+from rnnbench.tasks.spec import Workload
 from rnnbench.verify.agreement import disagreement
 from rnnbench.weights.spec import Trained
 from rnnbench.workers.failure import Failure
@@ -70,7 +70,7 @@ class Options:
         kinds = {field.name: str(field.type) for field in fields(cls)}
         return cls(**{name: _coerced(name, kinds[name], value) for name, value in given.items() if value is not None})
 
-    def resolve(self) -> tuple[Settings, tuple[Task, ...]]:
+    def resolve(self) -> tuple[Settings, tuple[Workload, ...]]:
         """Return the settings, and the tasks that no plugin offers. Raises UsageError for options that do not go
         together or a file that cannot be used, Failure where `against` holds another network than `model`."""
         given = {
@@ -83,7 +83,7 @@ class Options:
             given.setdefault("seeds", 1)
         return Settings(**{FIELDS.get(name, name): value for name, value in given.items()}), tasks
 
-    def _csv_tasks(self, given: dict[str, Any]) -> tuple[Task, ...]:
+    def _csv_tasks(self, given: dict[str, Any]) -> tuple[Workload, ...]:
         """Take the options of a CSV file out of `given`."""
         own = {name: given.pop(name) for name in OF_CSV if name in given}
         if (path := given.pop("csv", None)) is None:
@@ -94,7 +94,7 @@ class Options:
             raise UsageError("--csv needs --target COLUMN: which column is to be forecast?")
         return (csv_task(path, **own),)
 
-    def _model_tasks(self, given: dict[str, Any]) -> tuple[Task, ...]:
+    def _model_tasks(self, given: dict[str, Any]) -> tuple[Workload, ...]:
         """Take the options of a trained model out of `given`, and put in what the model settles."""
         own = {name: given.pop(name) for name in OF_MODEL if name in given}
         if given.pop("model", None) is None:

@@ -3,14 +3,13 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 from rnnbench.errors import UsageError
 from rnnbench.model import DTYPES, Model
 from rnnbench.registry import Registry
-from rnnbench.tasks.spec import Task, Training
-from rnnbench.training import Adam
+from rnnbench.tasks.spec import Training, Workload
 
 DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
@@ -76,7 +75,7 @@ class Group:
         size = f"h{self.hidden_size}-l{self.layers}-{sides}"
         return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"
 
-    def model(self, task: Task) -> Model:
+    def model(self, task: Workload) -> Model:
         return Model(
             cell=self.cell,
             input_size=task.input_size,
@@ -89,12 +88,12 @@ class Group:
         )
 
 
-def training(task: Task, settings: Settings) -> Training:
-    """The task's budget with the settings' own choices put in."""
+def training(task: Workload, settings: Settings) -> Training:
+    """Return the task's budget with the settings' own choices put in: what a line under each table states."""
     budget = task.budget
     optimiser = budget.optimiser
     if settings.learning_rate is not None:
-        optimiser = Adam(**{**asdict(optimiser), "learning_rate": settings.learning_rate})
+        optimiser = replace(optimiser, learning_rate=settings.learning_rate)
     return Training(
         steps=budget.steps if settings.steps is None else settings.steps,
         batch_size=settings.batch_size or budget.batch_size,

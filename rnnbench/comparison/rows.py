@@ -7,14 +7,19 @@ from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.plan import Group
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run, Samples
-from rnnbench.tasks.spec import Task, Training
+from rnnbench.tasks.spec import Task, Training, Workload
 from rnnbench.workers.failure import printable
 
 LONGEST_REASON = 300
 
 
 def records(
-    runs: Iterable[BackendRun], group: Group, task: Task, training: Training, run: Run, versions: Mapping[str, Set[str]]
+    runs: Iterable[BackendRun],
+    group: Group,
+    task: Workload,
+    training: Training,
+    run: Run,
+    versions: Mapping[str, Set[str]],
 ) -> list[Record]:
     """versions: of each backend, in the groups that the run held before."""
     shared = {**_of_group(group, task, training), **_of_run(run)}
@@ -46,7 +51,7 @@ def samples(runs: Iterable[BackendRun]) -> Samples:
     return {backend_run.name: backend_run.samples for backend_run in runs if backend_run.samples}
 
 
-def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
+def _of_group(group: Group, task: Workload, training: Training) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "task": task.id,
         "cell": group.cell,
@@ -59,7 +64,7 @@ def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
         "seed": group.seed,
         "batch_size": training.batch_size,
     }
-    if task.score is not None:
+    if isinstance(task, Task):
         columns |= {
             "score_name": task.score_name,
             "score_baseline": task.baseline,
@@ -68,7 +73,7 @@ def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
     return columns | _parameters(group, task)
 
 
-def _parameters(group: Group, task: Task) -> dict[str, int]:
+def _parameters(group: Group, task: Workload) -> dict[str, int]:
     model = group.model(task)
     return {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
 

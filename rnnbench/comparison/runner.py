@@ -23,7 +23,7 @@ from rnnbench.records.record import Record
 from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Run
 from rnnbench.registry import Registry
-from rnnbench.tasks.spec import Task
+from rnnbench.tasks.spec import Task, Workload
 from rnnbench.workers.pool import LoadFailures, WorkerPool, WorkerSpec
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt
 from rnnbench.workers.worker import WorkerLimits
@@ -82,7 +82,7 @@ class ComparisonPlan:
 
 
 def plan_comparison(
-    settings: Settings, registry: Registry, extra_tasks: Sequence[Task] = (), control: bool = True
+    settings: Settings, registry: Registry, extra_tasks: Sequence[Workload] = (), control: bool = True
 ) -> ComparisonPlan:
     """Check every name and unfold the settings, before anything is stored or started.
 
@@ -135,7 +135,7 @@ def choose(settings: Settings, registry: Registry) -> Selection:
         raise UsageError("no backend is installed; see `rnnbench list backends`")
     trainer = registry.backends.get(TRAINER)
     helps = trainer is not None and trainer not in infos and trainer.missing() is None
-    learning = any(registry.tasks[name].params is None for name in settings.tasks if name in registry.tasks)
+    learning = any(isinstance(registry.tasks[name], Task) for name in settings.tasks if name in registry.tasks)
     needed = learning and any(not info.trains and info.missing() is None for info in infos)
     return Selection(tuple(infos), trainer if helps and needed else None, tuple(notices))
 

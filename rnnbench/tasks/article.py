@@ -15,6 +15,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from rnnbench.hookspecs import hookimpl
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.tasks.scores import mean_squared_error, persistence
 from rnnbench.tasks.sine import sine
 from rnnbench.tasks.spec import Budget, Data, Split, Task
@@ -39,16 +40,11 @@ def data(seed: int) -> Data:
 
 BASELINE = mean_squared_error(persistence(pairs()), pairs())
 
-ARTICLE = Task(
+ARTICLE = ForecastTask(
     id="article",
     title="The article's sine, one step a sequence",
     source="the article this project grew from, mended",
-    input_size=1,
-    output_size=1,
-    readout="last",
-    loss="mse",
     score_name="MSE",
-    score_better="lower",
     baseline=BASELINE,
     margin=BASELINE / 2,
     budget=Budget(steps=STEPS, batch_size=BATCH, hidden_size=50, optimiser=Adam(learning_rate=1e-3)),

@@ -7,16 +7,15 @@ import hashlib
 import itertools
 import re
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast
-from rnnbench.tasks.scores import persistence, relative_error
-from rnnbench.tasks.spec import Budget, Data, Task
+from rnnbench.tasks.forecast import Forecast, ForecastTask
+from rnnbench.tasks.scores import persistence
+from rnnbench.tasks.spec import Budget, Task
 from rnnbench.tasks.table import Place, read_columns
 
 WINDOW = 24
@@ -41,26 +40,15 @@ def csv_task(
     series = read_columns(path, columns)
     cut = Forecast(window, horizon, _border(len(series)))
     _check(Place(path), target, series, cut)
-    return Task(
+    return ForecastTask(
         id=_id(path, columns, series, cut),
         title=f"{target} of {path.name}, {horizon} ahead",
         source=path.name,
         input_size=len(columns),
-        output_size=1,
-        readout="last",
-        loss="mse",
-        score_name="error / persistence",
-        score_better="lower",
-        baseline=1.0,
         margin=0.05,
         budget=Budget(steps=400),
-        data=partial(_data, cut, series),
-        score=relative_error,
+        data=cut.of(lambda: series),
     )
-
-
-def _data(cut: Forecast, series: Array, seed: int) -> Data:
-    return cut.data(series)
 
 
 def _border(rows: int) -> int:

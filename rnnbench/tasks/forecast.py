@@ -4,12 +4,29 @@ A series is [n, I] and its column 0 is the target, whose own past is thus always
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from rnnbench.model import Array
-from rnnbench.tasks.spec import Data, Split
+from rnnbench.tasks.scores import relative_error
+from rnnbench.tasks.spec import Data, Split, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecastTask(Task):
+    """A task of telling one column of a series ahead: what such tasks share. The baseline is persistence."""
+
+    input_size: int = 1
+    output_size: int | None = 1
+    readout: Literal["last", "all"] = "last"
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    score_name: str = "error / persistence"
+    score_better: Literal["lower", "higher"] = "lower"
+    baseline: float = 1.0
+    score: Callable[[Array, Split], float] = relative_error
 
 
 @dataclass(frozen=True)
@@ -26,11 +43,15 @@ class Forecast:
 
     @property
     def first_target(self) -> int:
-        """The first row with a whole window, and the horizon, before it."""
+        """Return the first row with a whole window, and the horizon, before it."""
         return self.window + self.horizon - 1
 
+    def of(self, series: Callable[[], Array]) -> Callable[[int], Data]:
+        """Return `Task.data` of a series: the same for every seed, which decides the weights and training's order."""
+        return lambda seed: self.data(series())
+
     def data(self, series: Array) -> Data:
-        """series [n, I] -> x [T, N, I] and target [N, 1], one per row that has a window before it.
+        """Cut series [n, I] into x [T, N, I] and target [N, 1], one per row that has a window before it.
 
         Windows of the first test targets reach back over the border: what they show is the past by then. Nothing of
         the test part reaches the training part.
@@ -45,7 +66,7 @@ class Forecast:
 
 
 def standardised(series: Array, border: int) -> Array:
-    """Each column less the mean of its first `border` rows, over their standard deviation (over 1 if they are equal).
+    """Return each column less the mean of its first `border` rows, over their standard deviation (1 if they are equal).
 
     The sums are exactly rounded ones, since NumPy's differ in the last bit between versions.
     """

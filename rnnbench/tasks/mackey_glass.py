@@ -17,9 +17,9 @@ import numpy as np
 
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast
+from rnnbench.tasks.forecast import Forecast, ForecastTask
 from rnnbench.tasks.scores import normalised_error, persistence
-from rnnbench.tasks.spec import Budget, Data, Task
+from rnnbench.tasks.spec import Budget, Task
 
 TAU, BETA, GAMMA = 17, 0.2, 0.1
 START = 1.2
@@ -58,33 +58,24 @@ def series() -> Array:
     return sampled
 
 
-def data(seed: int) -> Data:
-    """The same for every seed, which still draws the weights and the order of training."""
-    return CUT.data(series())
-
-
 def baseline() -> float:
-    test = data(0).test
+    """Return what persistence scores."""
+    test = CUT.data(series()).test
     return normalised_error(persistence(test), test)
 
 
 @hookimpl
 def rnnbench_tasks() -> Iterable[Task]:
     return [
-        Task(
+        ForecastTask(
             id="mackey-glass",
             title=f"Mackey-Glass, {CUT.horizon} ahead",
             source="Mackey and Glass 1977; Lapedes and Farber 1987",
-            input_size=1,
-            output_size=1,
-            readout="last",
-            loss="mse",
             score_name="NRMSE",
-            score_better="lower",
             baseline=baseline(),
             margin=0.5,
             budget=Budget(steps=400),
-            data=data,
+            data=CUT.of(series),
             score=normalised_error,
         )
     ]

@@ -1,4 +1,4 @@
-"""A task from a trained model of the user's own: random inputs of a fixed shape, and nothing to learn."""
+"""A workload from a trained model of the user's own: random inputs of a fixed shape, and nothing to learn."""
 
 import hashlib
 import json
@@ -9,14 +9,16 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Model, Params
-from rnnbench.tasks.spec import Budget, Data, Split, Task
+from rnnbench.tasks.spec import Budget, Data, FixedModel, Split
 
 SEQ_LEN = 100
 BATCH_SIZE = 32
 
 
-def model_task(name: str, model: Model, params: Params, batch_size: int = BATCH_SIZE, seq_len: int = SEQ_LEN) -> Task:
-    """The task of computing what `model` computes, on x [seq_len, batch_size, I] drawn from a normal distribution.
+def model_task(
+    name: str, model: Model, params: Params, batch_size: int = BATCH_SIZE, seq_len: int = SEQ_LEN
+) -> FixedModel:
+    """Return the workload of computing `model` on x [seq_len, batch_size, I] drawn from a normal distribution.
 
     name: for the id, as far as its characters may be in one. The id carries a digest of the model and of every weight,
     so that a run is not resumed with others. Raises UsageError for a size below 1.
@@ -24,7 +26,7 @@ def model_task(name: str, model: Model, params: Params, batch_size: int = BATCH_
     for what, size in (("batch size", batch_size), ("sequence length", seq_len)):
         if size < 1:
             raise UsageError(f"the {what} must be a whole number of at least 1; got {size}")
-    return Task(
+    return FixedModel(
         id=_id(name, model, params, seq_len),
         title=f"a trained {model.cell}, {seq_len} random steps",
         source=name,
@@ -32,19 +34,14 @@ def model_task(name: str, model: Model, params: Params, batch_size: int = BATCH_
         output_size=model.output_size,
         readout=model.readout,
         loss="mse",
-        score_name="",
-        score_better="lower",
-        baseline=0.0,
-        margin=0.0,
         budget=Budget(steps=0, batch_size=batch_size, hidden_size=model.hidden_size),
         data=partial(_data, model, batch_size, seq_len),
-        score=None,
         params=params,
     )
 
 
 def _data(model: Model, batch_size: int, seq_len: int, seed: int) -> Data:
-    """Nothing is held to the target; it has the shape that the loss of a session asks for."""
+    """Draw x; the target, to which nothing is held, has the shape that the loss of a session asks for."""
     x = np.random.default_rng(seed).standard_normal((seq_len, batch_size, model.input_size))
     every_step = model.readout == "all"
     width = model.output_size or model.features

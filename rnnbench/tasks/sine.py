@@ -9,9 +9,8 @@ import numpy as np
 
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast
-from rnnbench.tasks.scores import relative_error
-from rnnbench.tasks.spec import Budget, Data, Task
+from rnnbench.tasks.forecast import Forecast, ForecastTask
+from rnnbench.tasks.spec import Budget, Task
 
 STEP = 0.25  # radians
 LENGTH = 500
@@ -42,26 +41,13 @@ def wave() -> Array:
     return np.array(values)[:, None]
 
 
-def data(seed: int) -> Data:
-    """The same for every seed, which still draws the weights and the order of training."""
-    return CUT.data(wave())
-
-
-SINE = Task(
+SINE = ForecastTask(
     id="sine",
     title="Next step of a sine",
     source="the usual first example; periods, window and split as in the module",
-    input_size=1,
-    output_size=1,
-    readout="last",
-    loss="mse",
-    score_name="error / persistence",
-    score_better="lower",
-    baseline=1.0,
     margin=0.8,
     budget=Budget(steps=200),
-    data=data,
-    score=relative_error,
+    data=CUT.of(wave),
 )
 
 

@@ -1,4 +1,6 @@
-"""What a task is: data as a pure function of a seed, a score with its trivial baseline, and a training budget."""
+"""What a task is: data as a pure function of a seed, a score with its trivial baseline, and a training budget.
+
+Beside it, the workload of a trained model, which has no score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +26,11 @@ class Split:
 
     @property
     def count(self) -> int:
-        """N, the number of sequences."""
+        """Return N, the number of sequences."""
         return int(self.x.shape[1])
 
     def rows(self, index: Array | slice) -> "Split":
-        """The sequences that `index` picks, as C-contiguous copies."""
+        """Return the sequences that `index` picks, as C-contiguous copies."""
         target = self.target[:, index] if self.every_step else self.target[index]
         return Split(
             np.ascontiguousarray(self.x[:, index]),
@@ -50,38 +52,29 @@ CLIPPED = Adam(learning_rate=1e-2, clip_norm=1.0)
 
 
 @dataclass(frozen=True)
-class Budget:
-    """The default training: enough for LSTM and GRU to learn the task in seconds on two cores."""
+class Training:
+    """How a model is trained. recurrent, forget_bias: options of `Model.init`."""
 
     steps: int
     batch_size: int = 32
-    hidden_size: int = 32
     optimiser: Adam = CLIPPED
-    recurrent: str = "uniform"  # Model.init's options
+    recurrent: str = "uniform"
     forget_bias: float | None = None
 
 
 @dataclass(frozen=True)
-class Training:
-    """The training settings of a task under some `Settings`: what a line under each table states."""
+class Budget(Training):
+    """A task's default: enough for LSTM and GRU of this size to learn it in seconds on two cores."""
 
-    steps: int
-    batch_size: int
-    optimiser: Adam
-    recurrent: str
-    forget_bias: float | None
+    hidden_size: int = 32
 
 
-@dataclass(frozen=True)
-class Task:
-    """A sequence task.
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """What every backend of a comparison is given: sequences, and the shape of the answer.
 
     data: seed -> Data, pure: the same bytes on every machine for generated tasks.
-    score: (prediction, test split) -> figure; prediction as the model gives it for the whole test split.
-    baseline: the score of the best trivial answer, computed exactly. margin: by how much a score must beat it to count
-    as learned, in the score's own unit.
-    params: weights that the task brings, in canonical form: the model is checked and timed with these, and neither
-    trained nor scored; score is None then. output_size is None for a model without a head, which only such a task has.
+    output_size: None for a model without a head.
     """
 
     id: str
@@ -91,15 +84,36 @@ class Task:
     output_size: int | None
     readout: Literal["last", "all"]
     loss: Literal["mse", "cross-entropy"]
+    budget: Budget
+    data: Callable[[int], Data]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Workload):
+    """A sequence task, which is learned and scored.
+
+    score: (prediction, test split) -> figure; prediction as the model gives it for the whole test split.
+    baseline: the score of the best trivial answer, computed exactly. margin: by how much a score must beat it to count
+    as learned, in the score's own unit.
+    """
+
     score_name: str
     score_better: Literal["lower", "higher"]
     baseline: float
     margin: float
-    budget: Budget
-    data: Callable[[int], Data]
-    score: Callable[[Array, Split], float] | None
-    params: Params | None = None
+    score: Callable[[Array, Split], float]
 
     def learned(self, score: float) -> bool:
+        """Tell whether a score beats the baseline by the margin."""
         gain = self.baseline - score if self.score_better == "lower" else score - self.baseline
         return bool(gain >= self.margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedModel(Workload):
+    """A trained model: it is checked and timed with the weights that it brings, and neither trained nor scored.
+
+    params: in canonical form.
+    """
+
+    params: Params

@@ -9,9 +9,8 @@ from importlib.resources import as_file, files
 
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast
-from rnnbench.tasks.scores import relative_error
-from rnnbench.tasks.spec import Budget, Data, Task
+from rnnbench.tasks.forecast import Forecast, ForecastTask
+from rnnbench.tasks.spec import Budget, Task
 from rnnbench.tasks.table import read_columns
 
 FIRST_YEAR, FIRST_TEST_YEAR = 1700, 1921
@@ -24,26 +23,13 @@ def years() -> Array:
         return read_columns(path, ["sunspots"])
 
 
-def data(seed: int) -> Data:
-    """The same for every seed, which still draws the weights and the order of training."""
-    return CUT.data(years())
-
-
-SUNSPOTS = Task(
+SUNSPOTS = ForecastTask(
     id="sunspots",
     title="Sunspots of the next year",
     source="National Geophysical Data Center, 1700 to 2008; public domain",
-    input_size=1,
-    output_size=1,
-    readout="last",
-    loss="mse",
-    score_name="error / persistence",
-    score_better="lower",
-    baseline=1.0,
     margin=0.05,
     budget=Budget(steps=200),
-    data=data,
-    score=relative_error,
+    data=CUT.of(years),
 )
 
 

@@ -3,8 +3,8 @@
 In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backend")``.
 """
 
-from rnnbench.testing.finding import Finding
 from rnnbench.testing.gradient import gradient_error
+from rnnbench.testing.results import PropertyResult
 from rnnbench.testing.suite import check_backend, conformance_tests
 
-__all__ = ["Finding", "check_backend", "conformance_tests", "gradient_error"]
+__all__ = ["PropertyResult", "check_backend", "conformance_tests", "gradient_error"]

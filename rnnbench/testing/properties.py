@@ -1,4 +1,4 @@
-"""What a backend promises, one function per property: (subject, problem) -> measurements, or Broken.
+"""What a backend promises, one function per property: (subject, case) -> measurements, or BrokenPromise.
 
 Every call gets arrays of its own, so that a fault of one property does not show in another. A property that leans on
 another names it in `needs`: where that one fails, this one is not judged.
@@ -15,9 +15,9 @@ from rnnbench.comparison.actions import unchanged
 from rnnbench.comparison.timing import SPARE_CORES
 from rnnbench.errors import Unsupported
 from rnnbench.model import Array, Params
+from rnnbench.testing.cases import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, ConformanceCase, Shape
 from rnnbench.testing.demand import cores_wanted
-from rnnbench.testing.finding import Broken, Measure
-from rnnbench.testing.problem import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, Problem, Shape
+from rnnbench.testing.results import BrokenPromise, Measure
 from rnnbench.training import Adam
 from rnnbench.verify import parity
 from rnnbench.verify.diagnose import diagnose_outputs
@@ -37,23 +37,23 @@ class Subject:
     info: BackendInfo
     threads: int
 
-    def session(self, problem: Problem, optimiser: Adam = OPTIMISER) -> Session:
-        return self.backend.session(problem.model, dict(problem.params), problem.shape.loss, optimiser)
+    def session(self, case: ConformanceCase, optimiser: Adam = OPTIMISER) -> Session:
+        return self.backend.session(case.model, dict(case.params), case.shape.loss, optimiser)
 
-    def refusal(self, problem: Problem, training: bool = False, streaming: bool = False) -> str | None:
+    def refusal(self, case: ConformanceCase, training: bool = False, streaming: bool = False) -> str | None:
         if training and not self.info.trains:
             return "it says that it does not train"
-        return self.backend.unsupported(replace(problem.case(training, streaming), threads=self.threads))
+        return self.backend.unsupported(replace(case.request(training, streaming), threads=self.threads))
 
 
-Check = Callable[[Subject, Problem], Iterator[Measure]]
+Check = Callable[[Subject, ConformanceCase], Iterator[Measure]]
 
 
 @dataclass(frozen=True)
 class Property:
     """promise: for the reader of a failure. ragged, training and streaming say what a backend must be able to do for
-    the property to apply; `judges_refusals` looks at refused problems too. every_cell: False for what two cells show.
-    costly: a framework that compiles takes seconds for each problem; from the second shape on, two cells in the last
+    the property to apply; `judges_refusals` looks at refused cases too. every_cell: False for what two cells show.
+    costly: a framework that compiles takes seconds for each case; from the second shape on, two cells in the last
     dtype are judged."""
 
     name: str
@@ -69,119 +69,119 @@ class Property:
     costly: bool = False
 
 
-def outputs(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    y, _ = subject.session(problem).forward(problem.x)
-    found = _forward("y", y, problem.reference().forward(problem.x)[0], problem)
+def outputs(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    y, _ = subject.session(case).forward(case.x)
+    found = _forward("y", y, case.reference().forward(case.x)[0], case)
     if not found.ok:
-        guess = diagnose_outputs(problem.model, problem.params, problem.x, None, y, found.tolerance)
+        guess = diagnose_outputs(case.model, case.params, case.x, None, y, found.tolerance)
         found = replace(found, what=f"it computes as if {guess}" if guess else found.what)
     yield found
 
 
-def form(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session = subject.session(problem)
-    y, state = session.forward(problem.x)
-    reference, final = problem.reference().forward(problem.x)
+def form(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session = subject.session(case)
+    y, state = session.forward(case.x)
+    reference, final = case.reference().forward(case.x)
     if len(state) != len(final):
-        raise Broken(f"forward gave {len(state)} states; the cell has {len(final)}")
+        raise BrokenPromise(f"forward gave {len(state)} states; the cell has {len(final)}")
     found = {"y": y, **{f"state {n}": s for n, s in enumerate(state)}}
     expected = {"y": reference, **{f"state {n}": s for n, s in enumerate(final)}}
-    _well_formed("forward", found, expected, problem)
-    _well_formed("parameters()", session.parameters(), problem.params, problem)
-    if subject.refusal(problem, training=True) is None:
-        loss, gradients = session.gradients(problem.x, problem.target)
-        _well_formed("gradients", gradients, problem.params, problem)
-        for call, value in (("gradients", loss), ("train_step", session.train_step(problem.x, problem.target))):
+    _well_formed("forward", found, expected, case)
+    _well_formed("parameters()", session.parameters(), case.params, case)
+    if subject.refusal(case, training=True) is None:
+        loss, gradients = session.gradients(case.x, case.target)
+        _well_formed("gradients", gradients, case.params, case)
+        for call, value in (("gradients", loss), ("train_step", session.train_step(case.x, case.target))):
             if not isinstance(value, float | np.floating):
-                raise Broken(f"{call} gave a loss as {type(value).__name__}; it must be a number")
+                raise BrokenPromise(f"{call} gave a loss as {type(value).__name__}; it must be a number")
     yield from ()
 
 
-def states(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, reference = subject.session(problem), problem.reference()
-    for given, words in ((None, "no initial state"), (problem.state, "an initial state")):
-        y, final = session.forward(problem.x, None, given)
-        expected_y, expected = reference.forward(problem.x, None, given)
-        yield _forward(f"y from {words}", y, expected_y, problem)
-        for name, value, wanted in zip(problem.model.spec.states, final, expected, strict=True):
-            yield _forward(f"final {name} from {words}", value, wanted, problem)
+def states(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, reference = subject.session(case), case.reference()
+    for given, words in ((None, "no initial state"), (case.state, "an initial state")):
+        y, final = session.forward(case.x, None, given)
+        expected_y, expected = reference.forward(case.x, None, given)
+        yield _forward(f"y from {words}", y, expected_y, case)
+        for name, value, wanted in zip(case.model.spec.states, final, expected, strict=True):
+            yield _forward(f"final {name} from {words}", value, wanted, case)
 
 
-def lengths(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, reference = subject.session(problem), problem.reference()
-    for given, words in ((None, ""), (problem.state, " from an initial state")):
-        y, final = session.forward(problem.x, problem.lengths, given)
-        expected_y, expected = reference.forward(problem.x, problem.lengths, given)
-        if problem.shape.readout == "all":
+def lengths(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, reference = subject.session(case), case.reference()
+    for given, words in ((None, ""), (case.state, " from an initial state")):
+        y, final = session.forward(case.x, case.lengths, given)
+        expected_y, expected = reference.forward(case.x, case.lengths, given)
+        if case.shape.readout == "all":
             if not np.isfinite(y).all():
-                raise Broken("what lies in the padding reaches y; zero x there before any product")
-            if y[problem.past].any():
-                raise Broken("y past a row's length is not 0")
-        yield _forward(f"y{words}", y, expected_y, problem)
-        for name, value, wanted in zip(problem.model.spec.states, final, expected, strict=True):
-            yield _forward(f"final {name}{words}", value, wanted, problem)
+                raise BrokenPromise("what lies in the padding reaches y; zero x there before any product")
+            if y[case.past].any():
+                raise BrokenPromise("y past a row's length is not 0")
+        yield _forward(f"y{words}", y, expected_y, case)
+        for name, value, wanted in zip(case.model.spec.states, final, expected, strict=True):
+            yield _forward(f"final {name}{words}", value, wanted, case)
 
 
-def streaming(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, state, parts = subject.session(problem), None, []
-    for x_t in problem.x:
+def streaming(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, state, parts = subject.session(case), None, []
+    for x_t in case.x:
         y_t, state = session.step(x_t, state)
         parts.append(np.array(y_t))
-    y = np.stack(parts) if problem.shape.readout == "all" else parts[-1]
-    expected_y, expected = problem.reference().forward(problem.x)
-    yield _forward("y of single steps", y, expected_y, problem)
-    for name, value, wanted in zip(problem.model.spec.states, state or (), expected, strict=True):
-        yield _forward(f"final {name} of single steps", value, wanted, problem)
+    y = np.stack(parts) if case.shape.readout == "all" else parts[-1]
+    expected_y, expected = case.reference().forward(case.x)
+    yield _forward("y of single steps", y, expected_y, case)
+    for name, value, wanted in zip(case.model.spec.states, state or (), expected, strict=True):
+        yield _forward(f"final {name} of single steps", value, wanted, case)
 
 
-def gradients(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, reference = subject.session(problem), problem.reference()
-    for given in (None, problem.state):
-        loss, found = session.gradients(problem.x, problem.target, None, given)
-        wanted_loss, wanted = reference.gradients(problem.x, problem.target, None, given)
-        yield _forward("the loss", np.array(loss), np.array(wanted_loss), problem)
-        yield _gradients(found, wanted, problem)
+def gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, reference = subject.session(case), case.reference()
+    for given in (None, case.state):
+        loss, found = session.gradients(case.x, case.target, None, given)
+        wanted_loss, wanted = reference.gradients(case.x, case.target, None, given)
+        yield _forward("the loss", np.array(loss), np.array(wanted_loss), case)
+        yield _gradients(found, wanted, case)
 
 
-def ragged_gradients(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    loss, found = subject.session(problem).gradients(problem.x, problem.target, problem.lengths)
-    wanted_loss, wanted = problem.reference().gradients(problem.x, problem.target, problem.lengths)
-    yield _forward("the loss", np.array(loss), np.array(wanted_loss), problem)
-    yield _gradients(found, wanted, problem)
+def ragged_gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    loss, found = subject.session(case).gradients(case.x, case.target, case.lengths)
+    wanted_loss, wanted = case.reference().gradients(case.x, case.target, case.lengths)
+    yield _forward("the loss", np.array(loss), np.array(wanted_loss), case)
+    yield _gradients(found, wanted, case)
 
 
-def training(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, reference = subject.session(problem), problem.reference(optimiser=OPTIMISER)
-    losses = [session.train_step(problem.x, problem.target) for _ in range(CURVE_STEPS)]
-    wanted = [reference.train_step(problem.x, problem.target) for _ in range(CURVE_STEPS)]
+def training(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, reference = subject.session(case), case.reference(optimiser=OPTIMISER)
+    losses = [session.train_step(case.x, case.target) for _ in range(CURVE_STEPS)]
+    wanted = [reference.train_step(case.x, case.target) for _ in range(CURVE_STEPS)]
     error = parity.curve_error(losses, wanted)
-    yield _measure(f"the loss of {CURVE_STEPS} steps", error, parity.CURVE_TOLERANCE[problem.dtype])
-    y = problem.reference(session.parameters()).forward(problem.x)[0]
-    yield _forward("y after training, from what parameters() tells,", session.forward(problem.x)[0], y, problem)
+    yield _measure(f"the loss of {CURVE_STEPS} steps", error, parity.CURVE_TOLERANCE[case.dtype])
+    y = case.reference(session.parameters()).forward(case.x)[0]
+    yield _forward("y after training, from what parameters() tells,", session.forward(case.x)[0], y, case)
 
 
-def weights(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session = subject.session(problem)
-    told = session.parameters()
-    difference = max(_difference(told[name], value) for name, value in problem.params.items())
+def weights(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session = subject.session(case)
+    copies = session.parameters()
+    difference = max(_difference(copies[name], value) for name, value in case.params.items())
     yield _measure("parameters() of a new session", difference, 0.0)
-    before = session.forward(problem.x)[0].copy()
-    for value in told.values():
+    before = session.forward(case.x)[0].copy()
+    for value in copies.values():
         value += 1
-    after = session.forward(problem.x)[0]
-    yield _forward("y after what parameters() gave is written to", after, before, problem)
+    after = session.forward(case.x)[0]
+    yield _forward("y after what parameters() gave is written to", after, before, case)
 
 
-def inputs_kept(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    params = {name: value.copy() for name, value in problem.params.items()}
-    given = {"x": problem.x, "target": problem.target, **params}
-    state = problem.state
-    given |= {f"state {name}": value for name, value in zip(problem.model.spec.states, state, strict=True)}
+def inputs_kept(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    params = {name: value.copy() for name, value in case.params.items()}
+    given = {"x": case.x, "target": case.target, **params}
+    state = case.state
+    given |= {f"state {name}": value for name, value in zip(case.model.spec.states, state, strict=True)}
     with unchanged("the session", params):
-        session = subject.backend.session(problem.model, params, problem.shape.loss, OPTIMISER)
+        session = subject.backend.session(case.model, params, case.shape.loss, OPTIMISER)
     with unchanged("forward", given):
         session.forward(given["x"], None, state)
-    if subject.refusal(problem, training=True) is None:
+    if subject.refusal(case, training=True) is None:
         with unchanged("gradients", given):
             session.gradients(given["x"], given["target"], None, state)
         with unchanged("train_step", given):
@@ -189,33 +189,33 @@ def inputs_kept(subject: Subject, problem: Problem) -> Iterator[Measure]:
     yield from ()
 
 
-def determinism(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    one, other = subject.session(problem), subject.session(problem)
-    first = one.forward(problem.x)[0].copy()
-    yield _measure("y of the same call again", _difference(one.forward(problem.x)[0], first), 0.0)
-    yield _measure("y of another session", _difference(other.forward(problem.x)[0], first), 0.0)
-    if subject.refusal(problem, training=True) is None:
-        kept = {name: value.copy() for name, value in one.gradients(problem.x, problem.target)[1].items()}
-        again = other.gradients(problem.x, problem.target)[1]
+def determinism(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    one, other = subject.session(case), subject.session(case)
+    first = one.forward(case.x)[0].copy()
+    yield _measure("y of the same call again", _difference(one.forward(case.x)[0], first), 0.0)
+    yield _measure("y of another session", _difference(other.forward(case.x)[0], first), 0.0)
+    if subject.refusal(case, training=True) is None:
+        kept = {name: value.copy() for name, value in one.gradients(case.x, case.target)[1].items()}
+        again = other.gradients(case.x, case.target)[1]
         difference = max(_difference(again[name], value) for name, value in kept.items())
         yield _measure("gradients of another session", difference, 0.0)
 
 
-def no_caching(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, reference, x = subject.session(problem), problem.reference(), problem.x
+def no_caching(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, reference, x = subject.session(case), case.reference(), case.x
     session.forward(x)
     x *= x.dtype.type(0.5)
     expected = reference.forward(x)[0]
-    yield _forward("y of new numbers in the same array", session.forward(x)[0], expected, problem)
-    if subject.refusal(problem, training=True) is None:
-        session.gradients(x, problem.target)
+    yield _forward("y of new numbers in the same array", session.forward(x)[0], expected, case)
+    if subject.refusal(case, training=True) is None:
+        session.gradients(x, case.target)
         x *= x.dtype.type(0.5)
-        wanted = subject.session(problem).gradients(x.copy(), problem.target)[1]
-        yield _gradients(session.gradients(x, problem.target)[1], wanted, problem)
+        wanted = subject.session(case).gradients(x.copy(), case.target)[1]
+        yield _gradients(session.gradients(x, case.target)[1], wanted, case)
 
 
-def threads(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    session, x = subject.session(problem), problem.x
+def threads(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, x = subject.session(case), case.x
     session.forward(x)
     allowed, wanted = subject.threads + SPARE_CORES, math.inf
     for _ in range(MUDDLES):  # the least of them: threads too many are wanted each time
@@ -225,29 +225,31 @@ def threads(subject: Subject, problem: Problem) -> Iterator[Measure]:
     yield Measure("cores wanted at a time", wanted, allowed)
 
 
-def refusals(subject: Subject, problem: Problem) -> Iterator[Measure]:
-    for one in (problem, replace(problem, ragged=True)):
+def refusals(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    for one in (case, replace(case, ragged=True)):
         for training, streaming in ((False, False), (subject.info.trains, False), (False, True)):
             reason = subject.refusal(one, training, streaming)
             if reason is not None and (not isinstance(reason, str) or not reason.strip() or "\n" in reason):
-                raise Broken(f"unsupported() gave {reason!r}; it must be None, or a reason in one line")
-    named = subject.info.cells is not None and problem.shape is PLAIN
-    if named and (reason := subject.refusal(problem)):
-        raise Broken(f"its BackendInfo names cell and dtype, and it refuses the plainest case: {reason}")
-    if problem.model.bidirectional:
-        if subject.refusal(problem, streaming=True) is None:
-            raise Broken("unsupported() takes single steps of a bidirectional model; they need the whole sequence")
-        if subject.refusal(problem) is None:
-            _refuses_to_step(subject.session(problem), problem)
+                raise BrokenPromise(f"unsupported() gave {reason!r}; it must be None, or a reason in one line")
+    named = subject.info.cells is not None and case.shape is PLAIN
+    if named and (reason := subject.refusal(case)):
+        raise BrokenPromise(f"its BackendInfo names cell and dtype, and it refuses the plainest case: {reason}")
+    if case.model.bidirectional:
+        if subject.refusal(case, streaming=True) is None:
+            raise BrokenPromise(
+                "unsupported() takes single steps of a bidirectional model; they need the whole sequence"
+            )
+        if subject.refusal(case) is None:
+            _refuses_to_step(subject.session(case), case)
     yield from ()
 
 
-def _refuses_to_step(session: Session, problem: Problem) -> None:
+def _refuses_to_step(session: Session, case: ConformanceCase) -> None:
     try:
-        session.step(problem.x[0], None)
+        session.step(case.x[0], None)
     except Unsupported:
         return
-    raise Broken("step of a bidirectional model gave a result; raise rnnbench.Unsupported")
+    raise BrokenPromise("step of a bidirectional model gave a result; raise rnnbench.Unsupported")
 
 
 PROPERTIES = (
@@ -315,42 +317,42 @@ PROPERTIES = (
 )
 
 
-def _forward(what: str, value: Array, reference: Array, problem: Problem) -> Measure:
+def _forward(what: str, value: Array, reference: Array, case: ConformanceCase) -> Measure:
     _comparable(what, value, reference)
-    return _measure(what, parity.error(value, reference), parity.FORWARD_TOLERANCE[problem.dtype])
+    return _measure(what, parity.error(value, reference), parity.FORWARD_TOLERANCE[case.dtype])
 
 
-def _gradients(found: Params, wanted: Params, problem: Problem) -> Measure:
+def _gradients(found: Params, wanted: Params, case: ConformanceCase) -> Measure:
     if odd := sorted(found.keys() ^ wanted.keys()):
-        raise Broken(f"gradients {'left out' if odd[0] in wanted else 'holds'} {odd[0]}")
+        raise BrokenPromise(f"gradients {'left out' if odd[0] in wanted else 'holds'} {odd[0]}")
     for name, value in wanted.items():
         _comparable(f"the gradient of {name}", found[name], value)
     worst = parity.gradient_deviation(found, wanted)
-    return _measure(f"the gradient of {worst.tensor}", worst.error, parity.GRADIENT_TOLERANCE[problem.dtype])
+    return _measure(f"the gradient of {worst.tensor}", worst.error, parity.GRADIENT_TOLERANCE[case.dtype])
 
 
 def _comparable(what: str, value: Array, reference: Array) -> None:
     if value.shape != reference.shape:
-        raise Broken(f"{what} has shape {value.shape}; it must be {reference.shape}")
+        raise BrokenPromise(f"{what} has shape {value.shape}; it must be {reference.shape}")
     if not np.isfinite(value).all():
-        raise Broken(f"{what} holds NaN or infinity")
+        raise BrokenPromise(f"{what} holds NaN or infinity")
 
 
-def _well_formed(call: str, found: Params, expected: Params, problem: Problem) -> None:
+def _well_formed(call: str, found: Params, expected: Params, case: ConformanceCase) -> None:
     for name, value in found.items():
         if not isinstance(value, np.ndarray):  # a plugin is not bound by our annotations
-            raise Broken(f"{call} gave {name} as {type(value).__name__}; it must be a NumPy array")
-    if complaint := parity.malformed(found, expected, problem.dtype):
-        raise Broken(f"{call} {complaint}")
+            raise BrokenPromise(f"{call} gave {name} as {type(value).__name__}; it must be a NumPy array")
+    if complaint := parity.malformed(found, expected, case.dtype):
+        raise BrokenPromise(f"{call} {complaint}")
 
 
 def _difference(value: Array, other: Array) -> float:
     if value.shape != other.shape:
-        raise Broken(f"has shape {value.shape} where it was {other.shape}")
+        raise BrokenPromise(f"has shape {value.shape} where it was {other.shape}")
     return float(np.max(np.abs(value.astype("float64") - other), initial=0.0))
 
 
 def _measure(what: str, error: float, tolerance: float) -> Measure:
     if not np.isfinite(error):
-        raise Broken(f"{what} holds NaN or infinity")
+        raise BrokenPromise(f"{what} holds NaN or infinity")
     return Measure(what, error, tolerance)

@@ -1,4 +1,4 @@
-"""The parent's side: every property of a backend in a worker process, so that one that crashes is a finding."""
+"""The parent's side: every property of a backend in a worker process, so that one that crashes is a result."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -7,8 +7,8 @@ from typing import Any
 from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
 from rnnbench.registry import registry
-from rnnbench.testing.finding import Finding
 from rnnbench.testing.properties import PROPERTIES, Property
+from rnnbench.testing.results import PropertyResult
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits
@@ -17,44 +17,45 @@ WORK = "rnnbench.testing.work:ConformanceWork"
 LOADS = "loads"
 NAMES = (LOADS, *(each.name for each in PROPERTIES))
 PATIENT = WorkerLimits(call_seconds=600.0)  # a property may compile every cell in every dtype
-Told = Callable[[Finding], None]
-
-
-def _nobody(finding: Finding) -> None:
-    pass
 
 
 def check_backend(
-    info: BackendInfo, threads: int = 1, told: Told = _nobody, limits: WorkerLimits | None = None
-) -> list[Finding]:
-    """A finding for each of `NAMES`, in that order; `told` hears each as it is made.
+    info: BackendInfo,
+    threads: int = 1,
+    on_result: Callable[[PropertyResult], None] | None = None,
+    limits: WorkerLimits | None = None,
+) -> list[PropertyResult]:
+    """Return a result for each of `NAMES`, in that order; `on_result` is called with each as it is made.
 
     limits: what the worker process may take. Raises UsageError where the backend is not installed.
     """
     if absent := info.missing():
         raise UsageError(f"backend {info.id!r} needs {absent.module}, which is not installed; {absent.remedy}")
-    findings = []
+    results = []
     with Sandbox(limits or PATIENT) as place:
         inspection = Inspection(place, info, threads)
-        for finding in in_order(inspection.load, inspection.judge):
-            findings.append(finding)
-            told(finding)
-    return findings
+        for result in in_order(inspection.load, inspection.judge):
+            results.append(result)
+            if on_result:
+                on_result(result)
+    return results
 
 
-def in_order(load: Callable[[], Finding], judge: Callable[[Property], Finding]) -> Iterator[Finding]:
+def in_order(
+    load: Callable[[], PropertyResult], judge: Callable[[Property], PropertyResult]
+) -> Iterator[PropertyResult]:
     """Of every property; one that leans on another is not judged where that one is not ok."""
-    findings = {LOADS: load()}
-    yield findings[LOADS]
+    results = {LOADS: load()}
+    yield results[LOADS]
     for each in PROPERTIES:
-        lacking = [findings[name] for name in (LOADS, *each.needs) if not findings[name].ok]
+        lacking = [results[name] for name in (LOADS, *each.needs) if not results[name].ok]
         if lacking:
             first = lacking[0]
             why = first.reason if first.ok is None else f"{first.property!r} comes first"
-            findings[each.name] = Finding(each.name, None, reason=why)
+            results[each.name] = PropertyResult(each.name, None, reason=why)
         else:
-            findings[each.name] = judge(each)
-        yield findings[each.name]
+            results[each.name] = judge(each)
+        yield results[each.name]
 
 
 class Inspection:
@@ -64,19 +65,19 @@ class Inspection:
         self._place, self._info, self._threads = place, info, threads
         self._worker: Worker | None = None
 
-    def load(self) -> Finding:
+    def load(self) -> PropertyResult:
         try:
             self._live()
         except Failure as failure:
-            return Finding(LOADS, False, reason=failure.reason)
-        return Finding(LOADS, True, reason="its process starts, and its factory gives a backend")
+            return PropertyResult(LOADS, False, reason=failure.reason)
+        return PropertyResult(LOADS, True, reason="its process starts, and its factory gives a backend")
 
-    def judge(self, judged: Property) -> Finding:
+    def judge(self, judged: Property) -> PropertyResult:
         request = {"do": "judge", "backend": self._info.id, "name": judged.name, "cores": self._place.cores}
         try:
-            return Finding(**self._live().ask(request))
+            return PropertyResult(**self._live().ask(request))
         except Failure as failure:
-            return Finding(judged.name, False, reason=failure.reason)
+            return PropertyResult(judged.name, False, reason=failure.reason)
 
     def _live(self) -> Worker:
         if self._worker is None or not self._worker.alive:
@@ -93,14 +94,14 @@ def conformance_tests(backend: str, threads: int = 1) -> Any:
     import pytest
 
     @cache
-    def findings() -> dict[str, Finding]:
-        return {finding.property: finding for finding in check_backend(registry().backend(backend), threads)}
+    def results() -> dict[str, PropertyResult]:
+        return {result.property: result for result in check_backend(registry().backend(backend), threads)}
 
     @pytest.mark.parametrize("name", NAMES)
     def test_conformance(name: str) -> None:
-        finding = findings()[name]
-        if finding.ok is None:
-            pytest.skip(finding.reason)
-        assert finding.ok, str(finding)
+        result = results()[name]
+        if result.ok is None:
+            pytest.skip(result.reason)
+        assert result.ok, str(result)
 
     return test_conformance

@@ -6,9 +6,9 @@ from typing import Any
 
 from rnnbench.backends.base import Backend
 from rnnbench.registry import registry
-from rnnbench.testing.finding import Broken, Finding, Measure
-from rnnbench.testing.problem import PLAIN, Problem
+from rnnbench.testing.cases import PLAIN, ConformanceCase
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
+from rnnbench.testing.results import BrokenPromise, Measure, PropertyResult
 from rnnbench.workers.failure import Failure, explain, printable
 from rnnbench.workers.serve import pin
 
@@ -33,39 +33,41 @@ class ConformanceWork:
         pin(cores)
         subject = Subject(self.backend, registry().backend(backend), self.threads)
         (judged,) = [each for each in PROPERTIES if each.name == name]
-        finding = judge(judged, subject)
-        return asdict(replace(finding, reason=printable(finding.reason)[:LONGEST_REASON]))
+        result = judge(judged, subject)
+        return asdict(replace(result, reason=printable(result.reason)[:LONGEST_REASON]))
 
 
-def judge(judged: Property, subject: Subject) -> Finding:
-    """The worst over all problems the property applies to; whatever the backend raises is a finding too."""
-    worst: tuple[Problem, Measure] | None = None
+def judge(judged: Property, subject: Subject) -> PropertyResult:
+    """The worst over all cases the property applies to; whatever the backend raises is a result too."""
+    worst: tuple[ConformanceCase, Measure] | None = None
     count, refusal = 0, ""
-    for problem in _problems(judged, subject):
+    for case in _cases(judged, subject):
         try:
-            reason = None if judged.judges_refusals else _refusal(judged, subject, problem)
+            reason = None if judged.judges_refusals else _refusal(judged, subject, case)
             if reason is not None:
-                refusal = refusal or reason  # the plainest problem's
+                refusal = refusal or reason  # the plainest case's
                 continue
             count += 1
-            for measure in judged.check(subject, problem):
+            for measure in judged.check(subject, case):
                 if worst is None or measure.excess > worst[1].excess:
-                    worst = problem, measure
-        except (Broken, Failure) as fault:
+                    worst = case, measure
+        except (BrokenPromise, Failure) as fault:
             words = fault.reason if isinstance(fault, Failure) else str(fault)
-            return Finding(judged.name, False, reason=f"{words} ({problem.title})")
+            return PropertyResult(judged.name, False, reason=f"{words} ({case.title})")
         except Exception as error:
-            return Finding(judged.name, False, reason=f"{explain(error)} ({problem.title})")
+            return PropertyResult(judged.name, False, reason=f"{explain(error)} ({case.title})")
     if not count:
         conditional = judged.ragged or judged.training or judged.streaming
-        return Finding(judged.name, None if conditional else False, reason=refusal or "it lists no cell or no dtype")
+        return PropertyResult(
+            judged.name, None if conditional else False, reason=refusal or "it lists no cell or no dtype"
+        )
     if worst is None:
-        return Finding(judged.name, True, reason=judged.promise)
-    problem, measure = worst
-    return Finding(judged.name, measure.ok, measure.error, measure.tolerance, f"{measure.what} ({problem.title})")
+        return PropertyResult(judged.name, True, reason=judged.promise)
+    case, measure = worst
+    return PropertyResult(judged.name, measure.ok, measure.error, measure.tolerance, f"{measure.what} ({case.title})")
 
 
-def _problems(judged: Property, subject: Subject) -> Iterator[Problem]:
+def _cases(judged: Property, subject: Subject) -> Iterator[ConformanceCase]:
     info = subject.info
     every = [cell for cell in sorted(registry().cells) if info.cells is None or cell in info.cells]
     some = _sample(subject, every) or every
@@ -73,7 +75,7 @@ def _problems(judged: Property, subject: Subject) -> Iterator[Problem]:
         thinned = judged.costly and number > 0
         for cell in every if judged.every_cell and not thinned else some:
             for dtype in info.dtypes[-1:] if thinned else info.dtypes:
-                yield Problem(shape, cell, dtype, judged.ragged)
+                yield ConformanceCase(shape, cell, dtype, judged.ragged)
 
 
 def _sample(subject: Subject, cells: Sequence[str]) -> list[str]:
@@ -81,17 +83,17 @@ def _sample(subject: Subject, cells: Sequence[str]) -> list[str]:
     running = [
         cell
         for cell in cells
-        if any(subject.refusal(Problem(PLAIN, cell, dtype)) is None for dtype in subject.info.dtypes)
+        if any(subject.refusal(ConformanceCase(PLAIN, cell, dtype)) is None for dtype in subject.info.dtypes)
     ]
     ordered = sorted(running, key=lambda cell: len(registry().cell(cell).states))
     return list(dict.fromkeys([*ordered[-1:], *ordered[:1]]))
 
 
-def _refusal(judged: Property, subject: Subject, problem: Problem) -> str | None:
+def _refusal(judged: Property, subject: Subject, case: ConformanceCase) -> str | None:
     """Why the property does not apply. Training is asked for only where it is what is judged."""
-    plain = subject.refusal(problem)
+    plain = subject.refusal(case)
     if plain is None and judged.training:
-        plain = subject.refusal(problem, training=True)
+        plain = subject.refusal(case, training=True)
     if plain is None and judged.streaming:
-        plain = subject.refusal(problem, streaming=True)
+        plain = subject.refusal(case, streaming=True)
     return plain

@@ -3,7 +3,7 @@
 Run by path, never imported by name: what is measured comes from the checkout on PYTHONPATH, and what measures it (the
 loop below, the clock, the memory mark) from the files beside this one. So both sides are timed by the same code even
 where a commit has changed that code. Of the checkout it uses what scripts may use too: `rnnbench.Model`,
-`rnnbench.session`, the registry and `rnnbench.training`.
+`rnnbench.session`, the registry and the training loop.
 """
 
 import importlib.util

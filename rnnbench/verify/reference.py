@@ -9,8 +9,8 @@ import numpy as np
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
 from rnnbench.model import Array, Model
-from rnnbench.tasks.spec import Split, Task, Training
-from rnnbench.training import batches
+from rnnbench.tasks.batches import batches
+from rnnbench.tasks.spec import Split, Training, Workload
 
 CURVE_STEPS = 10
 GRADIENT = "gradient of "
@@ -40,7 +40,7 @@ class Oracle:
     """
 
     model: Model
-    task: Task
+    task: Workload
     training: Training
     batch: Split
     first: Split

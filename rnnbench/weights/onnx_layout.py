@@ -16,7 +16,7 @@ from rnnbench.model import Array, Params
 
 
 @dataclass(frozen=True)
-class Layout:
+class GateLayout:
     """gates: accumulators in the order of W's blocks; recurrent: of R's. attributes: what the operator must be told,
     with ONNX's default where a file leaves it out given by the operator's schema."""
 
@@ -28,11 +28,11 @@ class Layout:
 
 
 LAYOUTS = {
-    "rnn-tanh": Layout("RNN", ("h",), ("h",), activations=("Tanh",)),
-    "rnn-relu": Layout("RNN", ("h",), ("h",), activations=("Relu",)),
-    "lstm": Layout("LSTM", ("i", "o", "f", "g"), ("i", "o", "f", "g"), activations=("Sigmoid", "Tanh", "Tanh")),
-    "gru": Layout("GRU", ("z", "r", "n"), ("z", "r", "q"), {"linear_before_reset": 1}, ("Sigmoid", "Tanh")),
-    "gru-before": Layout("GRU", ("z", "r", "n"), ("z", "r", "n"), {"linear_before_reset": 0}, ("Sigmoid", "Tanh")),
+    "rnn-tanh": GateLayout("RNN", ("h",), ("h",), activations=("Tanh",)),
+    "rnn-relu": GateLayout("RNN", ("h",), ("h",), activations=("Relu",)),
+    "lstm": GateLayout("LSTM", ("i", "o", "f", "g"), ("i", "o", "f", "g"), activations=("Sigmoid", "Tanh", "Tanh")),
+    "gru": GateLayout("GRU", ("z", "r", "n"), ("z", "r", "q"), {"linear_before_reset": 1}, ("Sigmoid", "Tanh")),
+    "gru-before": GateLayout("GRU", ("z", "r", "n"), ("z", "r", "n"), {"linear_before_reset": 0}, ("Sigmoid", "Tanh")),
 }
 
 # What an operator computes with where a file names no activations.

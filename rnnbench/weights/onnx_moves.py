@@ -25,7 +25,7 @@ MOVES = frozenset(
         "Unsqueeze",
     )
 )
-ARITHMETIC = frozenset(("Add", "Selection", "Div", "Equal", "Mul", "Sub", "Where"))  # on constants: shapes are computed
+ARITHMETIC = frozenset(("Add", "Cast", "Div", "Equal", "Mul", "Sub", "Where"))  # on constants: shapes are computed
 
 
 def carry_out(onnx: Any, opset: int, what: str, node: Any, values: Mapping[str, Array]) -> dict[str, Array]:
@@ -54,7 +54,7 @@ def bound(op: str, taken: list[Array]) -> int:
         return _product(taken[0])
     if op == "Expand":
         return sizes[0] * _product(taken[1])
-    if op == "Gather" or op in ARITHMETIC - {"Selection"}:
+    if op == "Gather" or op in ARITHMETIC - {"Cast"}:
         return _product(np.array(sizes, dtype=object))
     return sum(sizes)
 

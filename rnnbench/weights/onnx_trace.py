@@ -29,7 +29,7 @@ FREE_SIZE = 2  # of the first axis without a fixed size; the next one gets 3, so
 
 
 @dataclass(frozen=True)
-class Layer:
+class TracedLayer:
     """A recurrent node. steps [T, B, D*H] and last [B, D*H] are the numbers of its outputs in canonical order."""
 
     cell: str
@@ -42,7 +42,7 @@ class Layer:
 
 
 @dataclass
-class Head:
+class TracedHead:
     """W [O, F], b [O]; outputs: the numbers of its outputs, [T, B, O] or [B, O]."""
 
     W: Array
@@ -58,8 +58,8 @@ class Trace:
         self.onnx, self.graph, self.opset = onnx, graph, opset
         self.values: dict[str, Array] = {"": np.zeros(0)}
         self.numbered: set[str] = set()
-        self.layers: list[Layer] = []
-        self.head: Head | None = None
+        self.layers: list[TracedLayer] = []
+        self.head: TracedHead | None = None
         self._next, self._made = 1, 0
         self._free: dict[str, int] = {}
 
@@ -153,7 +153,7 @@ class Trace:
         Y = self._fresh((T, D, B, H))
         final = np.stack([Y[-1, 0], Y[0, 1]] if D == 2 else [Y[-1, 0]])
         steps, last = Y.transpose(0, 2, 1, 3).reshape(T, B, D * H), final.transpose(1, 0, 2).reshape(B, D * H)
-        self.layers.append(Layer(cell, x.shape[2], H, D, weights, steps, last))
+        self.layers.append(TracedLayer(cell, x.shape[2], H, D, weights, steps, last))
         for name, numbers in zip(node.output, (Y, final, self._fresh((D, B, H))), strict=False):
             if name:
                 self._number(name, numbers)
@@ -208,7 +208,7 @@ class Trace:
         readout, batch_first = found
         features = layer.last if readout == "last" else layer.steps
         outputs = self._fresh((*features.shape[:-1], W.shape[1]))
-        self.head = Head(np.ascontiguousarray(W.T), np.zeros(W.shape[1], W.dtype), outputs)
+        self.head = TracedHead(np.ascontiguousarray(W.T), np.zeros(W.shape[1], W.dtype), outputs)
         if b is not None:
             self._set_bias(what, b)
         arranged = outputs.transpose(1, 0, 2) if batch_first else outputs
@@ -262,7 +262,7 @@ class Trace:
         remarks = (RESETS_LATE,) if any(_resets_late(layer) for layer in self.layers) else ()
         return Trained(model, model.check_params(params), remarks)
 
-    def _readout(self, layer: Layer) -> Any:
+    def _readout(self, layer: TracedLayer) -> Any:
         name = self.graph.output[0].name if self.graph.output else "nothing"
         if name not in self.numbered:
             raise UsageError(f"its first output, {name!r}, does not come from a recurrent layer")
@@ -282,7 +282,7 @@ class Trace:
         return found[0]
 
 
-def _resets_late(layer: Layer) -> bool:
+def _resets_late(layer: TracedLayer) -> bool:
     """Whether a GRU that says it resets before has two biases of its candidate, which only one that resets after it
     needs: no framework writes that, but an export with the wrong attribute is just this."""
     B = layer.weights[2].reshape(layer.directions, 2, -1, layer.hidden_size)

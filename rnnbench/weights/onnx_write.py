@@ -171,7 +171,7 @@ class _Builder:
         last = self._constant("last axis", np.array([-1], np.int64))
         T = self._node("Shape", ["x"], ["steps.count"], start=0, end=1)
         scalar = self._node("Squeeze", [T], ["steps.scalar"])
-        count = self._node("Selection", [scalar], ["steps.int32"], to=self.onnx.TensorProto.INT32)
+        count = self._node("Cast", [scalar], ["steps.int32"], to=self.onnx.TensorProto.INT32)
         steps = self._node("Range", [first, count, one], ["steps.range"])
         column = self._node("Unsqueeze", [steps, last], ["steps.column"])
         valid = self._node("Less", [column, "lengths"], ["steps.valid"])

@@ -134,10 +134,10 @@ class EpsilonWithinRoot(AdamState):
     def update(self, params, gradients):
         before = {name: value.copy() for name, value in params.items()}
         super().update(params, gradients)
-        s = self.settings
+        rate, spread = self.settings.scales(self.steps)
         for name, value in params.items():
-            mean, square = (self.mean[name] / (1 - s.beta1**self.steps), self.square[name] / (1 - s.beta2**self.steps))
-            value[:] = before[name] - s.learning_rate * mean / np.sqrt(square + s.epsilon**2)
+            root = np.sqrt(spread * self.square[name] + self.settings.epsilon**2)
+            value[:] = before[name] - rate * self.mean[name] / root
 
 
 class OtherAdam(Honest):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnbench import Adam, Case, Cell, CompileReport, Model, Unsupported
+from rnnbench import Adam, Case, Cell, CompileReport, Model
 from rnnbench.backends import inputs
 from rnnbench.backends.pools import JaxCompileLog, start_xla
 from rnnbench.training import DEFAULT_ADAM
@@ -64,8 +64,6 @@ class JaxSession:
         return self._run(*self._ready(x, lengths, state))
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)[None]
         y, after = self._run(x, None, self._start(state, x.shape[1]))
         return (y if self.model.readout == "last" else y[0]), after
@@ -81,14 +79,12 @@ class JaxSession:
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         x, lengths, start = self._ready(x, lengths, None)
         wanted, count = inputs.targets(self.model, self.loss, target, *x.shape[:2], lengths)
-        settings = self.settings
         if self._moments is None:
             zeros = {name: jnp.zeros_like(value) for name, value in self._params.items()}
             self._moments = program.Moments(zeros, zeros)
         self._steps += 1
-        rate = settings.learning_rate / (1 - settings.beta1**self._steps)
-        spread = 1 / (1 - settings.beta2**self._steps)
-        train = train_program(self.model, self.model.spec, self.loss, settings)
+        rate, spread = self.settings.scales(self._steps)
+        train = train_program(self.model, self.model.spec, self.loss, self.settings)
         done = train(self._params, self._moments, rate, spread, x, wanted, count, lengths, start)
         loss, self._params, self._moments = jax.block_until_ready(done)
         self._packed = None
@@ -130,9 +126,7 @@ class JaxBackend:
         self._log = JaxCompileLog(jax)
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
-        return None
+        return case.refusal()
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> JaxSession:
         return JaxSession(model, params, loss, optimiser)

@@ -38,8 +38,6 @@ class KerasSession:
         return self._engine.run(*self._ready(x, lengths, state))
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)[None]
         start = None if state is None else inputs.states(self.model, state, x.shape[1])
         y, after = self._engine.run(x, None, start)
@@ -56,10 +54,8 @@ class KerasSession:
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         x, lengths, _ = self._ready(x, lengths, None)
         wanted, count = inputs.targets(self.model, self.loss, target, *x.shape[:2], lengths)
-        settings = self.settings
         self._steps += 1
-        rate = settings.learning_rate / (1 - settings.beta1**self._steps)
-        spread = 1 / (1 - settings.beta2**self._steps)
+        rate, spread = self.settings.scales(self._steps)
         return self._engine.train(rate, spread, x, wanted, count, lengths)
 
     def parameters(self) -> Params:
@@ -79,9 +75,7 @@ class KerasBackend:
         self._compiled = under.start(threads)
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
-        return _refusal(case.model)
+        return case.refusal() or _refusal(case.model)
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> KerasSession:
         if reason := _refusal(model):

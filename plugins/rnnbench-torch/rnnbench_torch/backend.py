@@ -83,8 +83,6 @@ class TorchSession:
             return prediction.numpy(), tuple(value.numpy() for value in final)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         x = inputs.one_step(self.model, x_t)
         with torch.inference_mode():
             start = None if state is None else self._tensors(inputs.states(self.model, state, len(x)))
@@ -159,9 +157,7 @@ class TorchBackend:
         start_torch(torch, threads)
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
-        return _no_layer(case.model)
+        return case.refusal() or _no_layer(case.model)
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> TorchSession:
         if reason := _no_layer(model):

@@ -1,4 +1,4 @@
-"""The problems a backend is given: small models with random weights, biases, inputs and states, decided by a seed.
+"""The cases a backend is given: small models with random weights, biases, inputs and states, decided by a seed.
 
 Sizes differ from one another, so that no transposed weight or swapped axis fits by chance.
 """
@@ -19,7 +19,7 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a problem; `title` names it in a finding."""
+    """The sizes of a case; `title` names it in a result."""
 
     title: str
     T: int
@@ -46,7 +46,7 @@ LARGE = Shape("one large layer", T=10, B=64, I=64, H=128, O=1)
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConformanceCase:
     """A shape of one cell in one dtype. ragged: rows end at different lengths, a 1 and a T among them, and NaN lies in
     the padding of x and of a target of floats."""
 
@@ -64,7 +64,7 @@ class Problem:
         s = self.shape
         return Model(self.cell, s.I, s.H, s.O, s.layers, s.bidirectional, s.readout, self.dtype)
 
-    def case(self, training: bool = False, streaming: bool = False) -> Case:
+    def request(self, training: bool = False, streaming: bool = False) -> Case:
         T = 1 if streaming else self.shape.T
         return Case(self.model, self.shape.B, T, training=training, streaming=streaming, lengths=self.ragged)
 
@@ -114,6 +114,6 @@ class Problem:
         return target
 
     def reference(self, params: Params | None = None, optimiser: Adam = DEFAULT_ADAM) -> Session:
-        """The float64 reference, with these parameters or the problem's own."""
+        """The float64 reference, with these parameters or the case's own."""
         wide = {name: value.astype("float64") for name, value in (params or self.params).items()}
         return NumpyBackend(1).session(replace(self.model, dtype="float64"), wide, self.shape.loss, optimiser)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Finding:
+class PropertyResult:
     """figure: the measurement that came closest to its tolerance, or went furthest past it; both None where there is
     nothing to measure. ok: None for a property that was not judged. reason: why not, what broke, or where the figure
     comes from."""
@@ -23,7 +23,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Measure:
-    """error: never NaN; what cannot be compared is Broken."""
+    """error: never NaN; what cannot be compared is BrokenPromise."""
 
     what: str
     error: float
@@ -41,5 +41,5 @@ class Measure:
         return float("inf") if self.error > 0 else 0.0
 
 
-class Broken(Exception):
+class BrokenPromise(Exception):
     """A promise broken in a way that has no measure; the message says how."""

@@ -5,30 +5,36 @@ contains faults, not malice.
 """
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import inspect
 import io
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import Any
+from typing import TypeVar
 
 import pluggy
 
-from rnnbench import hookspecs
-from rnnbench.errors import UnknownName, UsageError
+from rnnbench import backends, cells, hookspecs, tasks, weights
+from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+from rnnbench.cells.spec import Cell
+from rnnbench.errors import UnknownName, UsageError, did_you_mean
+from rnnbench.tasks.spec import Task
+from rnnbench.weights.spec import Converter
 
+Registered = TypeVar("Registered")
 GROUP = "rnnbench"
-KINDS = ("cells", "tasks", "backends", "converters")
+HOOK = b"\n@hookimpl\n"
 BUILT_IN = "built in"
+Offer = Cell | Task | BackendInfo | Converter
+KINDS: dict[str, type[Offer]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
 
 
 @dataclass(frozen=True)
@@ -41,26 +47,32 @@ class Problem:
 
 @dataclass
 class Registry:
-    """Everything registered, by kind and id. `plugins` maps each name to where it was found."""
+    """Everything registered, by kind and id. `plugins` maps each name to where it was found.
 
-    cells: dict[str, Any] = field(default_factory=dict)
-    tasks: dict[str, Any] = field(default_factory=dict)
-    backends: dict[str, Any] = field(default_factory=dict)
-    converters: dict[str, Any] = field(default_factory=dict)
+    A look-up of a name that nobody registered raises UnknownName.
+    """
+
+    cells: dict[str, Cell] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    backends: dict[str, BackendInfo] = field(default_factory=dict)
+    converters: dict[str, Converter] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def cell(self, name: str) -> Any:
-        return self._get("cell", self.cells, name)
+    def cell(self, name: str) -> Cell:
+        """Return the cell of this id."""
+        return _known("cell", self.cells, name)
 
-    def task(self, name: str) -> Any:
-        return self._get("task", self.tasks, name)
+    def task(self, name: str) -> Task:
+        """Return the task of this id."""
+        return _known("task", self.tasks, name)
 
-    def backend(self, name: str) -> Any:
-        return self._get("backend", self.backends, name)
+    def backend(self, name: str) -> BackendInfo:
+        """Return what the backend of this id says of itself."""
+        return _known("backend", self.backends, name)
 
-    def converter(self, path: Path) -> Any:
-        """The one whose suffix the file has. Raises UsageError where there is none, or more than one."""
+    def converter(self, path: Path) -> Converter:
+        """Return the one whose suffix the file has. Raises UsageError where there is none, or more than one."""
         found = [known for known in self.converters.values() if path.name.lower().endswith(known.suffix)]
         if len(found) == 1:
             return found[0]
@@ -70,11 +82,11 @@ class Registry:
         known_suffixes = ", ".join(sorted(known.suffix for known in self.converters.values()))
         raise UsageError(f"{str(path)!r} is of no type that is known; known: {known_suffixes}")
 
-    @staticmethod
-    def _get(kind: str, known: dict[str, Any], name: str) -> Any:
-        if name not in known:
-            raise UnknownName(kind, name, list(known))
-        return known[name]
+
+def _known(kind: str, known: dict[str, Registered], name: str) -> Registered:
+    if name not in known:
+        raise UnknownName(kind, name, list(known))
+    return known[name]
 
 
 class Loader:
@@ -87,7 +99,10 @@ class Loader:
         self._known = {name for name in vars(hookspecs) if name.startswith("rnnbench_")}
 
     def load(self, requests: Sequence[str]) -> Registry:
-        """requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there."""
+        """Return what all plugins offer.
+
+        requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there.
+        """
         refused = {request.removeprefix("no:") for request in requests if request.startswith("no:")}
         wanted = [request for request in requests if not request.startswith("no:")]
         for request in wanted:
@@ -113,13 +128,13 @@ class Loader:
                 continue
             if self._manager.get_hookcallers(module):
                 self.registry.plugins[name] = origin
-            elif origin != BUILT_IN:  # there, a module without hooks is code that plugins share
+            else:
                 self._problem(name, f"has no hook; the hooks are {', '.join(sorted(self._known))}")
         for kind in KINDS:
             self._collect(kind)
         return self.registry
 
-    def _register(self, name: str, module: Any) -> bool:
+    def _register(self, name: str, module: object) -> bool:
         for attribute in vars(module) if isinstance(module, ModuleType) else dir(module):
             if attribute.startswith("rnnbench_") and callable(getattr(module, attribute)):
                 complaint = self._hook_complaint(module, attribute)
@@ -128,11 +143,10 @@ class Loader:
                     return False
         return self._guard(name, lambda: self._manager.register(module, name)) is not None
 
-    def _hook_complaint(self, module: Any, hook: str) -> str | None:
-        """Why this function of a plugin's cannot be a hook, or None."""
+    def _hook_complaint(self, module: object, hook: str) -> str | None:
+        """Return why this function of a plugin's cannot be a hook, or None."""
         if hook not in self._known:
-            near = difflib.get_close_matches(hook, sorted(self._known), n=1, cutoff=0.75)
-            hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
+            hint = did_you_mean(hook, sorted(self._known), 0.75) or f"the hooks are {', '.join(sorted(self._known))}"
             return f"has an unknown hook {hook}; {hint}"
         if self._manager.parse_hookimpl_opts(module, hook) is None:
             return f"has {hook} without @rnnbench.hookimpl; mark it"
@@ -144,7 +158,7 @@ class Loader:
         return None
 
     def _collect(self, kind: str) -> None:
-        offers: dict[str, list[tuple[str, Any]]] = {}
+        offers: dict[str, list[tuple[str, Offer]]] = {}
         for implementation in getattr(self._manager.hook, f"rnnbench_{kind}").get_hookimpls():
             name = implementation.plugin_name
             for offer in self._guard(name, partial(_listed, implementation.function)) or ():
@@ -161,8 +175,8 @@ class Loader:
                 names = " and ".join(name for name, _ in owners)
                 self._problem(names, f"both offer the {kind[:-1]} {offer_id!r}; turn one off with -p no:NAME")
 
-    def _guard(self, name: str, action: Callable[[], Any]) -> Any:
-        """The action's result, or None after noting what it raised. SystemExit is a fault like any other here."""
+    def _guard(self, name: str, action: Callable[[], Registered]) -> Registered | None:
+        """Return the action's result, or None after noting what it raised: SystemExit too is a fault here."""
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 return action()
@@ -177,17 +191,17 @@ class Loader:
         self.registry.problems.append(Problem(plugin, message))
 
 
-def _listed(offers: Callable[[], Iterable[Any]]) -> list[Any]:
+def _listed(offers: Callable[[], Iterable[Offer]]) -> list[Offer]:
     return list(offers())
 
 
-def _builtin_modules() -> Iterable[str]:
-    from rnnbench import backends, cells, tasks, weights
-
+def _builtin_modules() -> Iterator[str]:
+    """Yield the modules and packages of the built-in folders that have a hook; no other is imported for it."""
     for package in (cells, tasks, backends, weights):
-        for module in iter_modules(package.__path__):
-            if module.name not in ("spec", "maths", "base", "inputs"):
-                yield f"{package.__name__}.{module.name}"
+        for found in iter_modules(package.__path__, f"{package.__name__}."):
+            spec = importlib.util.find_spec(found.name)
+            if spec is not None and spec.origin and HOOK in Path(spec.origin).read_bytes():
+                yield found.name
 
 
 def _origin(entry: EntryPoint) -> str:
@@ -214,16 +228,10 @@ def _import_request(request: str) -> ModuleType:
     return module
 
 
-def _complaint(kind: str, offer: Any) -> str | None:
-    """Why an offer is not taken, or None."""
-    from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
-    from rnnbench.cells.spec import Cell
-    from rnnbench.tasks.spec import Task
-    from rnnbench.weights.spec import Converter
-
-    kinds: dict[str, type[Any]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
-    expected = kinds[kind]
-    if not isinstance(offer, expected):
+def _complaint(kind: str, offer: object) -> str | None:
+    """Return why an offer is not taken, or None."""
+    expected = KINDS[kind]
+    if not isinstance(offer, Cell | Task | BackendInfo | Converter) or not isinstance(offer, expected):
         return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
     if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
         return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
@@ -242,7 +250,7 @@ _requests: tuple[str, ...] = ()
 
 
 def configure(requests: Sequence[str]) -> Registry:
-    """Loads all plugins anew with these ``-p`` values; later `registry()` calls return the result."""
+    """Load all plugins anew with these ``-p`` values; later `registry()` calls return the result."""
     global _current, _requests
     loaded = Loader().load(tuple(requests))  # before anything is set: it may fail, or a plugin may ask for registry()
     _current, _requests = loaded, tuple(requests)
@@ -250,10 +258,10 @@ def configure(requests: Sequence[str]) -> Registry:
 
 
 def registry() -> Registry:
-    """Everything registered; loaded at first use."""
+    """Return everything registered, loaded at first use."""
     return _current if _current is not None else configure(())
 
 
 def requests() -> tuple[str, ...]:
-    """The ``-p`` values in force, for handing to worker processes."""
+    """Return the ``-p`` values in force, for handing to worker processes."""
     return _requests

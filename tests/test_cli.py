@@ -187,7 +187,7 @@ def test_plugins_list_tells_loaded_from_left_out(capsys: Capture, tmp_path: Path
     rows = {row["plugin"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["cells.lstm"]["status"] == "loaded"
     assert rows["typo"]["status"] == "left out"
-    assert "did you mean rnnbench_cells?" in rows["typo"]["problem"]
+    assert "did you mean 'rnnbench_cells'?" in rows["typo"]["problem"]
 
 
 def test_show_lists_the_stored_runs(capsys: Capture, tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_json_to_stdout_is_alone_there(capsys: Capture, tmp_path: Path) -> None:
     run = stored(tmp_path)
     assert main(["show", "latest", "--results", str(tmp_path), "--json", "-"]) == 0
     payload = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert set(payload) == {"schema", "run_id", "rows"}
+    assert set(payload) == {"schema", "run_id", "rows", "summary"}
     assert payload["run_id"] == run.id
     assert len(payload["rows"]) == 30
     assert tuple(payload["rows"][0]) == COLUMNS

@@ -88,9 +88,9 @@ def test_a_comparison_of_a_model_needs_no_trainer():
     registry = plugins.configure(["own.py"])
     model = MODELS["a head"]
     task = model_task("net", model, model.init(0))
-    registry.tasks[task.id] = task
-    assert choose(Settings(tasks=("sine",), backends=("numpy",)), registry).trainer is not None
-    assert choose(Settings(tasks=(task.id,), backends=("numpy",)), registry).trainer is None
+    learned = registry.task("sine")
+    assert choose(Settings(tasks=("sine",), backends=("numpy",)), [learned], registry).trainer is not None
+    assert choose(Settings(tasks=(task.id,), backends=("numpy",)), [task], registry).trainer is None
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ BROKEN = {
         @hookimpl
         def rnnbench_cell(): return []
         """,
-        "has an unknown hook rnnbench_cell; did you mean rnnbench_cells?",
+        "has an unknown hook rnnbench_cell; did you mean 'rnnbench_cells'?",
     ),
     "hook near nothing": (
         "def rnnbench_xyzzy(): pass",

@@ -56,7 +56,7 @@ def test_two_runs_of_the_same_figures_pass(tmp_path: Path, capsys: Capture) -> N
 @pytest.mark.parametrize(
     ("figure", "factor", "said"),
     [
-        ("infer_seconds", 1.15, "sunspots lstm h32 on numba is slower: inference went from 220 µs to 253 µs"),
+        ("infer_seconds", 1.15, "sunspots lstm h32 on numba is slower: inference went from 220 µs to 254 µs"),
         ("latency_p50_seconds", 1.5, "is slower: single step"),
         ("peak_rss_bytes", 1.2, "is larger: peak memory went from 210 MiB to 252 MiB"),
         ("parameters", 1.01, "is larger: parameters went from 4385 to 4429"),

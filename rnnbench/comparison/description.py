@@ -3,13 +3,12 @@
 Schema history: 1, the first.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
-from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Training, Workload
 from rnnbench.training import Adam
 
@@ -41,9 +40,9 @@ class Description:
     tasks: dict[str, TaskNote]
 
     @classmethod
-    def of(cls, settings: Settings, registry: Registry) -> "Description":
-        """Raises UnknownName for a task that nobody registered."""
-        return cls(settings, {name: TaskNote.of(registry.task(name), settings) for name in settings.tasks})
+    def of(cls, settings: Settings, tasks: Sequence[Workload]) -> "Description":
+        """Return what is to be stored of such a run."""
+        return cls(settings, {task.id: TaskNote.of(task, settings) for task in tasks})
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}

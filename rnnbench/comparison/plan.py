@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 
@@ -103,17 +103,14 @@ def training(task: Workload, settings: Settings) -> Training:
     )
 
 
-def groups(settings: Settings, registry: Registry) -> Iterator[Group]:
-    """All groups, seeds outermost, because a seed has worker processes of its own.
+def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Iterator[Group]:
+    """Yield all groups, seeds outermost, because a seed has worker processes of its own.
 
-    Raises UnknownName for a task, cell or backend that nobody registered.
+    tasks: those of the settings. Raises UnknownName for a cell that nobody registered.
     """
-    for name in settings.backends:
-        registry.backend(name)
-    chosen = [registry.task(name) for name in settings.tasks]
     cells = [registry.cell(name).id for name in settings.cells]
     for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
-        for task, layers in product(chosen, settings.layers):
+        for task, layers in product(tasks, settings.layers):
             for hidden in settings.hidden_sizes or (task.budget.hidden_size,):
                 for cell in cells:
                     yield Group(

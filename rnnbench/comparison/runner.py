@@ -75,7 +75,7 @@ class ComparisonPlan:
     """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded."""
 
     settings: Settings
-    registry: Registry
+    tasks: dict[str, Workload]
     groups: tuple[Group, ...]
     selection: Selection
     description: Description
@@ -90,10 +90,12 @@ def plan_comparison(
     is timed against itself too. Raises UnknownName, and UsageError for settings that cannot run here.
     """
     check_threads(max(settings.threads))
-    known = replace(registry, tasks={**registry.tasks, **{task.id: task for task in extra_tasks}})
-    selection = replace(choose(settings, known), control=control)
-    unfolded = tuple(dict.fromkeys(groups(settings, known)))
-    return ComparisonPlan(settings, known, unfolded, selection, Description.of(settings, known))
+    extra = {task.id: task for task in extra_tasks}
+    tasks = {name: extra.get(name) or registry.task(name) for name in settings.tasks}
+    workloads = list(tasks.values())
+    selection = replace(choose(settings, workloads, registry), control=control)
+    unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
+    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads))
 
 
 def carry_out(
@@ -119,8 +121,8 @@ def carry_out(
     return ComparisonResult(tuple(run.records()), noise(run.groups()), interrupted)
 
 
-def choose(settings: Settings, registry: Registry) -> Selection:
-    """The backends that were named, or every installed one. Raises UsageError where there is none."""
+def choose(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Selection:
+    """Return the backends that were named, or every installed one. Raises UsageError where there is none."""
     notices = []
     if settings.backends:
         infos = [registry.backend(name) for name in dict.fromkeys(settings.backends)]
@@ -135,7 +137,7 @@ def choose(settings: Settings, registry: Registry) -> Selection:
         raise UsageError("no backend is installed; see `rnnbench list backends`")
     trainer = registry.backends.get(TRAINER)
     helps = trainer is not None and trainer not in infos and trainer.missing() is None
-    learning = any(isinstance(registry.tasks[name], Task) for name in settings.tasks if name in registry.tasks)
+    learning = any(isinstance(task, Task) for task in tasks)
     needed = learning and any(not info.trains and info.missing() is None for info in infos)
     return Selection(tuple(infos), trainer if helps and needed else None, tuple(notices))
 
@@ -144,7 +146,7 @@ class Comparison:
     """All waiting groups, one pool of workers after the other."""
 
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
-        self.settings, self.registry, self.selection = plan.settings, plan.registry, plan.selection
+        self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
         self.run, self.listener, self.sandbox = run, listener, sandbox
         self.files, self.state, self.unloadable = CaseFiles(sandbox.folder), RunState(), LoadFailures()
         self.versions: dict[str, set[str]] = {}
@@ -160,7 +162,7 @@ class Comparison:
 
     def _measure(self, group: Group, pool: WorkerPool) -> None:
         start = time.monotonic()
-        task = self.registry.task(group.task)
+        task = self.tasks[group.task]
         settings = training(task, self.settings)
         helpers = self.selection.helpers(with_control=group.cell == self.settings.cells[0])
         runs = GroupRun(

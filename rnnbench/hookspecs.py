@@ -17,19 +17,19 @@ hookimpl = pluggy.HookimplMarker("rnnbench")
 
 @hookspec
 def rnnbench_cells() -> "Iterable[Cell]":  # type: ignore[empty-body]
-    """Recurrent cells this plugin offers."""
+    """Return the recurrent cells this plugin offers."""
 
 
 @hookspec
 def rnnbench_tasks() -> "Iterable[Task]":  # type: ignore[empty-body]
-    """Sequence tasks this plugin offers."""
+    """Return the sequence tasks this plugin offers."""
 
 
 @hookspec
 def rnnbench_backends() -> "Iterable[BackendInfo]":  # type: ignore[empty-body]
-    """Backends this plugin offers: a light description each; the runtime itself is imported only in a worker."""
+    """Return a light description of each backend this plugin offers; only a worker imports the runtime itself."""
 
 
 @hookspec
 def rnnbench_converters() -> "Iterable[Converter]":  # type: ignore[empty-body]
-    """File formats of trained weights this plugin reads and writes."""
+    """Return the file formats of trained weights this plugin reads and writes."""

@@ -14,7 +14,7 @@ from rnnbench.weights.spec import Converter, Trained
 def session(
     backend: str, model: Model, params: Params, threads: int = 1, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM
 ) -> Session:
-    """A session of `backend` in this process.
+    """Make a session of `backend` in this process.
 
     Raises UnknownName for a backend nobody registered, UsageError where it is not installed or `params` do not fit.
     Some frameworks fix their number of threads at import: set it in the environment too, or use `rnnbench compare`,
@@ -28,7 +28,7 @@ def session(
 
 
 def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Trained:
-    """The model and parameters in a file; its suffix says which converter reads it.
+    """Read the model and parameters in a file; its suffix says which converter reads it.
 
     cell: for a file that does not tell its own, as the state_dict of an `nn.RNN` does not. Raises UsageError, one line,
     for a file that is not there, that the converter cannot understand, or that holds another cell.
@@ -46,7 +46,7 @@ def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Train
 
 
 def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:
-    """Writes a file that `load_weights` reads back bit for bit; its suffix says which converter writes it.
+    """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it.
 
     Raises UsageError for parameters that do not fit the model, or a model that the format cannot express.
     """

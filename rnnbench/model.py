@@ -55,7 +55,7 @@ class Model:
 
     @cached_property
     def spec(self) -> Cell:
-        """The cell's data and pair, from the registry. Raises UnknownName."""
+        """Return the cell's data and pair, from the registry. Raises UnknownName."""
         from rnnbench.registry import registry
 
         cell: Cell = registry().cell(self.cell)
@@ -67,16 +67,16 @@ class Model:
 
     @property
     def features(self) -> int:
-        """D*H, the size of what a layer hands on."""
+        """Return D*H, the size of what a layer hands on."""
         return self.directions * self.hidden_size
 
     def prefixes(self) -> list[tuple[int, bool, str]]:
-        """(layer, reverse, name prefix) of every layer and direction, in the order of a state's first axis."""
+        """Return (layer, reverse, name prefix) of every layer and direction, in the order of a state's first axis."""
         sides = [(False, "forward"), (True, "reverse")][: self.directions]
         return [(n, reverse, f"layers.{n}.{side}.") for n in range(self.layers) for reverse, side in sides]
 
     def parameter_shapes(self) -> dict[str, Shape]:
-        """Canonical names and shapes: W [Gw, H, I], R [Gr, H, H], b [G, H], head.W [O, D*H], head.b [O].
+        """Return canonical names and shapes: W [Gw, H, I], R [Gr, H, H], b [G, H], head.W [O, D*H], head.b [O].
 
         W or R is left out where no accumulator has one.
         """
@@ -93,7 +93,7 @@ class Model:
         return shapes
 
     def count_parameters(self, two_bias: bool = False) -> int:
-        """Number of parameters: canonical, or with a bias for each row of W and one for each row of R, as torch
+        """Count the parameters: canonical ones, or with a bias for each row of W and one for each row of R, as torch
         and cuDNN count. The head is counted in both."""
         canonical = sum(int(np.prod(shape)) for shape in self.parameter_shapes().values())
         if not two_bias:
@@ -102,7 +102,7 @@ class Model:
         return canonical + doubled * self.hidden_size * self.layers * self.directions
 
     def init(self, seed: int, recurrent: str = "uniform", forget_bias: float | None = None) -> Params:
-        """Initial parameters, the same for every backend and, up to rounding, dtype.
+        """Draw initial parameters, the same for every backend and, up to rounding, dtype.
 
         Everything is uniform in ±1/√H (the head's in ±1/√(D*H)). recurrent="orthogonal" makes each R of each
         accumulator an orthogonal matrix (Saxe et al. 2014); forget_bias replaces the bias of forget gates.
@@ -124,8 +124,8 @@ class Model:
         return params
 
     def check_params(self, params: Mapping[str, Array]) -> Params:
-        """`params` as C-contiguous arrays of the model's dtype. Raises UsageError naming a tensor that is missing,
-        unknown, of another shape or not finite."""
+        """Return `params` as C-contiguous arrays of the model's dtype. Raises UsageError naming a tensor that is
+        missing, unknown, of another shape or not finite."""
         shapes = self.parameter_shapes()
         if missing := sorted(shapes.keys() - params.keys()):
             raise UsageError(f"parameter {missing[0]!r} is missing; Model.parameter_shapes() lists them all")
@@ -142,5 +142,5 @@ class Model:
                 raise UsageError(f"parameter {name!r} holds NaN or infinity in {self.dtype}; check how it was made")
         return checked
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)

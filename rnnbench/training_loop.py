@@ -19,11 +19,7 @@ class Progress:
 
 
 def train(
-    session: Session,
-    data: Iterator[Split],
-    steps: int,
-    progress: Progress,
-    clock: Callable[[], float] = perf_counter,
+    session: Session, data: Iterator[Split], steps: int, progress: Progress, clock: Callable[[], float] = perf_counter
 ) -> None:
     """Take `steps` optimiser steps and add them to `progress`; stop early at a loss that is not finite."""
     for _ in range(steps):

@@ -6,21 +6,23 @@ an input that nobody gives costs nothing.
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rnnbench import BackendInfo, Case, CompileReport, Model, Requirement, Unsupported, hookimpl
-from rnnbench.backends.graph_session import GraphSession
+from rnnbench import BackendInfo, Model, hookimpl
+from rnnbench.backends.graph_session import GraphBackend, Infer, graph_backend
 from rnnbench.model import Array, Params
-from rnnbench.training import DEFAULT_ADAM, Adam
-from rnnbench.weights.onnx_layout import LAYOUTS
 from rnnbench.weights.onnx_write import build
 
-NO_TRAINING = "ONNX Runtime infers only"
+if TYPE_CHECKING:
+    import onnxruntime
+
 ERRORS_ONLY = 3
 
 
-class OnnxRuntimeBackend:
+class OnnxRuntimeBackend(GraphBackend):
     """threads: of the pool that an operator is spread over; the calling thread is one of them."""
+
+    runtime = "ONNX Runtime"
 
     def __init__(self, threads: int) -> None:
         import onnxruntime
@@ -37,47 +39,19 @@ class OnnxRuntimeBackend:
         options.log_severity_level = ERRORS_ONLY
         self._options = options
 
-    def unsupported(self, case: Case) -> str | None:
-        if case.training:
-            return NO_TRAINING
-        if case.model.cell not in LAYOUTS:
-            return f"ONNX has no operator for the cell {case.model.cell}"
-        if case.model.dtype != "float32":
-            return f"its recurrent operators have no {case.model.dtype} kernel"
-        return case.refusal()
-
-    def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> GraphSession:
-        if reason := self.unsupported(Case(model, 1, 1)):
-            raise Unsupported(reason)
-        own = {name: value.copy() for name, value in model.check_params(params).items()}
-        graph = cache(partial(self._graph, model, own))
+    def inference(self, model: Model, params: Params) -> Infer:
+        graph = cache(partial(self._graph, model, params))
 
         def infer(feed: Mapping[str, Array]) -> list[Array]:
             return graph("lengths" in feed, "h0" in feed).run(None, feed)
 
-        return GraphSession(model, own, infer, NO_TRAINING)
+        return infer
 
-    def compile_report(self) -> CompileReport | None:
-        return None
-
-    def _graph(self, model: Model, params: Params, lengths: bool, states: bool) -> Any:
+    def _graph(self, model: Model, params: Params, lengths: bool, states: bool) -> "onnxruntime.InferenceSession":
         graph = build(model, params, lengths, states).SerializeToString()
         return self._load(graph, self._options, providers=["CPUExecutionProvider"])
 
 
 @hookimpl
 def rnnbench_backends() -> list[BackendInfo]:
-    return [
-        BackendInfo(
-            id="onnxruntime",
-            title="ONNX Runtime, CPU",
-            factory="rnnbench_onnxruntime:OnnxRuntimeBackend",
-            requires=(
-                Requirement("onnxruntime", "pip install onnxruntime"),
-                Requirement("onnx", "pip install onnx"),
-            ),
-            cells=tuple(LAYOUTS),
-            dtypes=("float32",),
-            trains=False,
-        )
-    ]
+    return [graph_backend("onnxruntime", "ONNX Runtime, CPU", "rnnbench_onnxruntime:OnnxRuntimeBackend")]

@@ -25,7 +25,7 @@ class Requirement:
     remedy: str
 
     def met(self) -> bool:
-        """Whether it is there, found without importing it."""
+        """Tell whether it is there, without importing it."""
         from importlib.util import find_spec
 
         try:
@@ -54,7 +54,7 @@ class BackendInfo:
     trains: bool = True
 
     def missing(self) -> Requirement | None:
-        """The first requirement that is not installed, found without importing it."""
+        """Return the first requirement that is not installed, found without importing it."""
         return next((requirement for requirement in self.requires if not requirement.met()), None)
 
 
@@ -88,27 +88,27 @@ class Session(Protocol):
     """A model with its parameters, ready to compute. Arrays are time-major; inputs are never changed."""
 
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
-        """Inference. x [T, B, I], lengths int64 [B] -> (y, state): y [B, O] or [T, B, O] by the model's readout
+        """Infer from x [T, B, I], lengths int64 [B]: (y, state), y [B, O] or [T, B, O] by the model's readout
         (features D*H without a head), state a tuple in the cell's order, each [L*D, B, H]. y past a length is 0."""
         ...
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        """One time step: x_t [B, I] -> (y_t [B, O], state). None starts from zeros. The session owns the state it
+        """Take one time step: x_t [B, I] -> (y_t [B, O], state). None starts from zeros. The session owns the state it
         returns and may update it in place. Raises Unsupported for a bidirectional model."""
         ...
 
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
-        """(loss, {canonical name: gradient}) at the current parameters, which stay as they are."""
+        """Return (loss, {canonical name: gradient}) at the current parameters, which stay as they are."""
         ...
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        """One optimiser step; the loss before it."""
+        """Take one optimiser step, and return the loss before it."""
         ...
 
     def parameters(self) -> Params:
-        """Copies of the current parameters, canonical names and layouts."""
+        """Return copies of the current parameters, canonical names and layouts."""
         ...
 
 
@@ -118,20 +118,20 @@ class Backend(Protocol):
     version: str
 
     def unsupported(self, case: Case) -> str | None:
-        """Why the case cannot run, for the table; None if it can."""
+        """Return why the case cannot run, for the table; None if it can."""
         ...
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> Session:
-        """A session of its own; loss is "mse" or "cross-entropy"."""
+        """Make a session of its own; loss is "mse" or "cross-entropy"."""
         ...
 
     def compile_report(self) -> CompileReport | None:
-        """What compiling has cost this process so far; None where nothing is compiled."""
+        """Return what compiling has cost this process so far; None where nothing is compiled."""
         ...
 
 
 def load_factory(path: str) -> Any:
-    """The function that ``"package.module:function"`` names."""
+    """Return the function or class that ``"package.module:function"`` names."""
     from importlib import import_module
 
     module, _, name = path.partition(":")

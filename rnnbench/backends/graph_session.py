@@ -1,14 +1,64 @@
-"""A session over an inference graph: all that a runtime which only reads ONNX needs besides running it."""
+"""A backend and its session over an inference graph: all that a runtime which only reads ONNX needs but to run it."""
 
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from rnnbench.backends import inputs
+from rnnbench.backends.base import BackendInfo, Case, CompileReport, Requirement
 from rnnbench.errors import Unsupported
 from rnnbench.model import Array, Model, Params, State
+from rnnbench.training import DEFAULT_ADAM, Adam
+from rnnbench.weights.onnx_layout import LAYOUTS
 
 Infer = Callable[[Mapping[str, Array]], Iterable[Array]]
+
+
+def graph_backend(name: str, title: str, factory: str) -> BackendInfo:
+    """Return what a `GraphBackend` says of itself; `name` is its id, its module's and its distribution's."""
+    return BackendInfo(
+        id=name,
+        title=title,
+        factory=factory,
+        requires=tuple(Requirement(module, f"pip install {module}") for module in (name, "onnx")),
+        cells=tuple(LAYOUTS),
+        dtypes=("float32",),
+        trains=False,
+    )
+
+
+class GraphBackend:
+    """The backend contract over a runtime that reads ONNX, infers only, and has float32 kernels of its operators.
+
+    A subclass sets `version` and says in `inference` how a graph is run. runtime: what it is called in a reason.
+    """
+
+    version: str
+    runtime: str
+
+    def inference(self, model: Model, params: Params) -> Infer:
+        """Return what `GraphSession` calls; params are the session's own."""
+        raise NotImplementedError
+
+    def unsupported(self, case: Case) -> str | None:
+        if case.training:
+            return f"{self.runtime} infers only"
+        if case.model.cell not in LAYOUTS:
+            return f"ONNX has no operator for the cell {case.model.cell}"
+        if case.model.dtype != "float32":
+            return f"its recurrent operators compute in float32, not in {case.model.dtype}"
+        return case.refusal()
+
+    def session(
+        self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM
+    ) -> "GraphSession":
+        if reason := self.unsupported(Case(model, 1, 1)):
+            raise Unsupported(reason)
+        own = {name: value.copy() for name, value in model.check_params(params).items()}
+        return GraphSession(model, own, self.inference(model, own), f"{self.runtime} infers only")
+
+    def compile_report(self) -> CompileReport | None:
+        return None
 
 
 class GraphSession:

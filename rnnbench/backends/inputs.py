@@ -13,7 +13,7 @@ IGNORED = -1  # a class index that no loss counts
 
 
 def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Array, Array | None]:
-    """x [T, B, I] as C-contiguous of the model's dtype, and lengths as int64 [B].
+    """Return x [T, B, I] as C-contiguous of the model's dtype, and lengths as int64 [B].
 
     Steps past a row's length may hold anything, NaN too: they are zeroed in a copy. Raises UsageError for a wrong
     shape, an empty axis, a dtype that is not a number's, or a length outside 1..T.
@@ -38,7 +38,7 @@ def _real(name: str, value: Array) -> None:
 
 
 def valid_lengths(lengths: Array, T: int, B: int) -> Array:
-    """lengths as int64 [B]. Raises UsageError unless each lies in 1..T."""
+    """Return lengths as int64 [B]. Raises UsageError unless each lies in 1..T."""
     given = np.asarray(lengths)
     if given.shape != (B,) or given.dtype.kind not in "iu":
         raise UsageError(f"lengths must be {B} whole numbers; got {given.dtype} {given.shape}")
@@ -48,7 +48,7 @@ def valid_lengths(lengths: Array, T: int, B: int) -> Array:
 
 
 def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Array | None = None) -> tuple[Array, int]:
-    """What a framework's own loss takes: the target, and the number of elements that the sum of losses is divided by.
+    """Return what a framework's own loss takes: the target, and the number of elements that divides the sum of losses.
 
     For "mse" the target [B, O] or [T, B, O] is of the model's dtype, zero past a row's length, where predictions are
     zero too; for "cross-entropy" it is int64 [B] or [T, B], `IGNORED` there. Raises UsageError for a misfit.
@@ -79,7 +79,7 @@ def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Arr
 
 
 def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
-    """The initial states, each [L*D, B, H] of the model's dtype; zeros for None. Raises UsageError for a misfit."""
+    """Return initial states, each [L*D, B, H] of the model's dtype; zeros for None. Raises UsageError for a misfit."""
     names = model.spec.states
     shape = (model.layers * model.directions, B, model.hidden_size)
     if state is None:

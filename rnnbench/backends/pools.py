@@ -7,7 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from rnnbench.backends.base import CompileReport
 from rnnbench.errors import UsageError
@@ -16,8 +16,8 @@ XLA_POOL = "tf_XLAEigen"  # what XLA calls the threads it computes with
 JAX_COMPILING = "/jax/core/compile/"  # tracing, lowering and compiling each report seconds under it
 
 
-def start_xla(jax: Any, threads: int) -> None:
-    """XLA for the CPU with `threads` threads in the whole process, in float64 too, every call waiting for its result.
+def start_xla(jax: ModuleType, threads: int) -> None:
+    """Start XLA for the CPU with so many threads in the whole process, in float64 too, calls waiting for their results.
 
     Raises UsageError for less than one thread, or where XLA has started with another number.
     """
@@ -34,15 +34,15 @@ def start_xla(jax: Any, threads: int) -> None:
 
 
 def xla_threads() -> int | None:
-    """How many threads XLA computes with in this process; None where the system does not tell."""
+    """Count the threads XLA computes with in this process; None where the system does not tell."""
     if not sys.platform.startswith("linux"):
         return None
     names = [entry.read_text().strip() for entry in Path("/proc/self/task").glob("*/comm")]
     return names.count(XLA_POOL)
 
 
-def start_torch(torch: Any, threads: int) -> None:
-    """torch with `threads` threads inside an operation and one between operations, in the whole process.
+def start_torch(torch: ModuleType, threads: int) -> None:
+    """Give torch `threads` threads inside an operation and one between operations, in the whole process.
 
     Raises UsageError for less than one thread, or where torch runs another number.
     """
@@ -58,14 +58,14 @@ class JaxCompileLog:
     """Adds up what JAX says it spends on compiling from now on. Programs are kept in the process alone, so the cache
     is cold."""
 
-    def __init__(self, jax: Any) -> None:
+    def __init__(self, jax: ModuleType) -> None:
         self._seconds = 0.0
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
     def report(self) -> CompileReport:
         return CompileReport(self._seconds, "cold")
 
-    def _listen(self, event: str, seconds: float, **_: Any) -> None:
+    def _listen(self, event: str, seconds: float, **_: object) -> None:
         if event.startswith(JAX_COMPILING):
             self._seconds += seconds
 

@@ -38,13 +38,7 @@ GRU = Cell(
     states=("h",),
     stages=(
         Stage(
-            (
-                Accumulator("r"),
-                Accumulator("z"),
-                Accumulator("n", operand=None),
-                Accumulator("q", sees_x=False),
-            ),
-            pair,
+            (Accumulator("r"), Accumulator("z"), Accumulator("n", operand=None), Accumulator("q", sees_x=False)), pair
         ),
     ),
     source="Cho et al. 2014, arXiv:1406.1078v1, as computed by cuDNN, torch and Keras",

@@ -20,7 +20,7 @@ TEMPLATES = {
 
 
 def write_package(name: str, parent: Path) -> Path:
-    """The folder `rnnbench-NAME`, new in `parent`, with a backend of that id.
+    """Write the folder `rnnbench-NAME`, new in `parent`, with a backend of that id.
 
     Raises UsageError for a name that cannot be an id, a folder that is there already, or one that cannot be made.
     """

@@ -18,7 +18,7 @@ LENGTH = 20
 
 
 def draw(rng: np.random.Generator, count: int) -> Split:
-    """x [T, N, 2] of (number, mark), target [N, 1]."""
+    """Draw x [T, N, 2] of (number, mark), target [N, 1]."""
     numbers = rng.random((LENGTH, count))
     marks = np.zeros((LENGTH, count))
     rows = np.arange(count)

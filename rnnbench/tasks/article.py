@@ -28,13 +28,13 @@ STEPS = -(-PAIRS // BATCH) * EPOCHS
 
 
 def pairs() -> Split:
-    """x [1, 99, 1] and target [99, 1]: neighbours in sin(linspace(0, 1, 100))."""
+    """Return x [1, 99, 1] and target [99, 1]: neighbours in sin(linspace(0, 1, 100))."""
     values = sine(np.linspace(0, 1, POINTS))
     return Split(values[None, :-1, None].copy(), values[1:, None].copy())
 
 
 def data(seed: int) -> Data:
-    """The same for every seed, and for test as for training."""
+    """Return the same for every seed, and for test as for training."""
     return Data(pairs(), pairs())
 
 

@@ -24,7 +24,7 @@ BASELINE = SHOWN * math.log(SYMBOLS) / LENGTH
 
 
 def draw(rng: np.random.Generator, count: int) -> Split:
-    """x [T, N, 10] one-hot: eight symbols, blank, delimiter; target [T, N]: eight symbols and blank."""
+    """Draw x [T, N, 10] one-hot: eight symbols, blank, delimiter; target [T, N]: eight symbols and blank."""
     shown = rng.integers(0, SYMBOLS, (SHOWN, count))
     inputs = np.full((LENGTH, count), BLANK)
     inputs[:SHOWN] = shown

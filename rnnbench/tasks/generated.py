@@ -10,7 +10,7 @@ Draw = Callable[[np.random.Generator, int], Split]
 
 
 def generated(draw: Draw, train: int, test: int) -> Callable[[int], Data]:
-    """`Task.data` of a task that `draw` gives N sequences of: `train` and `test` say how many.
+    """Return `Task.data` of a task whose sequences `draw` gives: so many for training, so many for the test.
 
     Spawned streams share nothing with `default_rng(seed)`, which draws the initial weights; `default_rng([seed, 0])`
     would be that very stream, because entropy is padded with zeros.

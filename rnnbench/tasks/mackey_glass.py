@@ -30,14 +30,14 @@ CUT = Forecast(window=19, horizon=6, border=1000)
 
 
 def production(delayed: float) -> float:
-    """β d / (1 + d^10)."""
+    """Return β d / (1 + d^10)."""
     square = delayed * delayed
     fourth = square * square
     return BETA * delayed / (1 + fourth * fourth * square)
 
 
 def orbit(units: int, rate: int) -> list[float]:
-    """x at 0, 1/rate, 2/rate, ..., units."""
+    """Return x at 0, 1/rate, 2/rate, ..., units."""
     lag = TAU * rate
     decay = GAMMA / (2 * rate)
     keep, gain = (1 - decay) / (1 + decay), 1 / (2 * rate) / (1 + decay)
@@ -51,7 +51,7 @@ def orbit(units: int, rate: int) -> list[float]:
 
 @cache
 def series() -> Array:
-    """[LENGTH, 1], one value per unit of time."""
+    """Return [LENGTH, 1], one value per unit of time."""
     values = orbit(SETTLING + LENGTH - 1, RATE)[SETTLING * RATE :: RATE]
     sampled = np.array(values)[:, None]
     sampled.setflags(write=False)

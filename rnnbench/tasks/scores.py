@@ -11,32 +11,32 @@ from rnnbench.training import loss_and_gradient
 
 
 def mean_squared_error(prediction: Array, split: Split) -> float:
-    """Of prediction [N, O]."""
+    """Return the mean squared error of prediction [N, O]."""
     return float(np.mean((prediction - split.target) ** 2))
 
 
 def cross_entropy(prediction: Array, split: Split) -> float:
-    """In nats per answer; prediction [N, O] or [T, N, O] before the softmax."""
+    """Return the nats per answer; prediction [N, O] or [T, N, O] before the softmax."""
     return loss_and_gradient("cross-entropy", prediction.astype(np.float64), split.target, split.lengths)[0]
 
 
 def accuracy(prediction: Array, split: Split) -> float:
-    """The share of right classes; prediction [N, O]."""
+    """Return the share of right classes; prediction [N, O]."""
     return float(np.mean(prediction.argmax(axis=-1) == split.target))
 
 
 def persistence(split: Split) -> Array:
-    """[N, 1]: the target as each window saw it last."""
+    """Return the target as each window saw it last, [N, 1]."""
     return split.x[-1, :, :1]
 
 
 def relative_error(prediction: Array, split: Split) -> float:
-    """Mean absolute error of prediction [N, 1] over that of persistence on the same rows; persistence scores 1."""
+    """Return the mean absolute error of prediction [N, 1] over that of persistence on the same rows, which scores 1."""
     return _absolute_error(prediction, split) / _absolute_error(persistence(split), split)
 
 
 def normalised_error(prediction: Array, split: Split) -> float:
-    """Root mean squared error of prediction [N, 1] over the standard deviation of the targets; their mean scores 1."""
+    """Return the root mean squared error of prediction [N, 1] over the targets' deviation; their mean scores 1."""
     return float(np.sqrt(np.mean((prediction - split.target) ** 2) / np.var(split.target)))
 
 

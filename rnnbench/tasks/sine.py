@@ -19,7 +19,7 @@ HIGHEST = 20  # Taylor's remainder at 1 is below 1/23! = 4e-23
 
 
 def sine(angle: Array) -> Array:
-    """The sine of angles in [-1, 1], to an ulp or so.
+    """Return the sine of angles in [-1, 1], to an ulp or so.
 
     Taylor's series in + - × ÷, which are rounded alike everywhere; `np.sin` gives other bits on another processor.
     """
@@ -31,7 +31,7 @@ def sine(angle: Array) -> Array:
 
 
 def wave() -> Array:
-    """sin(k STEP) for k = 0, 1, ... [LENGTH, 1], by rotation; the error grows to some LENGTH ulps."""
+    """Return sin(k STEP) for k = 0, 1, ... [LENGTH, 1], by rotation; the error grows to some LENGTH ulps."""
     half, imaginary = (float(value) for value in sine(np.array([STEP / 2, STEP])))
     real = 1 - 2 * half * half
     values, (x, y) = [], (1.0, 0.0)

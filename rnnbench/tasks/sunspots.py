@@ -18,7 +18,7 @@ CUT = Forecast(window=12, horizon=1, border=FIRST_TEST_YEAR - FIRST_YEAR)
 
 
 def years() -> Array:
-    """[309, 1], from 1700 on."""
+    """Return the yearly numbers from 1700 on, [309, 1]."""
     with as_file(files("rnnbench.tasks") / "data" / "sunspots.csv") as path:
         return read_columns(path, ["sunspots"])
 

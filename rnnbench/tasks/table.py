@@ -34,7 +34,7 @@ class Place:
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Array:
-    """The columns of these names, float64 [n, len(names)] with n >= 1.
+    """Return the columns of these names, float64 [n, len(names)] with n >= 1.
 
     Raises UsageError, in one line that names file, row and column.
     """
@@ -59,7 +59,7 @@ def read_columns(path: Path, names: Sequence[str]) -> Array:
 
 
 def _rows(path: Path, content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """(the line it begins in, fields) of each row; blank lines are let pass at the end alone."""
+    """Yield (the line it begins in, fields) of each row; blank lines are let pass at the end alone."""
     reader = csv.reader(_lines(path, content), skipinitialspace=True, strict=True)
     row, blank = 1, None
     try:

@@ -28,7 +28,7 @@ CLASSES = 4
 
 
 def draw(rng: np.random.Generator, count: int) -> Split:
-    """x [T, N, 8] one-hot and zero past the length, target [N] of 0..3, lengths [N]."""
+    """Draw x [T, N, 8] one-hot and zero past the length, target [N] of 0..3, lengths [N]."""
     rows = np.arange(count)
     lengths = rng.integers(SHORTEST, LONGEST, count, endpoint=True)
     classes = rng.permutation(rows % CLASSES)

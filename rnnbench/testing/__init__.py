@@ -5,6 +5,6 @@ In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backen
 
 from rnnbench.testing.gradient import gradient_error
 from rnnbench.testing.results import PropertyResult
-from rnnbench.testing.suite import check_backend, conformance_tests
+from rnnbench.testing.suite import check_backend, conformance_tests, imported_by_listing
 
-__all__ = ["PropertyResult", "check_backend", "conformance_tests", "gradient_error"]
+__all__ = ["PropertyResult", "check_backend", "conformance_tests", "gradient_error", "imported_by_listing"]

@@ -82,13 +82,13 @@ class ConformanceCase:
 
     @cached_property
     def past(self) -> Array:
-        """bool [T, B]: past a row's length."""
+        """Return what lies past a row's length, bool [T, B]."""
         length = np.full(self.shape.B, self.shape.T) if self.lengths is None else self.lengths
         return np.asarray(np.arange(self.shape.T)[:, None] >= length)
 
     @property
     def x(self) -> Array:
-        """[T, B, I], a fresh copy each time."""
+        """Draw x [T, B, I], a fresh copy each time."""
         s = self.shape
         x = np.random.default_rng(SEED + 1).standard_normal((s.T, s.B, s.I)).astype(self.dtype)
         x[self.past] = np.nan
@@ -96,14 +96,14 @@ class ConformanceCase:
 
     @property
     def state(self) -> State:
-        """Initial states that are not zero, fresh copies each time."""
+        """Draw initial states that are not zero, fresh copies each time."""
         s, rng = self.shape, np.random.default_rng(SEED + 2)
         shape = (s.layers * self.model.directions, s.B, s.H)
         return tuple(rng.uniform(-1, 1, shape).astype(self.dtype) for _ in self.model.spec.states)
 
     @property
     def target(self) -> Array:
-        """A fresh copy each time."""
+        """Draw a target, a fresh copy each time."""
         s, rng = self.shape, np.random.default_rng(SEED + 3)
         steps = (s.T,) if s.readout == "all" else ()
         if s.loss == "cross-entropy":
@@ -114,6 +114,6 @@ class ConformanceCase:
         return target
 
     def reference(self, params: Params | None = None, optimiser: Adam = DEFAULT_ADAM) -> Session:
-        """The float64 reference, with these parameters or the case's own."""
+        """Make the float64 reference, with these parameters or the case's own."""
         wide = {name: value.astype("float64") for name, value in (params or self.params).items()}
         return NumpyBackend(1).session(replace(self.model, dtype="float64"), wide, self.shape.loss, optimiser)

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import Any
 
 SECONDS = 0.2
 _TASKS = Path("/proc/self/task")
 
 
-def cores_wanted(call: Callable[[], Any], seconds: float = SECONDS) -> float:
-    """The mean number of this process's threads that ran, or waited for a core to run on, while `call` was repeated.
+def cores_wanted(call: Callable[[], object], seconds: float = SECONDS) -> float:
+    """Return the mean number of this process's threads that ran, or waited for a core, while `call` was repeated.
 
     Waiting counts (where the system tells, which is Linux): two threads that take turns on the one core that others
     leave them would seem to be one.
@@ -26,7 +25,7 @@ def cores_wanted(call: Callable[[], Any], seconds: float = SECONDS) -> float:
 
 
 def _demand() -> dict[str, int]:
-    """Nanoseconds each thread has run or waited for a core so far; empty where the system does not tell."""
+    """Return the nanoseconds each thread has run or waited for a core so far; empty where the system does not tell."""
     found = {}
     for thread in _TASKS.iterdir() if _TASKS.is_dir() else ():
         try:

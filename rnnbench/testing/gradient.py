@@ -15,8 +15,8 @@ DIRECTIONS = 8  # random ones a tensor: a wrong element shows in each
 
 
 def gradient_error(cell: str) -> float:
-    """The largest error of a derivative along a random direction, relative to the gradient's own size: below 1e-12
-    for a backward that is right, about 1 for a wrong sign.
+    """Return the largest error of a derivative along a random direction, relative to the gradient's own size: below
+    1e-12 for a backward that is right, about 1 for a wrong sign.
 
     Two layers both ways, with lengths, a head and every step's output. Raises UnknownName.
     """

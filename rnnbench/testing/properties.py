@@ -271,13 +271,7 @@ PROPERTIES = (
         ragged=True,
         every_cell=True,
     ),
-    Property(
-        "streaming",
-        "single steps joined are the sequence",
-        streaming,
-        needs=("outputs",),
-        streaming=True,
-    ),
+    Property("streaming", "single steps joined are the sequence", streaming, needs=("outputs",), streaming=True),
     Property(
         "gradients",
         "loss and gradients are the reference's",

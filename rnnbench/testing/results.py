@@ -35,7 +35,7 @@ class Measure:
 
     @property
     def excess(self) -> float:
-        """The error in units of its tolerance."""
+        """Return the error in units of its tolerance."""
         if self.tolerance > 0:
             return self.error / self.tolerance
         return float("inf") if self.error > 0 else 0.0

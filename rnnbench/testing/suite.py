@@ -1,8 +1,9 @@
 """The parent's side: every property of a backend in a worker process, so that one that crashes is a result."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
@@ -44,7 +45,7 @@ def check_backend(
 def in_order(
     load: Callable[[], PropertyResult], judge: Callable[[Property], PropertyResult]
 ) -> Iterator[PropertyResult]:
-    """Of every property; one that leans on another is not judged where that one is not ok."""
+    """Yield every property's result; one that leans on another is not judged where that one is not ok."""
     results = {LOADS: load()}
     yield results[LOADS]
     for each in PROPERTIES:
@@ -86,8 +87,8 @@ class Inspection:
         return self._worker
 
 
-def conformance_tests(backend: str, threads: int = 1) -> Any:
-    """A test function for pytest, with one case per property: ``test_conformance = conformance_tests("my-backend")``.
+def conformance_tests(backend: str, threads: int = 1) -> Callable[[str], None]:
+    """Make a test for pytest, with one case per property: ``test_conformance = conformance_tests("my-backend")``.
 
     A property that does not apply to the backend is skipped, with the reason. All are judged when the first is asked.
     """
@@ -105,3 +106,13 @@ def conformance_tests(backend: str, threads: int = 1) -> Any:
         assert result.ok, str(result)
 
     return test_conformance
+
+
+def imported_by_listing(backend: str) -> list[str]:
+    """Return which of a backend's requirements are imported where it is only looked up, in a process of its own."""
+    code = f"""
+import sys
+from rnnbench.registry import registry
+print(*(needed.module for needed in registry().backend({backend!r}).requires if needed.module in sys.modules))
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

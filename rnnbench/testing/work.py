@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 from rnnbench.backends.base import Backend
 from rnnbench.registry import registry
@@ -12,7 +11,7 @@ from rnnbench.testing.results import BrokenPromise, Measure, PropertyResult
 from rnnbench.workers.failure import Failure, explain, printable
 from rnnbench.workers.serve import pin
 
-Reply = dict[str, Any]
+Reply = dict[str, object]
 LONGEST_REASON = 300
 
 
@@ -29,7 +28,7 @@ class ConformanceWork:
         return {"version": str(self.backend.version)}
 
     def judge(self, backend: str, name: str, cores: list[int]) -> Reply:
-        """cores: all that the process may use: a thread too many must have a core to be seen on."""
+        """Judge one property. cores: all that the process may use: a thread too many must have a core to be seen on."""
         pin(cores)
         subject = Subject(self.backend, registry().backend(backend), self.threads)
         (judged,) = [each for each in PROPERTIES if each.name == name]
@@ -38,7 +37,7 @@ class ConformanceWork:
 
 
 def judge(judged: Property, subject: Subject) -> PropertyResult:
-    """The worst over all cases the property applies to; whatever the backend raises is a result too."""
+    """Return the worst over all cases the property applies to; whatever the backend raises is a result too."""
     worst: tuple[ConformanceCase, Measure] | None = None
     count, refusal = 0, ""
     for case in _cases(judged, subject):
@@ -79,7 +78,7 @@ def _cases(judged: Property, subject: Subject) -> Iterator[ConformanceCase]:
 
 
 def _sample(subject: Subject, cells: Sequence[str]) -> list[str]:
-    """Of the cells that run, one with the most states and one with the fewest."""
+    """Pick, of the cells that run, one with the most states and one with the fewest."""
     running = [
         cell
         for cell in cells
@@ -90,7 +89,7 @@ def _sample(subject: Subject, cells: Sequence[str]) -> list[str]:
 
 
 def _refusal(judged: Property, subject: Subject, case: ConformanceCase) -> str | None:
-    """Why the property does not apply. Training is asked for only where it is what is judged."""
+    """Return why the property does not apply. Training is asked for only where it is what is judged."""
     plain = subject.refusal(case)
     if plain is None and judged.training:
         plain = subject.refusal(case, training=True)

@@ -6,13 +6,15 @@ is i o f c, GRU's z r h; its GRU writes h' = z·h + (1−z)·n as ours does.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from rnnbench.cells.spec import Cell
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Params
+
+Attributes: TypeAlias = dict[str, Any]  # of a node, as onnx reads them: numbers, bytes, lists of both
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ DEFAULTS = {"RNN": ("Tanh",), "GRU": ("Sigmoid", "Tanh"), "LSTM": ("Sigmoid", "T
 
 
 def pack(cell: Cell, params: Mapping[str, Array], prefix: str) -> tuple[Array, Array, Array]:
-    """W [G*H, I], R [G*H, H], B [2*G*H] of the layer and direction that `prefix` names."""
+    """Return W [G*H, I], R [G*H, H], B [2*G*H] of the layer and direction that `prefix` names."""
     layout = LAYOUTS[cell.id]
     W = dict(zip((a.name for a in cell.w_accumulators), params[prefix + "W"], strict=True))
     R = dict(zip((a.name for a in cell.r_accumulators), params[prefix + "R"], strict=True))
@@ -53,7 +55,7 @@ def pack(cell: Cell, params: Mapping[str, Array], prefix: str) -> tuple[Array, A
 
 
 def unpack(cell: Cell, W: Array, R: Array, B: Array, prefix: str) -> Params:
-    """The inverse of `pack`: canonical W, R, b. Where both biases belong to one accumulator they are added."""
+    """Return canonical W, R, b: the inverse of `pack`. Where both biases belong to one accumulator they are added."""
     layout = LAYOUTS[cell.id]
     G, H = len(layout.gates), R.shape[1]
     by_gate = dict(zip(layout.gates, W.reshape(G, H, -1), strict=True))
@@ -69,7 +71,7 @@ def unpack(cell: Cell, W: Array, R: Array, B: Array, prefix: str) -> Params:
 
 
 def _joined(of_W: Array | None, of_R: Array | None) -> Array:
-    """One bias from two. A second one of zero leaves every bit as it is: -0.0 + 0.0 would be 0.0."""
+    """Make one bias of two. A second one of zero leaves every bit as it is: -0.0 + 0.0 would be 0.0."""
     if of_W is None or of_R is None:
         only = of_R if of_W is None else of_W
         assert only is not None, "every accumulator sees x or h"
@@ -77,8 +79,8 @@ def _joined(of_W: Array | None, of_R: Array | None) -> Array:
     return np.where(of_R == 0, of_W, of_W + of_R)
 
 
-def cell_of(what: str, op: str, attributes: dict[str, Any], D: int) -> str:
-    """The cell of a recurrent node. Raises UsageError for a variant that no cell is."""
+def cell_of(what: str, op: str, attributes: Attributes, D: int) -> str:
+    """Return the cell of a recurrent node. Raises UsageError for a variant that no cell is."""
     attributes.pop("hidden_size", None)  # R's shape says it
     named = [value.decode(errors="replace") for value in attributes.pop("activations", [])]
     linear = attributes.pop("linear_before_reset", 0)

@@ -1,12 +1,16 @@
 """The operators between recurrent layers, which move data and compute nothing, carried out by onnx's own reference."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 MOVES = frozenset(
     (
@@ -28,8 +32,10 @@ MOVES = frozenset(
 ARITHMETIC = frozenset(("Add", "Cast", "Div", "Equal", "Mul", "Sub", "Where"))  # on constants: shapes are computed
 
 
-def carry_out(onnx: Any, opset: int, what: str, node: Any, values: Mapping[str, Array]) -> dict[str, Array]:
-    """The node's outputs by name. Raises UsageError where it does not fit its inputs."""
+def carry_out(
+    onnx: ModuleType, opset: int, what: str, node: "NodeProto", values: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Return the node's outputs by name. Raises UsageError where it does not fit its inputs."""
     from onnx.reference import ReferenceEvaluator
 
     names = [name for name in dict.fromkeys(node.input) if name]
@@ -48,7 +54,7 @@ def carry_out(onnx: Any, opset: int, what: str, node: Any, values: Mapping[str, 
 
 
 def bound(op: str, taken: list[Array]) -> int:
-    """Elements that an operator may make of these inputs, at most."""
+    """Return how many elements an operator may make of these inputs, at most."""
     sizes = [int(value.size) for value in taken]
     if op == "ConstantOfShape":
         return _product(taken[0])
@@ -60,5 +66,5 @@ def bound(op: str, taken: list[Array]) -> int:
 
 
 def _product(sizes: Array) -> int:
-    """Of sizes that may be negative or too large for int64: neither must pass for few."""
+    """Multiply sizes that may be negative or too large for int64: neither must pass for few."""
     return int(np.prod([abs(int(size)) for size in sizes.reshape(-1)], dtype=object))

@@ -5,7 +5,8 @@ recurrent layer nor a linear head nor a way from one to the other, and tensors l
 """
 
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from rnnbench.weights.onnx_trace import Trace
 from rnnbench.weights.onnx_write import onnx_module, write
 from rnnbench.weights.spec import Converter, Trained
 
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
 FLOATS = ("float32", "float64")
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
-    """cell: not needed, the file tells it. Raises UsageError naming what is not understood."""
+    """Read a model; its cell need not be told. Raises UsageError naming what is not understood."""
     onnx = onnx_module()
     try:
         file = onnx.load_model(path, load_external_data=False)
@@ -34,7 +38,7 @@ def read(path: Path, cell: str | None = None) -> Trained:
         raise UsageError(f"{str(path)!r} cannot be taken as a model: {error}") from None
 
 
-def _trained(onnx: Any, file: Any) -> Trained:
+def _trained(onnx: ModuleType, file: "ModelProto") -> Trained:
     graph, kinds = file.graph, onnx.AttributeProto
     if file.functions:
         raise UsageError(f"it defines functions ({file.functions[0].name!r}); export it with them inlined")
@@ -53,7 +57,7 @@ def _trained(onnx: Any, file: Any) -> Trained:
     return Trace(onnx, graph, version).trained(initialisers)
 
 
-def _check(onnx: Any, file: Any) -> None:
+def _check(onnx: ModuleType, file: "ModelProto") -> None:
     if not any(entry.domain in ("", "ai.onnx") for entry in file.opset_import):
         raise UsageError("it does not say which version of ONNX's operators it uses")
     try:
@@ -62,8 +66,8 @@ def _check(onnx: Any, file: Any) -> None:
         raise UsageError(f"it breaks a rule of ONNX: {_line(error)}") from None
 
 
-def _array(onnx: Any, tensor: Any, what: str) -> Array:
-    """A tensor of the file itself. Raises UsageError where it lies elsewhere or is not what it declares."""
+def _array(onnx: ModuleType, tensor: "TensorProto", what: str) -> Array:
+    """Return a tensor of the file itself. Raises UsageError where it lies elsewhere or is not what it declares."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
         raise UsageError(
             f"the data of {what} lie in another file, which is not opened; save the model in one file "

@@ -8,7 +8,8 @@ road as plain arrays.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from rnnbench.model import Array, Model, Params
 from rnnbench.weights.onnx_layout import DEFAULTS, LAYOUTS, cell_of, unpack
 from rnnbench.weights.onnx_moves import ARITHMETIC, MOVES, bound, carry_out
 from rnnbench.weights.spec import Trained
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, NodeProto, ValueInfoProto
+
+Readout = Literal["last", "all"]
 
 ALIASES = frozenset(("Identity", "Dropout"))  # Dropout in inference
 DIRECTIONS = {"forward": 1, "bidirectional": 2}
@@ -54,7 +60,7 @@ class TracedHead:
 class Trace:
     """values: every tensor by name; numbered: the names of those that hold numbers of elements, not values."""
 
-    def __init__(self, onnx: Any, graph: Any, opset: int) -> None:
+    def __init__(self, onnx: ModuleType, graph: "GraphProto", opset: int) -> None:
         self.onnx, self.graph, self.opset = onnx, graph, opset
         self.values: dict[str, Array] = {"": np.zeros(0)}
         self.numbered: set[str] = set()
@@ -64,7 +70,7 @@ class Trace:
         self._free: dict[str, int] = {}
 
     def trained(self, initialisers: Mapping[str, Array]) -> Trained:
-        """Raises UsageError naming the first node that is not understood."""
+        """Return the model of the graph. Raises UsageError naming the first node that is not understood."""
         self.values |= initialisers
         given = [value for value in self.graph.input if value.name not in initialisers]
         for value in given:
@@ -78,7 +84,7 @@ class Trace:
             raise UsageError(f"it has no recurrent layer; known: {', '.join(sorted(DEFAULTS))}")
         return self._result()
 
-    def _visit(self, node: Any) -> None:
+    def _visit(self, node: "NodeProto") -> None:
         what = f"{node.op_type} {node.name!r}" if node.name else node.op_type
         if missing := [name for name in node.input if name not in self.values]:
             raise UsageError(f"{what} reads {missing[0]!r}, which nothing gives")
@@ -115,8 +121,8 @@ class Trace:
         self.values[name] = numbers
         self.numbered.add(name)
 
-    def _declared(self, value: Any) -> Array:
-        """Numbers for an input of the graph; an axis without a fixed size gets a small one, the same for one name."""
+    def _declared(self, value: "ValueInfoProto") -> Array:
+        """Number an input of the graph; an axis without a fixed size gets a small one, the same for one name."""
         shape = []
         for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
             free = dimension.dim_param or f"{value.name}[{axis}]"
@@ -126,14 +132,14 @@ class Trace:
 
     # ---- nodes -------------------------------------------------------------------------------------------------------
 
-    def _carry_out(self, what: str, node: Any, numbered: bool) -> None:
+    def _carry_out(self, what: str, node: "NodeProto", numbered: bool) -> None:
         self._spend(bound(node.op_type, [self.values[name] for name in node.input]))
         for name, value in carry_out(self.onnx, self.opset, what, node, self.values).items():
             self.values[name] = value
             if numbered:
                 self.numbered.add(name)
 
-    def _recurrent(self, what: str, node: Any) -> None:
+    def _recurrent(self, what: str, node: "NodeProto") -> None:
         attributes = {a.name: self.onnx.helper.get_attribute_value(a) for a in node.attribute}
         side = attributes.pop("direction", b"forward").decode(errors="replace")
         if side not in DIRECTIONS:
@@ -159,7 +165,7 @@ class Trace:
                 self._number(name, numbers)
 
     def _weights(self, what: str, taken: list[str], D: int, G: int) -> tuple[Array, Array, Array]:
-        """W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H]."""
+        """Return W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H]."""
         if odd := [name for name in taken[1:4] if name in self.numbered]:
             raise UsageError(f"{what}: {odd[0]!r} is computed from the input, so it is not a weight")
         W, R, B = (self.values[name] for name in taken[1:4])
@@ -186,8 +192,8 @@ class Trace:
         if x.shape[2] != I:
             raise UsageError(f"{what} gets {x.shape[2]} features, but its weights take {I}")
 
-    def _head(self, what: str, node: Any) -> None:
-        """x @ W, or Gemm's x @ W.T + b."""
+    def _head(self, what: str, node: "NodeProto") -> None:
+        """Take x @ W, or Gemm's x @ W.T + b, as the head."""
         if self.head or not self.layers or node.input[0] not in self.numbered or node.input[1] in self.numbered:
             raise UsageError(f"{what} is not understood; one linear head after the last layer is")
         x, W = self.values[node.input[0]], self.values[node.input[1]]
@@ -214,7 +220,7 @@ class Trace:
         arranged = outputs.transpose(1, 0, 2) if batch_first else outputs
         self._number(node.output[0], arranged.reshape(*x.shape[:-1], W.shape[1]))
 
-    def _bias(self, what: str, node: Any) -> None:
+    def _bias(self, what: str, node: "NodeProto") -> None:
         fixed = [name for name in node.input if name not in self.numbered]
         if self.head is None or len(fixed) != 1:
             raise UsageError(f"{what} is not understood; the bias of a linear head is the only sum that is")
@@ -262,7 +268,7 @@ class Trace:
         remarks = (RESETS_LATE,) if any(_resets_late(layer) for layer in self.layers) else ()
         return Trained(model, model.check_params(params), remarks)
 
-    def _readout(self, layer: TracedLayer) -> Any:
+    def _readout(self, layer: TracedLayer) -> Readout:
         name = self.graph.output[0].name if self.graph.output else "nothing"
         if name not in self.numbered:
             raise UsageError(f"its first output, {name!r}, does not come from a recurrent layer")
@@ -283,19 +289,20 @@ class Trace:
 
 
 def _resets_late(layer: TracedLayer) -> bool:
-    """Whether a GRU that says it resets before has two biases of its candidate, which only one that resets after it
-    needs: no framework writes that, but an export with the wrong attribute is just this."""
+    """Tell whether a GRU that says it resets before has two biases of its candidate, which only one that resets after
+    it needs: no framework writes that, but an export with the wrong attribute is just this."""
     B = layer.weights[2].reshape(layer.directions, 2, -1, layer.hidden_size)
     return layer.cell == "gru-before" and all(B[:, side, -1].any() for side in (0, 1))
 
 
-def _arrangement(values: Array, last: Array, steps: Array) -> tuple[str, bool] | None:
-    """("last" or "all", whether rows come before steps): whose numbers these are, however they are reshaped."""
-    for readout, batch_first, candidate in (
+def _arrangement(values: Array, last: Array, steps: Array) -> tuple[Readout, bool] | None:
+    """Return ("last" or "all", whether rows come before steps): whose numbers these are, however reshaped."""
+    candidates: tuple[tuple[Readout, bool, Array], ...] = (
         ("last", False, last),
         ("all", False, steps),
         ("all", True, steps.transpose(1, 0, 2)),
-    ):
+    )
+    for readout, batch_first, candidate in candidates:
         if candidate.size and np.array_equal(values.reshape(-1), candidate.reshape(-1)):
             return readout, batch_first
     return None

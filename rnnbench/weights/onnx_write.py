@@ -5,7 +5,8 @@ Inputs: x [T, B, I]; if asked for, lengths int32 [B] and the initial states (h0,
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,8 +24,8 @@ REMEDY = 'pip install "rnnbench[onnx]"'
 LARGEST_FILE = 2**31 - 1  # bytes: protobuf's limit
 
 
-def onnx_module() -> Any:
-    """The onnx package. Raises UsageError with the remedy where it is not installed."""
+def onnx_module() -> ModuleType:
+    """Return the onnx package. Raises UsageError with the remedy where it is not installed."""
     try:
         import onnx
     except ImportError:
@@ -33,13 +34,13 @@ def onnx_module() -> Any:
 
 
 def write(path: Path, trained: Trained) -> None:
-    """A file whose only input is x. Raises UsageError as `build` does."""
+    """Write a file whose only input is x. Raises UsageError as `build` does."""
     graph = build(trained.model, trained.params)
     path.write_bytes(graph.SerializeToString())
 
 
 def build(model: Model, params: Params, lengths: bool = False, states: bool = False) -> "onnx.ModelProto":
-    """The graph of `model`. lengths, states: whether it takes them as inputs; without, all steps and zeros.
+    """Return the graph of `model`. lengths, states: whether it takes them as inputs; without, all steps and zeros.
 
     Raises UsageError for a cell that ONNX has no operator for, or for more parameters than a file may hold.
     """
@@ -58,7 +59,7 @@ class _Builder:
         self.onnx = onnx_module()
         self.model, self.params, self.lengths, self.states = model, params, lengths, states
         self.layout = LAYOUTS[model.cell]
-        self.nodes: list[Any] = []
+        self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
 
     def finished(self) -> "onnx.ModelProto":
@@ -82,10 +83,7 @@ class _Builder:
             [self.onnx.numpy_helper.from_array(value, name) for name, value in self.constants.items()],
         )
         made = helper.make_model(
-            graph,
-            producer_name="rnnbench",
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            graph, producer_name="rnnbench", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
         self.onnx.checker.check_model(made, full_check=True)
         return made  # type: ignore[no-any-return]
@@ -107,7 +105,7 @@ class _Builder:
             self._node("Concat", [final[number] for final in finals], [name], axis=0)
 
     def _starts(self) -> list[list[str]]:
-        """By state, by layer: the name of the initial state [D, B, H]; empty strings where there is none."""
+        """Return the names of the initial states [D, B, H] by state and layer; empty strings where there are none."""
         layers = self.model.layers
         if not self.states:
             return [[""] * layers for _ in self.model.spec.states]
@@ -120,7 +118,7 @@ class _Builder:
         return names
 
     def _recurrent(self, layer: int, x: str, starts: list[str]) -> tuple[str, list[str]]:
-        """Y [T, D, B, H] and the final states, each [D, B, H]."""
+        """Return Y [T, D, B, H] and the final states, each [D, B, H]."""
         model, layout = self.model, self.layout
         sides = [prefix for number, _, prefix in model.prefixes() if number == layer]
         packed = zip(*(pack(model.spec, self.params, prefix) for prefix in sides), strict=True)
@@ -140,7 +138,7 @@ class _Builder:
         return f"layers.{layer}.Y", finals
 
     def _joined_steps(self, Y: str, layer: int) -> str:
-        """[T, D, B, H] -> [T, B, D*H]"""
+        """Turn [T, D, B, H] into [T, B, D*H]."""
         if not self.model.bidirectional:
             axis = self._constant("direction", np.array([1], np.int64))
             return self._node("Squeeze", [Y, axis], [f"layers.{layer}.out"])
@@ -149,7 +147,7 @@ class _Builder:
         return self._node("Reshape", [turned, shape], [f"layers.{layer}.out"])
 
     def _joined_finals(self, h: str) -> str:
-        """[D, B, H] -> [B, D*H]"""
+        """Turn [D, B, H] into [B, D*H]."""
         if not self.model.bidirectional:
             return self._node("Squeeze", [h, self._constant("side", np.array([0], np.int64))], ["last.features"])
         turned = self._node("Transpose", [h], ["last.turned"], perm=[1, 0, 2])
@@ -164,8 +162,8 @@ class _Builder:
         return self._node("Add", [product, self._constant("head.b", self.params["head.b"])], ["head.y"])
 
     def _masked(self, y: str) -> list[str]:
-        """What `Where` takes for y [T, B, O] to be 0 past each length: no rule obliges an operator to that, and a
-        head adds its bias there."""
+        """Return what `Where` takes for y [T, B, O] to be 0 past each length: no rule obliges an operator to that, and
+        a head adds its bias there."""
         first = self._constant("first", np.array(0, np.int32))
         one = self._constant("one", np.array(1, np.int32))
         last = self._constant("last axis", np.array([-1], np.int64))
@@ -178,7 +176,7 @@ class _Builder:
         wide = self._node("Unsqueeze", [valid, last], ["steps.mask"])
         return [wide, y, self._constant("zero", np.zeros((), self.model.dtype))]
 
-    def _node(self, op: str, taken: list[str], given: list[str], **attributes: Any) -> str:
+    def _node(self, op: str, taken: list[str], given: list[str], **attributes: object) -> str:
         self.nodes.append(self.onnx.helper.make_node(op, taken, given, **attributes))
         return given[0]
 

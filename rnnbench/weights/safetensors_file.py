@@ -34,8 +34,10 @@ def write(path: Path, trained: Trained) -> None:
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
-    """cell: for a torch state_dict that does not tell its own. Raises UsageError naming what is wrong: the container,
-    the metadata, or a tensor."""
+    """Read a model; cell: for a torch state_dict that does not tell its own.
+
+    Raises UsageError naming what is wrong: the container, the metadata, or a tensor.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -21,13 +21,13 @@ RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 
 
 def redundant_gates(model: Model) -> int:
-    """How many gates, from the first, have a second bias that only adds to the first."""
+    """Return how many gates, from the first, have a second bias that only adds to the first."""
     return sum(a.sees_x and a.operand is not None for a in model.spec.accumulators)
 
 
 def to_state_dict(model: Model, params: Mapping[str, Array], recurrent: str = "", head: str = "head.") -> Params:
-    """The state_dict of torch's layer and, under `head`, of an `nn.Linear`; `recurrent` stands before the layer's
-    names (``"encoder."``). Raises UsageError for parameters that do not fit the model."""
+    """Return the state_dict of torch's layer and, under `head`, of an `nn.Linear`; `recurrent` stands before the
+    layer's names (``"encoder."``). Raises UsageError for parameters that do not fit the model."""
     checked = model.check_params(params)
     H, first = model.hidden_size, redundant_gates(model)
     state: Params = {}
@@ -44,15 +44,18 @@ def to_state_dict(model: Model, params: Mapping[str, Array], recurrent: str = ""
 
 
 def from_state_dict(model: Model, state_dict: Mapping[str, Array], recurrent: str = "", head: str = "head.") -> Params:
-    """Canonical parameters of the model's dtype from what `to_state_dict` describes; a layer made with ``bias=False``
-    has biases of zero. Raises UsageError naming a tensor that is missing, does not fit, or would be left out."""
+    """Return canonical parameters of the model's dtype from what `to_state_dict` describes; a layer made with
+    ``bias=False`` has biases of zero.
+
+    Raises UsageError naming a tensor that is missing, does not fit, or would be left out.
+    """
     _refuse_others(model, state_dict, recurrent)
     params = canonical(model, state_dict, recurrent, head)
     return {name: value.copy() for name, value in model.check_params(params).items()}
 
 
 def canonical(model: Model, tensors: Mapping[str, Array], recurrent: str, head: str) -> Params:
-    """Arrays named as in a state_dict (gradients, too) in canonical layout; some share the arrays' memory."""
+    """Bring arrays named as in a state_dict (gradients, too) into canonical layout; some share the arrays' memory."""
     H, first, accumulators = model.hidden_size, redundant_gates(model), len(model.spec.accumulators)
     gates = len(model.spec.w_accumulators)
 
@@ -86,12 +89,12 @@ def canonical(model: Model, tensors: Mapping[str, Array], recurrent: str, head: 
 
 
 def is_state_dict(names: Iterable[str]) -> bool:
-    """Whether a layer of torch's is among these tensors."""
+    """Tell whether a layer of torch's is among these tensors."""
     return any(FIRST.fullmatch(name) for name in names)
 
 
 def recognised(state_dict: Mapping[str, Array], cell: str | None = None) -> Trained:
-    """The model that a state_dict is of, told from its names and shapes alone, and its parameters.
+    """Return the model that a state_dict is of, known by its names and shapes alone, and its parameters.
 
     cell: for an RNN, whose nonlinearity nothing tells. The readout, which nothing tells either, is the last state.
     Raises UsageError for more than one recurrent module, more than one linear layer after it, or another kind of cell.
@@ -153,7 +156,7 @@ def _shape(state_dict: Mapping[str, Array], recurrent: str) -> _Shape:
 
 
 def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:
-    """What stands before the names of the one linear layer; None where there is none."""
+    """Return what stands before the names of the one linear layer; None where there is none."""
     others = [name for name in sorted(state_dict) if not RECURRENT.fullmatch(name.removeprefix(recurrent))]
     prefixes = {re.sub(r"(weight|bias)$", "", name) for name in others}
     if not others:
@@ -166,7 +169,7 @@ def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:
 
 
 def _refuse_others(model: Model, state_dict: Mapping[str, Array], recurrent: str) -> None:
-    """A further layer, the other direction or a projection is another model, not a detail to be dropped."""
+    """Refuse a further layer, another direction or a projection: that is another model, not a detail to be dropped."""
     known = {name for layer, reverse, _ in model.prefixes() for name in _names(recurrent, layer, reverse)}
     for name in sorted(state_dict.keys() - known):
         if name.startswith(recurrent) and RECURRENT.fullmatch(name.removeprefix(recurrent)):
@@ -174,6 +177,6 @@ def _refuse_others(model: Model, state_dict: Mapping[str, Array], recurrent: str
 
 
 def _names(prefix: str, layer: int, reverse: bool) -> list[str]:
-    """What torch calls W, R and the two biases of one layer and direction."""
+    """Return what torch calls W, R and the two biases of one layer and direction."""
     suffix = f"_l{layer}_reverse" if reverse else f"_l{layer}"
     return [f"{prefix}{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]

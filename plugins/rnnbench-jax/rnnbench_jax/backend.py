@@ -1,7 +1,8 @@
 """The heavy half: XLA, started with a number of threads, and sessions over compiled programs."""
 
+from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +17,20 @@ from rnnbench_jax import program
 Array = np.ndarray
 Params = dict[str, Array]
 State = tuple[Array, ...]
+Start = tuple[Array | jax.Array, ...]  # initial states, or final ones, each [L*D, B, H]
 
 
 class Programs(NamedTuple):
     """The jitted functions of one model."""
 
-    run: Any
-    gradients: Any
+    run: Callable[..., tuple[jax.Array, Start]]
+    gradients: Callable[..., tuple[jax.Array, dict[str, jax.Array]]]
 
 
 @lru_cache(maxsize=64)
 def programs(model: Model, cell: Cell, loss: str) -> Programs:
-    """One set for all sessions of a model, so that a second session compiles nothing. `cell` is the model's: another
-    plugin's of the same name is another program."""
+    """Jit one set for all sessions of a model, so that a second session compiles nothing. `cell` is the model's:
+    another plugin's of the same name is another program."""
     return Programs(
         jax.jit(partial(program.run, model)),
         jax.jit(jax.value_and_grad(partial(program.loss_of, model, loss))),
@@ -36,7 +38,7 @@ def programs(model: Model, cell: Cell, loss: str) -> Programs:
 
 
 @lru_cache(maxsize=64)
-def train_program(model: Model, cell: Cell, loss: str, settings: Adam) -> Any:
+def train_program(model: Model, cell: Cell, loss: str, settings: Adam) -> Callable:
     differentiate = jax.value_and_grad(partial(program.loss_of, model, loss))
 
     def train(params, moments, rate, spread, x, target, count, lengths, state):
@@ -56,7 +58,7 @@ class JaxSession:
         self._params = {name: jax.device_put(value.copy(), self._device) for name, value in checked.items()}
         self._programs = programs(model, model.spec, loss)
         self._packed: program.Packed | None = self._pack()
-        self._zeros: dict[int, Any] = {}
+        self._zeros: dict[int, Start] = {}
         self._moments: program.Moments | None = None
         self._steps = 0
 
@@ -93,12 +95,12 @@ class JaxSession:
     def parameters(self) -> Params:
         return {name: np.array(self._params[name]) for name in self.model.parameter_shapes()}
 
-    def _ready(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, Array | None, Any]:
+    def _ready(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, Array | None, Start]:
         x, lengths = inputs.sequence(self.model, x, lengths)
         return x, lengths, self._start(state, x.shape[1])
 
-    def _start(self, state: State | None, B: int) -> Any:
-        """Zeros that lie ready for a state that is not given: so the same program serves both, and compiles once."""
+    def _start(self, state: State | None, B: int) -> Start:
+        """Return the state, or zeros that lie ready for none: so the same program serves both, and compiles once."""
         if state is not None:
             return inputs.states(self.model, state, B)
         if B not in self._zeros:
@@ -109,7 +111,7 @@ class JaxSession:
         params = {name: np.asarray(value) for name, value in self._params.items()}
         return jax.device_put(program.pack(self.model, params, np), self._device)
 
-    def _run(self, x: Array, lengths: Array | None, start: Any) -> tuple[Array, State]:
+    def _run(self, x: Array, lengths: Array | None, start: Start) -> tuple[Array, State]:
         if self._packed is None:  # training has moved the parameters
             self._packed = self._pack()
         y, after = self._programs.run(self._packed, x, lengths, start)

@@ -5,7 +5,8 @@ differentiates) or packed (what inference multiplies).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +38,7 @@ class Packed(NamedTuple):
     head: tuple[Value, ...]
 
 
-def jax_maths(dtype: np.dtype[Any]) -> Maths:
+def jax_maths(dtype: np.dtype) -> Maths:
     zero, one = dtype.type(0), dtype.type(1)
     return Maths(
         sigmoid=jax.nn.sigmoid,
@@ -51,8 +52,8 @@ def jax_maths(dtype: np.dtype[Any]) -> Maths:
     )
 
 
-def pack(model: Model, params: Mapping[str, Value], arrays: Any = jnp) -> Packed:
-    """arrays: numpy for arrays of its own, where compiling would take longer than a thousand such calls."""
+def pack(model: Model, params: Mapping[str, Value], arrays: ModuleType = jnp) -> Packed:
+    """Stack what is multiplied together. arrays: numpy where compiling would take longer than a thousand such calls."""
     cell, H = model.spec, model.hidden_size
     row_of = {a.name: row for row, a in enumerate(cell.r_accumulators)}
     sides = []
@@ -75,18 +76,18 @@ def pack(model: Model, params: Mapping[str, Value], arrays: Any = jnp) -> Packed
 
 
 def multiplying(stage: Stage) -> dict[str, list[str]]:
-    """Per operand, the accumulators whose R multiplies it."""
+    """Return the accumulators whose R multiplies it, by operand."""
     operands = {a.operand for a in stage.accumulators if a.operand is not None}
     return {o: [a.name for a in stage.accumulators if a.operand == o] for o in sorted(operands)}
 
 
 def blocks(product: Value, names: list[str]) -> dict[str, Value]:
-    """[..., n*H] -> one [..., H] per accumulator."""
+    """Split [..., n*H] into one [..., H] per accumulator."""
     return dict(zip(names, jnp.split(product, len(names), axis=-1), strict=True)) if names else {}
 
 
 def scan(cell: Cell, side: Side, x: Value, state: State, valid: Value | None, reverse: bool) -> tuple[Value, State]:
-    """x [T, B, I], state of [B, H] each, valid bool [T, B, 1] -> (y [T, B, H], the state after).
+    """Scan x [T, B, I], state of [B, H] each, valid bool [T, B, 1] -> (y [T, B, H], the state after).
 
     In reverse the rows of a ragged batch need no re-ordering: past its length, where the visits begin, a row keeps
     its initial state.
@@ -120,7 +121,7 @@ def scan(cell: Cell, side: Side, x: Value, state: State, valid: Value | None, re
 
 
 def run(model: Model, packed: Packed, x: Value, lengths: Value | None, state: State) -> tuple[Value, State]:
-    """The stack and its head. x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
+    """Run the stack and its head. x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
     valid = None if lengths is None else (jnp.arange(len(x))[:, None] < lengths)[..., None]
     finals: list[State] = []
     for layer in range(model.layers):
@@ -151,7 +152,7 @@ def loss_of(
     lengths: Value | None,
     state: State,
 ) -> Value:
-    """target and count as `inputs.targets` gives them."""
+    """Return the loss; target and count as `inputs.targets` gives them."""
     prediction, _ = run(model, pack(model, params), x, lengths, state)
     if loss == "mse":
         return jnp.sum((prediction - target) ** 2) / count
@@ -175,7 +176,7 @@ def adam(
     rate: Value,
     spread: Value,
 ) -> tuple[dict[str, Value], Moments]:
-    """rate = lr / (1 - beta1^t) and spread = 1 / (1 - beta2^t) at step t."""
+    """Take a step; rate and spread are `Adam.scales`."""
     if settings.clip_norm is not None:
         norm = jnp.sqrt(sum(jnp.vdot(g, g) for g in gradients.values()))
         scale = jnp.where(norm > settings.clip_norm, settings.clip_norm / norm, 1)

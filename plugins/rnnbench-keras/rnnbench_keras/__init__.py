@@ -2,12 +2,11 @@
 
 import os
 from importlib.util import find_spec
-from typing import Any
 
 from rnnbench import BackendInfo, Requirement, hookimpl
 
 # What Keras calls the layer of each cell, and what it must be told.
-LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
+LAYERS: dict[str, tuple[str, dict[str, str | bool]]] = {
     "rnn-tanh": ("SimpleRNN", {"activation": "tanh"}),
     "rnn-relu": ("SimpleRNN", {"activation": "relu"}),
     "lstm": ("LSTM", {}),
@@ -17,7 +16,7 @@ LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def framework() -> str:
-    """What Keras is to compute on: `KERAS_BACKEND`, else JAX where it is installed, else torch."""
+    """Return what Keras is to compute on: `KERAS_BACKEND`, else JAX where it is installed, else torch."""
     return os.environ.get("KERAS_BACKEND") or ("jax" if find_spec("jax") else "torch")
 
 

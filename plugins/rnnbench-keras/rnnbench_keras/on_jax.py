@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,17 @@ from rnnbench_keras.stack import Stack, adam, loss_of, masked
 from rnnbench_keras.weights import second_bias_mask
 
 Array = np.ndarray
+State = tuple[Array, ...]
 VERSION = jax.__version__
 
 
 class Programs(NamedTuple):
-    run: Any
-    gradients: Any
-    train: Any
-    rest: list[Any]  # the stack's variables that are not trained
+    """The jitted functions of one model and loss."""
+
+    run: Callable
+    gradients: Callable
+    train: Callable
+    rest: list[jax.Array]  # the stack's variables that are not trained
 
 
 @lru_cache(maxsize=64)
@@ -56,14 +59,14 @@ class Engine:
         self._params = [jax.device_put(value.copy(), self._device) for value in weights]
         self._moments = ([jnp.zeros_like(p) for p in self._params], [jnp.zeros_like(p) for p in self._params])
         self._programs = programs(model, loss, settings)
-        self._zeros: dict[int, Any] = {}
+        self._zeros: dict[int, tuple[jax.Array, ...]] = {}
 
-    def run(self, x: Array, lengths: Array | None, state: Any) -> tuple[Array, tuple[Array, ...]]:
+    def run(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, State]:
         y, after = self._programs.run(self._params, x, lengths, self._start(x, state))
         return np.asarray(y), tuple(np.asarray(value) for value in after)
 
     def gradients(
-        self, x: Array, target: Array, count: int, lengths: Array | None, state: Any
+        self, x: Array, target: Array, count: int, lengths: Array | None, state: State | None
     ) -> tuple[float, list[Array]]:
         start = self._start(x, state)
         loss, found = self._programs.gradients(self._params, x, target, count, lengths, start)
@@ -78,8 +81,8 @@ class Engine:
     def weights(self) -> list[Array]:
         return [np.asarray(value) for value in self._params]
 
-    def _start(self, x: Array, state: Any) -> Any:
-        """Zeros that lie ready for a state that is not given: so the same program serves both, and compiles once."""
+    def _start(self, x: Array, state: State | None) -> tuple[Array | jax.Array, ...]:
+        """Return the state, or zeros that lie ready for none: so the same program serves both, and compiles once."""
         B = x.shape[1]
         if state is None and B not in self._zeros:
             self._zeros = {B: jax.device_put(inputs.states(self._model, None, B), self._device)}
@@ -87,6 +90,6 @@ class Engine:
 
 
 def start(threads: int) -> Callable[[], CompileReport]:
-    """XLA's threads; the function that is given reports what compiling has cost since."""
+    """Start XLA's threads, and return what reports the cost of compiling since."""
     start_xla(jax, threads)
     return JaxCompileLog(jax).report

@@ -1,7 +1,6 @@
 """Keras on torch: eager, with torch's autograd."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,8 @@ from rnnbench_keras.stack import Stack, adam, loss_of, masked
 from rnnbench_keras.weights import second_bias_mask
 
 Array = np.ndarray
+State = tuple[Array, ...]
+Tensor = torch.Tensor
 VERSION = torch.__version__
 
 
@@ -26,13 +27,13 @@ class Engine:
         self._masks = [None if mask is None else torch.from_numpy(mask) for mask in second_bias_mask(model)]
         self._moments = ([torch.zeros_like(p) for p in self._params], [torch.zeros_like(p) for p in self._params])
 
-    def run(self, x: Array, lengths: Array | None, state: Any) -> tuple[Array, tuple[Array, ...]]:
+    def run(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, State]:
         with torch.inference_mode():
             y, after = self._stack(tensor(x), *_optional(lengths, state))
             return y.contiguous().numpy(), tuple(value.numpy() for value in after)
 
     def gradients(
-        self, x: Array, target: Array, count: int, lengths: Array | None, state: Any
+        self, x: Array, target: Array, count: int, lengths: Array | None, state: State | None
     ) -> tuple[float, list[Array]]:
         loss, found = self._differentiate(x, target, count, lengths, state)
         return loss, [value.numpy() for value in found]
@@ -49,8 +50,8 @@ class Engine:
         return [param.detach().numpy() for param in self._params]
 
     def _differentiate(
-        self, x: Array, target: Array, count: int, lengths: Array | None, state: Any
-    ) -> tuple[float, list[torch.Tensor]]:
+        self, x: Array, target: Array, count: int, lengths: Array | None, state: State | None
+    ) -> tuple[float, list[Tensor]]:
         prediction, _ = self._stack(tensor(x), *_optional(lengths, state))
         loss = loss_of(self._loss, prediction, tensor(target), count)
         found = torch.autograd.grad(loss, self._params)
@@ -58,16 +59,16 @@ class Engine:
 
 
 def start(threads: int) -> Callable[[], None]:
-    """torch's threads; what the function that is given reports is that nothing is compiled."""
+    """Set torch's threads, and return what reports that nothing is compiled."""
     start_torch(torch, threads)
     return lambda: None
 
 
-def tensor(array: Array) -> torch.Tensor:
-    """Shares the array's memory; torch has no read-only tensors, so a read-only array is copied."""
+def tensor(array: Array) -> Tensor:
+    """Share the array's memory; torch has no read-only tensors, so a read-only array is copied."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def _optional(lengths: Array | None, state: Any) -> tuple[Any, Any]:
+def _optional(lengths: Array | None, state: State | None) -> tuple[Tensor | None, tuple[Tensor, ...] | None]:
     start = None if state is None else tuple(tensor(value) for value in state)
     return (None if lengths is None else tensor(lengths)), start

@@ -39,7 +39,7 @@ class Stack(keras.Layer):
         self.built = True
 
     def call(self, x: Tensor, lengths: Tensor | None = None, state: State | None = None) -> tuple[Tensor, State]:
-        """x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
+        """Run the stack: x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
         model, T = self.model, x.shape[0]
         mask = None if lengths is None else ops.arange(T, dtype="int64")[None, :] < lengths[:, None]
         y, finals = ops.transpose(x, (1, 0, 2)), []
@@ -66,7 +66,7 @@ class Stack(keras.Layer):
 
 
 def loss_of(loss: str, prediction: Tensor, target: Tensor, count: int) -> Tensor:
-    """target and count as `inputs.targets` gives them."""
+    """Return the loss; target and count as `inputs.targets` gives them."""
     if loss == "mse":
         return ops.sum(ops.square(prediction - target)) / count
     # A class index that is to be ignored is negative, and has no 1 in its row.
@@ -86,7 +86,7 @@ def adam(
     rate: float,
     spread: float,
 ) -> tuple[list[Tensor], tuple[list[Tensor], list[Tensor]]]:
-    """rate = lr / (1 - beta1^t) and spread = 1 / (1 - beta2^t) at step t."""
+    """Take a step; rate and spread are `Adam.scales`."""
     if settings.clip_norm is not None:
         norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in gradients))
         scale = ops.where(norm > settings.clip_norm, settings.clip_norm / norm, ops.ones_like(norm))

@@ -17,7 +17,7 @@ GRU_ORDER = [1, 0, 2]  # r z n <-> z r n: its own inverse
 
 
 def to_weights_list(model: Model, params: Mapping[str, Array]) -> list[Array]:
-    """For `set_weights`, of the model's dtype. Raises UsageError for parameters that do not fit the model."""
+    """Return what `set_weights` takes, of the model's dtype. Raises UsageError for parameters that do not fit it."""
     checked = model.check_params(params)
     order, H = _order(model), model.hidden_size
     found: list[Array] = []
@@ -35,7 +35,7 @@ def to_weights_list(model: Model, params: Mapping[str, Array]) -> list[Array]:
 
 
 def from_weights_list(model: Model, weights: Sequence[Array]) -> dict[str, Array]:
-    """Canonical parameters of the model's dtype. Raises UsageError where number or shapes are another model's."""
+    """Return canonical parameters of the model's dtype. Raises UsageError where number or shapes are another's."""
     shapes = [value.shape for value in _example(model)]
     if len(weights) != len(shapes):
         raise UsageError(f"this model has {len(shapes)} arrays in Keras, biases among them; got {len(weights)}")
@@ -46,7 +46,7 @@ def from_weights_list(model: Model, weights: Sequence[Array]) -> dict[str, Array
 
 
 def canonical(model: Model, weights: Sequence[Array]) -> dict[str, Array]:
-    """Arrays in the order and of the shapes of the weights list (gradients, too), as canonical ones of their own."""
+    """Turn arrays in the order and shapes of the weights list (gradients, too) into canonical ones of their own."""
     order, H = _order(model), model.hidden_size
     gates = len(order)
     waiting: Iterator[Array] = iter(weights)
@@ -69,7 +69,7 @@ def canonical(model: Model, weights: Sequence[Array]) -> dict[str, Array]:
 
 
 def second_bias_mask(model: Model) -> list[Array | None]:
-    """Per array of the weights list, what its gradient is multiplied by so that a redundant bias stays at zero."""
+    """Return, per array of the list, what its gradient is multiplied by so that a redundant bias stays at zero."""
     masks: list[Array | None] = [None] * len(_example(model))
     if model.cell == "gru":
         mask = np.ones((2, 3 * model.hidden_size), model.dtype)

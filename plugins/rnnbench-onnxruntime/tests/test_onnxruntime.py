@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from rnnbench_onnxruntime import OnnxRuntimeBackend
@@ -12,28 +11,19 @@ from safetensors.numpy import save_file
 import rnnbench
 from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.registry import registry
-from rnnbench.testing import conformance_tests
+from rnnbench.testing import conformance_tests, imported_by_listing
+from rnnbench.testing.graph import GraphBackendTests
 from rnnbench.weights.state_dict import to_state_dict
-
-MODEL = rnnbench.Model("lstm", 3, 5, bidirectional=True)
 
 test_conformance = conformance_tests("onnxruntime")
 
 
-def test_what_it_cannot_do_has_a_reason():
-    backend = OnnxRuntimeBackend(threads=1)
+class TestOnnxRuntime(GraphBackendTests):
+    backend = OnnxRuntimeBackend
 
-    def reason(changed=MODEL, **options):
-        return backend.unsupported(rnnbench.Case(changed, 1, 1, **options))
 
-    assert reason() is None
-    assert reason(training=True) == "ONNX Runtime infers only"
-    assert "whole sequence" in reason(streaming=True)
-    assert "no operator for the cell ugrnn" in reason(replace(MODEL, cell="ugrnn"))
-    assert "no float64 kernel" in reason(replace(MODEL, dtype="float64"))
-    with pytest.raises(rnnbench.Unsupported, match="no operator"):
-        backend.session(replace(MODEL, cell="mingru"), {})
+def test_is_listed_without_importing_its_runtime():
+    assert imported_by_listing("onnxruntime") == []
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -88,13 +78,3 @@ def test_torch_s_weights_with_the_wrong_linear_before_reset_fail_the_gate_by_nam
     assert rows["wrong-reset"]["status"] == "mismatch"
     shown = " ".join(capsys.readouterr().out.split())
     assert "it computes as if the reset came before the recurrent product" in shown
-
-
-def test_is_registered_without_importing_its_runtime():
-    code = (
-        "import sys, rnnbench_onnxruntime as p; p.rnnbench_backends();"
-        "print([n for n in ('onnx', 'onnxruntime') if n in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-    assert registry().backend("onnxruntime").missing() is None

@@ -41,7 +41,7 @@ class Stack(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor | None, state: tuple[Tensor, ...] | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
+        """Run the stack: x [T, B, I], lengths [B], state of [L*D, B, H] each -> (prediction, final state)."""
         start = state[0] if state is not None and len(state) == 1 else state
         if lengths is None:
             y, final = self.recurrent(x, start)
@@ -119,7 +119,7 @@ class TorchSession:
     def _ready(
         self, x: Array, lengths: Array | None, state: State | None
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, ...] | None, Array | None]:
-        """The arguments of `Stack.forward`, and the lengths as an array; None where every row is of full length."""
+        """Return the arguments of `Stack.forward`, and the lengths as an array; None where all rows are full."""
         x, lengths = inputs.sequence(self.model, x, lengths)
         T, B, _ = x.shape
         ragged = None if lengths is None or (lengths == T).all() else lengths
@@ -131,7 +131,7 @@ class TorchSession:
         return tuple(_tensor(value) for value in state)
 
     def _backward(self, x: Array, target: Array, lengths: Array | None, state: State | None) -> float:
-        """The loss; its gradients are then in the parameters' `grad`, zero where a second bias is redundant."""
+        """Return the loss; its gradients are then in the parameters' `grad`, zero where a second bias is redundant."""
         *ready, ragged = self._ready(x, lengths, state)
         wanted, count = inputs.targets(self.model, self.loss, target, *ready[0].shape[:2], ragged)
         self._adam.zero_grad()
@@ -177,5 +177,5 @@ def _no_layer(model: Model) -> str | None:
 
 
 def _tensor(array: Array) -> Tensor:
-    """Shares the array's memory; torch has no read-only tensors, so a read-only array is copied."""
+    """Share the array's memory; torch has no read-only tensors, so a read-only array is copied."""
     return torch.from_numpy(array if array.flags.writeable else array.copy())

@@ -7,14 +7,21 @@ nox.options.sessions = ["tests", "lint"]
 
 @nox.session(python=["3.11", "3.12", "3.13"])
 def tests(session: nox.Session) -> None:
-    """The default tests on every supported Python that is installed."""
+    """Run the default tests on every supported Python that is installed."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take minutes, but those that need the plugins."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "slow", "--ignore=tests/test_peers.py", *session.posargs)
+
+
+@nox.session
 def peers(session: nox.Session) -> None:
-    """The plugins' own tests, the slow ones too."""
+    """Run the plugins' own tests, the slow ones too."""
     names = ("torch", "onnxruntime", "openvino", "jax")
     session.install("-e", ".[test]", "-e", "./plugins/rnnbench-keras[jax]")
     session.install(*(word for name in names for word in ("-e", f"./plugins/rnnbench-{name}")))
@@ -26,7 +33,7 @@ def peers(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Format, lint and types."""
+    """Check format, lint and types."""
     session.install("-e", ".[test,dev]")
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")

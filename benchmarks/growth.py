@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -52,12 +51,12 @@ class Comparison:
         return f"{self.cell}, {other} = {self.fixed}"
 
     def slope(self, start: int = 0) -> float:
-        """Of the least squares line through log(seconds) over log(size), from the size of that index on."""
+        """Return the slope of the least squares line through log(seconds) over log(size), from the size `start` on."""
         return float(np.polyfit(np.log(self.sizes[start:]), np.log(self.seconds[start:]), 1)[0])
 
     @property
     def steepest(self) -> float:
-        """The largest slope between two neighbouring sizes."""
+        """Return the largest slope between two neighbouring sizes."""
         points = zip(np.log(self.sizes), np.log(self.seconds), strict=True)
         return max(float((t2 - t1) / (s2 - s1)) for (s1, t1), (s2, t2) in pairwise(points))
 
@@ -72,7 +71,7 @@ def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparis
     for size, x in inputs.items():
         check(session, model, params, x, f"{cell}, {axis} = {size}")
 
-    def call(size: int) -> Any:
+    def call(size: int) -> clock.Call:
         return lambda: session.forward(inputs[size])
 
     counts = {size: clock.calibrated(call(size)) for size in sizes}
@@ -89,8 +88,8 @@ def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparis
 
 
 def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int:
-    """The most that a forward pass allocates at any moment besides its output, as Python's allocators and NumPy's tell
-    it; a size of call that has not been seen before makes its plan, which counts too."""
+    """Return the most that a forward pass allocates at any moment besides its output, as Python's allocators and
+    NumPy's tell it; a size of call that has not been seen before makes its plan, which counts too."""
     tracemalloc.start()
     try:
         y, _ = session.forward(x, lengths)
@@ -132,7 +131,7 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def draw(sweeps: Sequence[Comparison], path: Path) -> None:
-    """A panel for each axis. Dashed: in proportion, through a sweep's last point."""
+    """Draw a panel for each axis. Dashed: in proportion, through a sweep's last point."""
     import matplotlib
     from matplotlib.figure import Figure
 

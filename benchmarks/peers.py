@@ -325,12 +325,12 @@ def run(threads: int, backends: Sequence[str], shapes: Sequence[Shape], about: d
                 yield row
 
 
-def save(rows: Sequence[Row], about: dict[str, str]) -> None:
+def save(rows: Sequence[Row], about: dict[str, str], out: Path) -> None:
     """After every case, so that an interrupt costs one."""
     kept = [{**vars(row), "shape": [row.shape.B, row.shape.T, row.shape.I, row.shape.H]} for row in rows]
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "peers.json").write_text(json.dumps({"about": about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
-    (OUT / "peers.md").write_text(document(rows, about), encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "peers.json").write_text(json.dumps({"about": about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
+    (out / "peers.md").write_text(document(rows, about), encoding="utf-8")
 
 
 def main() -> None:
@@ -338,6 +338,7 @@ def main() -> None:
     parser.add_argument("--backends", default="", help="comma-separated; all installed but numpy and keras by default")
     parser.add_argument("--threads", default="1,2", help="comma-separated")
     parser.add_argument("--shapes", default="", help="B,T,I,H separated by spaces; the grid by default")
+    parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
     arguments = parser.parse_args()
     names = [name for name in arguments.backends.split(",") if name] or [
         info.id for info in registry().backends.values() if info.missing() is None and info.id not in NOT_TIMED
@@ -349,7 +350,7 @@ def main() -> None:
     for threads in map(int, arguments.threads.split(",")):
         for row in run(threads, names, shapes, about):
             rows.append(row)
-            save(rows, about)
+            save(rows, about, arguments.out)
             print(table([row]).splitlines()[-1], row.what, threads, *row.failures.items(), flush=True)  # noqa: T201
     sys.stderr.write(f"{perf_counter() - start:.0f} s\n")
 

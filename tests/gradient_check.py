@@ -1,9 +1,5 @@
-"""The gradient check: analytic gradients against the complex step through the same forward pass.
-
-The complex step, Im f(x + ih) / h, has no cancellation, so with h = 1e-30 it is exact to rounding (Squire and Trapp
-1998). ReLU passes too: NumPy compares complex numbers by their real part first, and only a pre-activation of exactly 0
-is a kink to a step this small.
-"""
+"""Random problems, and their gradients held to the complex step of `rnnbench.testing.gradient` through the same forward
+pass."""
 
 from dataclasses import dataclass, field
 
@@ -12,9 +8,9 @@ import numpy as np
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import backward_model, forward_model
 from rnnbench.model import Array, Model, Params, State
+from rnnbench.testing import gradient
 from rnnbench.training import loss_and_gradient
 
-STEP = 1e-30
 # Everything is float64 and shallow; errors seen are below 1e-14, and a flipped sign gives about 1.
 TOLERANCE = 1e-10
 
@@ -65,11 +61,11 @@ class Problem:
 
     @property
     def cleared(self) -> Array:
-        """x as the model sees it: padding zeroed."""
+        """Return x as the model sees it: padding zeroed."""
         return inputs.sequence(self.model, self.x, self.lengths)[0]
 
     def complex_loss(self, params: Params, state: State) -> complex:
-        """The loss from its definition, on arrays that may be complex."""
+        """Return the loss from its definition, on arrays that may be complex."""
         prediction = forward_model(self.model, params, self.cleared, self.lengths, state).prediction
         if prediction.ndim == 3 and self.lengths is not None:
             valid = np.arange(self.T)[:, None] < self.lengths
@@ -81,51 +77,43 @@ class Problem:
         return complex(np.mean(np.log(np.exp(p).sum(axis=1)) - p[np.arange(len(p)), target]))
 
     def analytic(self) -> dict[str, Array]:
-        """The gradients under test, of parameters and of initial states (named "state.h", ...)."""
+        """Return the gradients under test, of parameters and of initial states (named "state.h", ...)."""
         done = forward_model(self.model, self.params, self.cleared, self.lengths, self.state)
         dprediction = loss_and_gradient(self.loss, done.prediction, self.target, self.lengths)[1]
         gradients, dstate = backward_model(self.model, self.params, done, dprediction)
         return gradients | {f"state.{name}": d for name, d in zip(self.model.spec.states, dstate, strict=True)}
 
-    def derivative(self, name: str, direction: Array) -> float:
-        """The loss's derivative along `direction` in one tensor, by the complex step."""
-        params: dict[str, Array] = dict(self.params)
-        state = dict(zip(self.model.spec.states, self.state, strict=True))
-        owner, key = (state, name.removeprefix("state.")) if name.startswith("state.") else (params, name)
-        owner[key] = owner[key] + 1j * STEP * direction
-        return self.complex_loss(params, tuple(state.values())).imag / STEP
+    @property
+    def point(self) -> Params:
+        """Return parameters and initial states, named as in `analytic`."""
+        return self.params | {f"state.{name}": s for name, s in zip(self.model.spec.states, self.state, strict=True)}
+
+    def loss_at(self, point: Params) -> complex:
+        return self.complex_loss(point, tuple(point[f"state.{name}"] for name in self.model.spec.states))
 
 
 def relative_errors(gradients: dict[str, Array], reference: dict[str, Array]) -> dict[str, float]:
-    """max |Δ| / max |reference| per tensor; the denominator is not below 1e-3 of the model's largest gradient."""
-    scale = scales(reference)
-    return {name: float(np.abs(gradients[name] - value).max()) / scale[name] for name, value in reference.items()}
-
-
-def scales(reference: dict[str, Array]) -> dict[str, float]:
-    """The denominator of each tensor's error; 1 where every gradient is 0, as behind a dead ReLU."""
+    """Return max |Δ| / max |reference| per tensor; the denominator is not below 1e-3 of the model's largest gradient,
+    and 1 where every gradient is 0, as behind a dead ReLU."""
     peaks = {name: float(np.abs(value).max()) for name, value in reference.items()}
-    return {name: max(peak, 1e-3 * max(peaks.values())) or 1.0 for name, peak in peaks.items()}
+    least = 1e-3 * max(peaks.values())
+    return {
+        name: float(np.abs(gradients[name] - value).max()) / (max(peaks[name], least) or 1.0)
+        for name, value in reference.items()
+    }
 
 
 def elementwise_error(problem: Problem) -> float:
-    """The worst tensor's error, every element checked: one forward pass an element, so for small problems."""
+    """Return the worst tensor's error, every element checked: one forward pass an element, so for small problems."""
     gradients = problem.analytic()
     reference = {}
-    for name, gradient in gradients.items():
-        basis = np.eye(gradient.size).reshape(gradient.size, *gradient.shape)
-        slopes = [problem.derivative(name, direction) for direction in basis]
-        reference[name] = np.array(slopes).reshape(gradient.shape)
+    for name, value in gradients.items():
+        basis = np.eye(value.size).reshape(value.size, *value.shape)
+        slopes = [gradient.derivative(problem.loss_at, problem.point, name, direction) for direction in basis]
+        reference[name] = np.array(slopes).reshape(value.shape)
     return max(relative_errors(gradients, reference).values())
 
 
 def directional_error(problem: Problem) -> float:
-    """The worst tensor's error along a random direction of ±1: any wrong element shows, at one pass a tensor."""
-    rng = np.random.default_rng(problem.seed + 1)
-    gradients = problem.analytic()
-    errors = []
-    for name, scale in scales(gradients).items():
-        direction = rng.choice([-1.0, 1.0], gradients[name].shape)
-        along = float(np.sum(direction * gradients[name]))
-        errors.append(abs(problem.derivative(name, direction) - along) / scale)
-    return max(errors)
+    """Return the worst tensor's error along a random direction: any wrong element shows, at one pass a tensor."""
+    return gradient.directional_error(problem.loss_at, problem.point, problem.analytic())

@@ -6,12 +6,12 @@ from rnnbench.workers.reaper import MARKER
 
 
 def children() -> list[psutil.Process]:
-    """Everything that this process has started and that still runs."""
+    """Return everything that this process has started and that still runs."""
     return [child for child in psutil.Process().children(recursive=True) if child.is_running()]
 
 
 def marked(marker: str) -> list[psutil.Process]:
-    """Those whose marker starts so; a process that has ended and was not waited for does not count."""
+    """Return those whose marker starts so; a process that has ended and was not waited for does not count."""
     found = []
     for process in psutil.process_iter():
         try:

@@ -47,12 +47,21 @@ def fails(arguments: list[str], capsys: Capture, code: int = 2) -> str:
     return line
 
 
+COMMANDS = ["cache", "compare", "convert", "doctor", "gate", "history", "list", "plugins", "roofline", "show", "warmup"]
+
+
 def test_help_names_every_command_with_a_summary(capsys: Capture) -> None:
     assert main(["--help"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines()]
+    assert [words[0] for words in lines] == COMMANDS
+    assert min(map(len, lines)) > 3
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS), ["plugins", "check"], ["cache", "clear"]])
+def test_h_is_help(command: list[str], capsys: Capture) -> None:
+    assert main([*command, "--help"]) == main([*command, "-h"]) == 0
     shown = capsys.readouterr().out
-    for command in ("cache", "compare", "list", "plugins", "show", "warmup"):
-        (line,) = [line for line in shown.splitlines() if line.startswith(f"  {command} ")]
-        assert len(line.split()) > 3
+    assert shown[: len(shown) // 2] == shown[len(shown) // 2 :]
 
 
 def test_without_a_command_help_is_shown(capsys: Capture) -> None:

@@ -64,6 +64,7 @@ def kernel(folder: Path, digit: str, content: bytes = b"12345") -> Path:
 # ---- warmup ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_after_a_warmup_a_fresh_process_compiles_nothing(folder: Path) -> None:
     first = run("-m", "rnnbench", "warmup", "--cell", "rnn-relu")
     assert first.returncode == 0, first.stderr

@@ -106,10 +106,11 @@ def test_the_command_prints_every_topic_and_keeps_the_noise(tmp_path, monkeypatc
 
 
 def test_noise_is_measured_between_numba_and_its_control(monkeypatch):
+    """Whatever the machine's noise is meanwhile."""
     load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
     found = aa_noise.measure_noise(Quiet(), pairs=2)
     assert found.ratio.processes == 2
-    assert found.ratio.low < found.ratio.value < found.ratio.high
+    assert 0 < found.ratio.low <= found.ratio.value <= found.ratio.high
 
 
 def test_noise_that_cannot_be_measured_is_one_line(monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,12 +28,18 @@ def in_a_process(directory: Path, **environment: str) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.fixture
-def filled(tmp_path):
-    directory = tmp_path / "kernels"
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("compiled") / "kernels"
     first = in_a_process(directory)
     assert (first["compiled"], first["read"]) == (2, 0)
     return directory
+
+
+@pytest.fixture
+def filled(compiled, tmp_path):
+    """A copy of what one process has left, modes and all."""
+    return Path(shutil.copytree(compiled, tmp_path / "kernels"))
 
 
 def test_a_second_process_reads_what_the_first_compiled(filled):
@@ -125,6 +132,7 @@ print(json.dumps([cells, *others]))
 """
 
 
+@pytest.mark.slow
 def test_kernels_of_two_processes_do_not_mix_in_a_third(tmp_path):
     """Numba numbers functions from 1 in every process: the kernels of two cells or dtypes, compiled apart and read from
     the cache together, must not meet under one name. Gate functions may: their vector type is part of the name, and

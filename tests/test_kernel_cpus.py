@@ -12,12 +12,9 @@ from pathlib import Path
 import llvmlite.binding as llvm
 import pytest
 
-from rnnbench.kernels.target import target
-
 HERE = Path(__file__).resolve().parent
 HAS_AVX2 = {"avx2", "fma"} <= {name for name, has in llvm.get_host_cpu_features().items() if has}
 HASWELL = pytest.mark.skipif(not HAS_AVX2, reason="needs AVX2 and FMA")
-SAME = pytest.mark.skipif(target().vector_bytes == 32, reason="vectors as wide as this CPU's: test_numba.py has it")
 
 
 def run_tests(cpu, *arguments):
@@ -28,13 +25,7 @@ def run_tests(cpu, *arguments):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-@pytest.mark.parametrize("cpu", ["generic", pytest.param("haswell", marks=[HASWELL, SAME])])
-def test_the_kernels_agree_with_the_reference(cpu):
-    chosen = "agrees_with_the_reference and float32 and (lstm or gru-before)"
-    run_tests(cpu, str(HERE / "test_numba.py"), "-k", chosen)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("cpu", ["generic", pytest.param("haswell", marks=HASWELL)])
-def test_every_cell_and_the_gate_functions_too(cpu):
+def test_kernels_and_gate_functions_agree_with_the_reference(cpu):
     run_tests(cpu, str(HERE / "test_numba.py"), str(HERE / "test_gates.py"))

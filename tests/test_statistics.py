@@ -48,10 +48,6 @@ def test_the_medians_interval_takes_the_order_statistics_of_the_table(n, ends):
     assert (found.low, found.high) == (ends or (None, None))
 
 
-def test_the_geometric_mean():
-    assert statistics.geometric_mean([1, 10, 100]) == pytest.approx(10)
-
-
 def test_a_ratio_pairs_rounds_so_that_drift_cancels():
     drift = [[1.0, 5.0, 2.0], [3.0, 0.5, 9.0]]
     doubled = [[2 * value for value in rounds] for rounds in drift]

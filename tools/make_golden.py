@@ -63,7 +63,7 @@ class Net(nn.Module):
         self.head = nn.Linear(D * H, O, dtype=torch.float64)
 
     def forward(self, x, lengths, state):
-        """x [T, B, I] -> (prediction [T, B, O], features [T, B, D*H], final states), zero past the lengths."""
+        """Map x [T, B, I] to (prediction [T, B, O], features [T, B, D*H], final states), zero past the lengths."""
         packed = pack_padded_sequence(x, lengths, enforce_sorted=False)
         start = (state if len(state) == 2 else state[0]) if state else None
         y, final = self.rnn(packed, start)
@@ -77,14 +77,14 @@ def loss_of(prediction, target, lengths):
 
 
 def suffixes():
-    """(torch's suffix, canonical prefix) of each layer and direction."""
+    """Yield (torch's suffix, canonical prefix) of each layer and direction."""
     for layer in range(L):
         for side in range(D):
             yield f"l{layer}" + "_reverse" * side, f"layers.{layer}.{'reverse' if side else 'forward'}."
 
 
 def canonical(layout: Layout, net: Net, pick, add: bool) -> Arrays:
-    """Canonical arrays of `pick(parameter)`: two biases are added up for values; a gradient is the same by either."""
+    """Return `pick(parameter)` in canonical arrays: two biases are added for values; a gradient is that of either."""
     arrays: Arrays = {}
     for suffix, prefix in suffixes():
         W, R, b_ih, b_hh = (
@@ -106,7 +106,7 @@ def gradient(tensor) -> np.ndarray:
 
 
 def adam_curve(layout: Layout, net: Net, x, target, lengths) -> list[float]:
-    """Losses of torch's Adam. A redundant second bias is held at zero, gradient masked: else the sum moves twice."""
+    """Return the losses of torch's Adam. A redundant second bias is held at zero: else the sum moves twice."""
     redundant = torch.tensor([gate in [g for g, source in layout.biases if source == "both"] for gate in layout.gates])
     rows = redundant.repeat_interleave(H)
     second = [getattr(net.rnn, f"bias_hh_{suffix}") for suffix, _ in suffixes()]
@@ -129,7 +129,7 @@ def adam_curve(layout: Layout, net: Net, x, target, lengths) -> list[float]:
 
 
 def golden(cell: str) -> Arrays:
-    """All arrays of one file. The draws are NumPy's, so that torch's version does not change the inputs."""
+    """Return all arrays of one file. The draws are NumPy's, so that torch's version does not change the inputs."""
     layout, rng = LAYOUTS[cell], np.random.default_rng(sorted(LAYOUTS).index(cell))
     net = Net(layout)
     with torch.no_grad():

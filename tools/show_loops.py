@@ -36,17 +36,17 @@ class Loop:
 
     @property
     def fused(self) -> list[str]:
-        """Its multiply-adds."""
+        """Return its multiply-adds."""
         return [line for line in self.instructions if FUSED.match(line)]
 
     @property
     def stack(self) -> list[str]:
-        """What it reads from the stack or writes there."""
+        """Return what it reads from the stack or writes there."""
         return [line for line in self.instructions if STACK.search(line) or (self.framed and FRAME.search(line))]
 
     @property
     def compares(self) -> list[str]:
-        """Compares, and moves and selections that depend on one; not the jump."""
+        """Return compares, and moves and selections that depend on one; not the jump."""
         return [line for line in self.instructions if re.match(r"v?p?cmp|test|cmov|cs(el|inc)|subs|adds", line)]
 
     @property
@@ -57,7 +57,7 @@ class Loop:
 
 
 def innermost(assembly: str) -> list[Loop]:
-    """Loops of one basic block."""
+    """Find the loops of one basic block."""
     found: list[Loop] = []
     label, block, framed = None, [], False
     for raw in assembly.splitlines():
@@ -76,12 +76,12 @@ def innermost(assembly: str) -> list[Loop]:
 
 
 def k_loops(assembly: str) -> list[Loop]:
-    """The k-loops, the one with the most multiply-adds first."""
+    """Find the k-loops, the one with the most multiply-adds first."""
     return sorted((loop for loop in innermost(assembly) if loop.is_product), key=lambda loop: -len(loop.fused))
 
 
 def assembly(cell: str, kernel: str, dtype: str) -> str:
-    """A kernel compiled anew: of one that was read from a cache there is no text."""
+    """Return the text of a kernel compiled anew: of one that was read from a cache there is no text."""
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["RNNBENCH_CACHE_DIR"] = fresh
         from rnnbench.kernels.library import kernels

@@ -14,12 +14,12 @@ COLUMNS = ("cell", "backend", "params", "score", "learned", "train", "infer", "9
 
 
 def section(text: str, heading: str) -> list[str]:
-    """The lines of a part of a page, its heading first."""
+    """Return the lines of a part of a page, its heading first."""
     return text[text.index(heading) :].split("\n## ")[0].splitlines()
 
 
 def comparison(text: str) -> str:
-    """The sunspots table with some columns left out, then the sentences under it."""
+    """Return the sunspots table with some columns left out, then the sentences under it."""
     lines = section(text, TASK)
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     kept = [i for i, name in enumerate(table[0]) if name.startswith(COLUMNS)]
@@ -30,7 +30,7 @@ def comparison(text: str) -> str:
 
 
 def peers(text: str) -> str:
-    """The overview's table."""
+    """Return the overview's table."""
     return "\n".join([*(line for line in section(text, OVERVIEW) if line.startswith("|")), ""])
 
 

@@ -19,7 +19,6 @@ from .grid import GRID, Grid
 
 PROTOCOL = "2"  # asv's `version`: raised by hand when the way of measuring changes, which starts every series anew
 FIGURES = Path("figures.json")  # in asv's cache folder, where its processes start
-GAPS = ("skipped", "unsupported")  # statuses that are n/a; all others but ok are failures
 Row = dict[str, Any]
 
 
@@ -103,7 +102,7 @@ def summary(seeds: Sequence[tuple[Any, Row]]) -> Row | None:
     """Return a row's figures over its seeds: a failed seed is a failed row, and a row that does not exist is None."""
     records = [record for record, _ in seeds]
     for record in records:
-        if record.status in GAPS:
+        if record.status == "unsupported":  # n/a
             return None
         if record.failed:
             return {"failed": f"seed {record.seed}: {record.status}: {record.reason}"}

@@ -36,12 +36,13 @@ class Folder(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+        known = args[0].startswith("-") or self.get_command(ctx, args[0]) is not None
+        if not known and not ctx.resilient_parsing:
             raise UnknownName("command", args[0], self.list_commands(ctx))
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Folder, invoke_without_command=True)
+@click.group(cls=Folder, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @traceback_option
 @click.pass_context
@@ -55,7 +56,7 @@ def group(ctx: click.Context) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code; `args` without the program's name, None for the process's own.
+    """Run the command line and return its exit code; `args` without the program's name, None for the process's own.
 
     0 ok, 1 some rows failed (or a fault of rnnbench's own), 2 usage, 3 nothing ran, 130 interrupted.
     """

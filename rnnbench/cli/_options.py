@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from rnnbench.cli._complete import NAMES
+
 if TYPE_CHECKING:
     from rnnbench.registry import Registry
 
@@ -63,7 +65,7 @@ results_option = click.option(
 
 
 def load_plugins(requests: tuple[str, ...]) -> "Registry":
-    """Everything registered; each plugin that had to be left out is told on stderr."""
+    """Return everything registered; each plugin that had to be left out is told on stderr."""
     from rnnbench.cli._console import warn
     from rnnbench.registry import configure
 
@@ -74,14 +76,14 @@ def load_plugins(requests: tuple[str, ...]) -> "Registry":
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Refuses inf and nan, which Python's float reads."""
+    """Refuse inf and nan, which Python's float reads."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number", ctx, param)
     return value
 
 
 def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
-    """A repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
+    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
 
     def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
         items = [item.strip() for value in values for item in value.split(",")]
@@ -95,4 +97,14 @@ def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -
             ) from None
 
     metavar = "NAME" if kind is str else "N"
-    return click.option(flag, name, multiple=True, callback=parse, metavar=f"{metavar}[,...]", help=help)
+    return click.option(
+        flag, name, multiple=True, callback=parse, metavar=f"{metavar}[,...]", help=help, shell_complete=NAMES.get(flag)
+    )
+
+
+def name_option(flag: str, help: str, default: str | None = None) -> Callable[[Command], Command]:
+    """Return an option that takes one name of a kind: "--cell", "--task" or "--backend"."""
+    shown = default is not None
+    return click.option(
+        flag, default=default, show_default=shown, metavar="NAME", help=help, shell_complete=NAMES[flag]
+    )

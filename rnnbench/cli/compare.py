@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnnbench.records.record import Record
 
 OK, FAILED, NOTHING_RAN, INTERRUPTED = 0, 1, 3, 130
-NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
+NEVER_RAN = ("unsupported", "load_error")
 
 
 @click.command()

@@ -2,13 +2,13 @@
 
 import click
 
-from rnnbench.cli._options import load_plugins, plugin_option, traceback_option
+from rnnbench.cli._options import load_plugins, name_option, plugin_option, traceback_option
 
 
 @click.command()
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
-@click.option("--cell", metavar="NAME", help="The cell, for a file that does not tell: a torch state_dict of nn.RNN.")
+@name_option("--cell", "The cell, for a file that does not tell: a torch state_dict of nn.RNN.")
 @plugin_option
 @traceback_option
 def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]) -> int:

@@ -9,6 +9,7 @@ from rnnbench.cli._options import (
     items_option,
     json_option,
     load_plugins,
+    name_option,
     plugin_option,
     results_option,
     traceback_option,
@@ -27,8 +28,8 @@ _RUN = re.compile(r"latest$|\d{8}-")  # a run's id begins with its date; no comm
 @click.argument("base")
 @click.argument("candidate", required=False)
 @items_option("--cell", "cells", str, "Cells; rnn-tanh, lstm and gru by default.")
-@click.option("--backend", default="numba", show_default=True, metavar="NAME", help="The backend to measure.")
-@click.option("--task", default="sunspots", show_default=True, metavar="NAME", help="The task whose score is compared.")
+@name_option("--backend", "The backend to measure.", "numba")
+@name_option("--task", "The task whose score is compared.", "sunspots")
 @click.option("--processes", type=click.IntRange(min=2), metavar="N", help="Processes a side; 5 by default.")
 @click.option("--base-python", metavar="FILE", help="Python of the base, where its requirements differ.")
 @click.option("--candidate-python", metavar="FILE", help="Python of the candidate, likewise.")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._complete import NAMES
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name", metavar="BACKEND")
+@click.argument("name", metavar="BACKEND", shell_complete=NAMES["--backend"])
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads it may use.")
 @plugin_option
 @json_flag

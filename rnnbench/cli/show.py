@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._complete import stored_runs
 from rnnbench.cli._options import export_option, json_option, results_option, traceback_option
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="[RUN]", required=False)
+@click.argument("run_id", metavar="[RUN]", required=False, shell_complete=stored_runs)
 @json_option
 @export_option
 @results_option

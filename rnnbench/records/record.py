@@ -10,20 +10,8 @@ from typing import Any, get_args, get_type_hints
 
 SCHEMA = 1
 
-STATUSES = (
-    "ok",
-    "skipped",
-    "unsupported",
-    "load_error",
-    "mismatch",
-    "diverged",
-    "timeout",
-    "oom",
-    "crashed",
-    "bad_output",
-    "interrupted",
-)
-NOT_FAILURES = ("ok", "skipped", "unsupported")
+NOT_FAILURES = ("ok", "unsupported")
+STATUSES = (*NOT_FAILURES, "load_error", "mismatch", "diverged", "timeout", "oom", "crashed", "bad_output")
 
 
 @dataclass(frozen=True)

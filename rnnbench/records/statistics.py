@@ -78,11 +78,6 @@ def median_interval(values: Sequence[float]) -> Interval:
     return Interval(median, ordered[inside - 1], ordered[n - inside], n)
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    """Raises ValueError for no values or one that is not positive."""
-    return math.exp(mean_interval([math.log(value) for value in values]).value)
-
-
 def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:
     """The quotient of two things timed by turns: a sequence of rounds (seconds) for each process, in the same order.
 

@@ -1,5 +1,5 @@
 """Comparisons in processes of their own, stopped or crowded at moments that a seed picks. Slow; more of them:
-python tools/trust.py kills."""
+python tools/validate.py kills."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 from small_runs import FAULTY, LIMITS, NO_NUMBA, Quiet, compare, load, settings
-from trusting import kills
+from validation import kills
 
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import machine

@@ -11,7 +11,7 @@ SCORE = re.compile(r"^faults contained: (\d+) of (\d+)", re.MULTILINE)
 
 
 def faults(count: int) -> dict[str, Any]:
-    """count: how often. Raises RuntimeError where the suite gives no score."""
+    """Run the suite `count` times, and keep the worst score. Raises RuntimeError where the suite gives no score."""
     scores = []
     for _ in range(count):
         done = subprocess.run(

@@ -36,7 +36,7 @@ FAMILIES = (2, 3, 5)  # cells whose scores are compared
 
 
 def coverage(count: int) -> dict[str, Any]:
-    """Shares of `count` runs whose interval holds the true mean, by law, number of processes and method."""
+    """Count the shares of `count` runs whose interval holds the true mean, by law, number of processes and method."""
     rng = np.random.default_rng(0)
     rows = []
     for name, law in LAWS.items():
@@ -58,7 +58,7 @@ def coverage(count: int) -> dict[str, Any]:
 
 
 def student(values: NDArray[np.float64]) -> float:
-    """How often `mean_interval` holds 0; values [runs, processes]."""
+    """Return how often `mean_interval` holds 0; values [runs, processes]."""
     n = values.shape[1]
     half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(axis=1, ddof=1) / math.sqrt(n)
     mean = values.mean(axis=1)
@@ -70,7 +70,7 @@ def student(values: NDArray[np.float64]) -> float:
 
 
 def percentile_bootstrap(values: NDArray[np.float64], rng: np.random.Generator) -> float:
-    """What we do not use: the middle 95 % of resampled means."""
+    """Return the same of what we do not use: the middle 95 % of resampled means."""
     held, n = 0, values.shape[1]
     for run in values:
         means = run[rng.integers(0, n, (RESAMPLES, n))].mean(axis=1)
@@ -80,8 +80,8 @@ def percentile_bootstrap(values: NDArray[np.float64], rng: np.random.Generator) 
 
 
 def familywise(cells: int, runs: int, rng: np.random.Generator) -> dict[str, float]:
-    """How often the best of several cells that are alike is called better than some other, over five seeds: by the
-    rule of the report, Holm's over all pairs, and without a correction."""
+    """Return how often the best of several cells that are alike is called better than some other, over five seeds: by
+    the rule of the report, Holm's over all pairs, and without a correction."""
     called = {"holm": 0, "plain": 0}
     for _ in range(runs):
         scores = rng.normal(size=(cells, PROCESSES_FOR_A_VERDICT))

@@ -1,4 +1,4 @@
-"""docs/trust.md, from what the parts found. Every figure on the page is one of theirs."""
+"""docs/validation.md, from what the parts found. Every figure on the page is one of theirs."""
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.records import statistics
-from trusting.pairs import MOST_SECONDS
-from trusting.slowed import AGAIN
+from validation.pairs import MOST_SECONDS
+from validation.slowed import AGAIN
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "trust.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "validation.md"
 HEAD = """# What the figures are worth
 
-Written by `python tools/trust.py`, which measures all of it; nothing here is typed in by hand.
+Written by `python tools/validate.py`, which measures all of it; nothing here is typed in by hand.
 """
 NOT_YET = "not measured yet"
 Parts = Mapping[str, Mapping[str, Any]]
@@ -26,7 +26,7 @@ def write_page(parts: Parts) -> None:
 
 
 def promises(parts: Parts) -> Iterator[Line]:
-    """Everything that is promised of a measurement, and what was found."""
+    """Yield everything that is promised of a measurement, and what was found."""
     yield from _of_aa(parts.get("aa"))
     yield from _of_power(parts.get("power"))
     yield from _of_disturbed(parts.get("disturbed"))

@@ -46,7 +46,7 @@ class Trial:
 
 
 def kills(count: int, first: int = 0) -> dict[str, Any]:
-    """`count` of each kind; the n-th trial depends on n alone, but for the machine's speed."""
+    """Carry out `count` trials of each kind; the n-th trial depends on n alone, but for the machine's speed."""
     with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as folder:
         seconds, scores = undisturbed(Path(folder))
     found: dict[str, Any] = {"count": count, "seconds_undisturbed": seconds}
@@ -69,7 +69,7 @@ def kills(count: int, first: int = 0) -> dict[str, Any]:
 
 
 def undisturbed(folder: Path) -> tuple[float, dict[int, float | None]]:
-    """(how long a run takes, its scores by seed)."""
+    """Return (how long a run takes, its scores by seed)."""
     start = time.monotonic()
     subprocess.run([*COMMAND, "--results", str(folder)], check=True, capture_output=True)
     (run,) = Store(folder).runs()
@@ -118,12 +118,12 @@ def trial(number: signal.Signals, position: int, seconds: float, scores: dict[in
 
 
 def before_our_first_line(code: int, errors: str) -> bool:
-    """Whether Ctrl-C met Python while it was starting: then it ends with 1, and its traceback names no file of ours."""
+    """Tell whether Ctrl-C met Python while it started: then it ends with 1, and its traceback names no file of ours."""
     return code == 1 and errors.rstrip().endswith("KeyboardInterrupt") and str(OURS) not in errors
 
 
 def stored(results: Path) -> tuple[Run | None, str]:
-    """The one run there is, or none yet; and what cannot be read."""
+    """Return the one run there is, or none yet; and what cannot be read."""
     store = Store(results)
     runs = store.runs()
     troubles = [*store.problems(), *(problem for run in runs for problem in run.problems())]
@@ -131,7 +131,7 @@ def stored(results: Path) -> tuple[Run | None, str]:
 
 
 def resumed(command: list[str], results: Path, scores: dict[int, float | None]) -> str:
-    """What is wrong after the same command with --resume, or nothing."""
+    """Resume by the same command, and return what is wrong after it, or nothing."""
     done = subprocess.run([*command, "--resume", "--json", "-"], capture_output=True, text=True)
     if done.returncode != 0:
         return f"resuming gave exit code {done.returncode}: {done.stderr.strip()[-300:]!r}"
@@ -141,7 +141,7 @@ def resumed(command: list[str], results: Path, scores: dict[int, float | None]) 
 
 
 def left_behind(scratch: Path, results: Path) -> str:
-    """What is still there five seconds after the end: processes, temporary files; nothing is as it must be."""
+    """Return what is still there five seconds after the end: processes, temporary files; nothing is as it must be."""
     deadline = time.monotonic() + SECONDS_TO_CLEAN_UP
     while True:
         files = [path.name for path in scratch.iterdir()]

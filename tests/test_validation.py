@@ -1,11 +1,11 @@
-"""The tool behind docs/trust.md: what it calls kept, and that its proofs can fail."""
+"""The tool behind docs/validation.md: what it calls kept, and that its proofs can fail."""
 
 import json
 from dataclasses import asdict
 
 import numpy as np
 import pytest
-from trusting import kills, page, pairs, simulation, slowed
+from validation import kills, page, pairs, simulation, slowed
 
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import Ratio
@@ -89,7 +89,7 @@ def test_what_was_not_measured_is_called_so():
 
 
 def test_the_page_is_written_from_what_was_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(page, "PAGE", tmp_path / "trust.md")
+    monkeypatch.setattr(page, "PAGE", tmp_path / "validation.md")
     parts = {"aa": aa(same=100), "power": power({"faster": 50}, {"same": 50}), "kills": stopped()}
     page.write_page(json.loads(json.dumps(parts)))
     text = page.PAGE.read_text(encoding="utf-8")

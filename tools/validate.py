@@ -1,4 +1,4 @@
-"""Puts our own measurement to the test, part by part: python tools/trust.py PART [--count N]
+"""Puts our own measurement to the test, part by part: python tools/validate.py PART [--count N]
 
     coverage    what the intervals cover, by simulation                                          (1 minute)
     aa          one program under two names: how often that is called a difference               (about 20 minutes)
@@ -9,8 +9,8 @@
     kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
     page        only writes the page anew
 
-Each part puts its result into results/reference/trust.json and writes docs/trust.md from all that are there. aa, power,
-disturbed and agreement want a machine that does nothing else.
+Each part puts its result into results/reference/validation.json and writes docs/validation.md from all that are there.
+aa, power, disturbed and agreement want a machine that does nothing else.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trusting import agreement, faults, kills, pairs, simulation
-from trusting.page import write_page
+from validation import agreement, faults, kills, pairs, simulation
+from validation.page import write_page
 
 from rnnbench.machine.environment import machine
 
-RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "trust.json"
+RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "validation.json"
 SCHEMA = 1
 # part -> what carries it out, and how many of what it repeats
 PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
@@ -43,7 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="+", choices=[*PARTS, "page"], metavar="PART")
     parser.add_argument("--count", type=int, help="repetitions, in place of the part's own number")
-    parser.add_argument("--into", type=Path, default=RESULTS, help="another file than results/reference/trust.json")
+    parser.add_argument("--into", type=Path, default=RESULTS, help="instead of results/reference/validation.json")
     given = parser.parse_args()
     for part in given.parts:
         if part != "page":
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def merge(path: Path, part: str, result: dict[str, Any]) -> None:
-    """Puts one part's result beside the others', with when and on what it was found."""
+    """Put one part's result beside the others', with when and on what it was found."""
     stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"schema": SCHEMA, "parts": {}}
     facts = machine()
     origin = {name: facts[name] for name in ("cpu", "cores", "commit", "python", "packages")}

@@ -22,7 +22,7 @@ from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, minimum_effect, verdict
 from rnnbench.registry import configure
 from rnnbench.workers.sandbox import worker_cores
-from trusting.slowed import AGAIN, SLOWED
+from validation.slowed import AGAIN, SLOWED
 
 PLUGIN = str(Path(__file__).with_name("slowed.py"))
 MOST_SECONDS = 15.0
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def comparison(other: str, number: int, least: float) -> Comparison:
-    """One verdict with five processes a side. number: another one has other seeds, so other inputs and orders.
+    """Reach one verdict with five processes a side. number: another one has other seeds, so other inputs and orders.
 
     Raises RuntimeError where a row is not ok.
     """
@@ -96,14 +96,14 @@ def prepared() -> KnownNoise:
 
 
 def aa(count: int) -> dict[str, Any]:
-    """One program under two names."""
+    """Compare one program under two names."""
     noise = prepared()
     found = series(AGAIN, count, noise)
     return {**_shared(found, noise), "words": _words(found), "exclude_one": sum(one.excludes_one for one in found)}
 
 
 def power(count: int) -> dict[str, Any]:
-    """A program against itself, slowed by a known share. What is right is that numba is the faster one."""
+    """Compare a program with itself, slowed by a known share. What is right is that numba is the faster one."""
     noise = prepared()
     found = {name: series(name, count, noise) for name in SLOWED}
     return {
@@ -114,7 +114,7 @@ def power(count: int) -> dict[str, Any]:
 
 
 def disturbed(count: int) -> dict[str, Any]:
-    """As `power`, while a process that does nothing but spin shares a core: the workers', and that of the parent."""
+    """Do as `power`, while a process that does nothing but spin shares a core: the workers', and that of the parent."""
     noise = prepared()
     found: dict[str, list[Comparison]] = {}
     for where, core in _cores():
@@ -136,7 +136,7 @@ def _cores() -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def busy(core: int) -> Iterator[None]:
-    """A process that spins on one core meanwhile."""
+    """Keep a process spinning on one core meanwhile."""
     loop = subprocess.Popen([sys.executable, "-S", "-c", BUSY])
     try:
         os.sched_setaffinity(loop.pid, {core})
@@ -151,7 +151,7 @@ def _words(found: Sequence[Comparison]) -> dict[str, int]:
 
 
 def _shared(found: Sequence[Comparison], noise: KnownNoise) -> dict[str, Any]:
-    """What every series reports. spread: the standard deviation of a process's log ratio, from the intervals."""
+    """Return what every series reports. spread: the standard deviation of a process's log ratio, from the intervals."""
     halves = [math.log(one.high / one.low) / 2 for one in found]
     quantile = 2.7764451 / math.sqrt(PROCESSES_FOR_A_VERDICT)  # Student's t, 97.5 %, 4 degrees of freedom
     return {

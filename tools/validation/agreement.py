@@ -20,7 +20,7 @@ from rnnbench.workers.worker import WorkerLimits
 
 SHAPES = ((1, 25), (16, 25), (64, 100))  # batch and steps: a call of some tens of microseconds, of 0.3 ms, of some ms
 BACKENDS = ("numba", "torch")
-JUDGED = "trusting.agreement:JudgedWork"
+JUDGED = "validation.agreement:JudgedWork"
 
 
 class JudgedWork(CaseActions):
@@ -30,7 +30,7 @@ class JudgedWork(CaseActions):
         return {**super().actions(), "judge": self.judge}
 
     def judge(self) -> dict[str, Any]:
-        """As many calls as our sample has; torch warms up with two of its own."""
+        """Time as many calls as our sample has; torch warms up with two of its own."""
         from torch.utils.benchmark import Timer
 
         timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
@@ -38,8 +38,8 @@ class JudgedWork(CaseActions):
 
 
 def agreement(count: int) -> dict[str, Any]:
-    """For each backend and shape, the median of `count` samples by either timer. Raises RuntimeError where a backend
-    cannot run."""
+    """Take, for each backend and shape, the median of `count` samples by either timer. Raises RuntimeError where a
+    backend cannot run."""
     registry = configure(["rnnbench_torch"] if "torch" not in configure([]).backends else [])
     rows = []
     with Sandbox(WorkerLimits()) as place, parent_cores(place.cores, 1):

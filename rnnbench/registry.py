@@ -5,7 +5,6 @@ contains faults, not malice.
 """
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -24,7 +23,7 @@ from typing import Any
 import pluggy
 
 from rnnbench import hookspecs
-from rnnbench.errors import UnknownName, UsageError
+from rnnbench.errors import UnknownName, UsageError, did_you_mean
 
 GROUP = "rnnbench"
 KINDS = ("cells", "tasks", "backends", "converters")
@@ -131,8 +130,8 @@ class Loader:
     def _hook_complaint(self, module: Any, hook: str) -> str | None:
         """Why this function of a plugin's cannot be a hook, or None."""
         if hook not in self._known:
-            near = difflib.get_close_matches(hook, sorted(self._known), n=1, cutoff=0.75)
-            hint = f"did you mean {near[0]}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
+            near = did_you_mean(hook, sorted(self._known), cutoff=0.75)
+            hint = f"did you mean {near}?" if near else f"the hooks are {', '.join(sorted(self._known))}"
             return f"has an unknown hook {hook}; {hint}"
         if self._manager.parse_hookimpl_opts(module, hook) is None:
             return f"has {hook} without @rnnbench.hookimpl; mark it"

@@ -23,8 +23,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnbench.cli._exit_codes import REGRESSED
+
 ROOT = Path(__file__).resolve().parent.parent
-REGRESSED = 4
 AUTHOR = ("-c", "user.name=scratch", "-c", "user.email=scratch@example.invalid")
 
 

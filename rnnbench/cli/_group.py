@@ -14,10 +14,9 @@ import click
 
 from rnnbench import __version__
 from rnnbench.cli._console import error
+from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, USAGE
 from rnnbench.cli._options import Diagnostics, traceback_option
 from rnnbench.errors import UnknownName, UsageError
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Folder(click.Group):
@@ -55,10 +54,7 @@ def group(ctx: click.Context) -> None:
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code; `args` without the program's name, None for the process's own.
-
-    0 ok, 1 some rows failed (or a fault of rnnbench's own), 2 usage, 3 nothing ran, 130 interrupted.
-    """
+    """Run the command line and return its exit code; `args` without the program's name, None for the process's own."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks "µ" shows "?" instead of failing

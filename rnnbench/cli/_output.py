@@ -44,9 +44,9 @@ def put_json(target: str, payload: dict[str, Any]) -> None:
     if target == STDOUT:
         sys.stdout.write(text)
         return
-    from rnnbench.report.export import write_atomically
+    from rnnbench.report.export import write_file
 
-    write_atomically(Path(target), text)
+    write_file(Path(target), text)
 
 
 def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import json_flag, traceback_option
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def command(clear: bool, as_json: bool) -> int:
         _put(facts)
     else:
         _print(facts)
-    return 0
+    return OK
 
 
 def _facts(folder: "Path", kernels: "list[KernelFile]", foreign: int) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def _clear(folder: "Path", kernels: "list[KernelFile]", foreign: int, as_json: b
         click.echo(f"{what}, from {printable(str(folder))}{left}")
     if refused:
         error(refused)
-    return 1 if refused else 0
+    return FAILED if refused else OK
 
 
 def _put(facts: dict[str, Any]) -> None:

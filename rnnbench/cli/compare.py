@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, NOTHING_RAN, OK
 from rnnbench.cli._options import (
     export_option,
     finite,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from rnnbench.registry import Registry
     from rnnbench.tasks.spec import Task
 
-OK, FAILED, NOTHING_RAN, INTERRUPTED = 0, 1, 3, 130
 NEVER_RAN = ("skipped", "unsupported", "load_error", "interrupted")
 
 

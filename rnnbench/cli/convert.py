@@ -2,6 +2,7 @@
 
 import click
 
+from rnnbench.cli._exit_codes import OK
 from rnnbench.cli._options import load_plugins, plugin_option, traceback_option
 
 
@@ -36,4 +37,4 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
         f"wrote {target}: {model.cell}, input {model.input_size}, hidden {model.hidden_size}, layers {model.layers}"
         f"{sides}, {head}, readout {model.readout}, {model.dtype}; {model.count_parameters()} parameters"
     )
-    return 0
+    return OK

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._exit_codes import OK, REGRESSED
 from rnnbench.cli._options import (
     items_option,
     json_option,
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rnnbench.tracking.commits import Commit, Repository
     from rnnbench.tracking.gate import GateResult
 
-REGRESSED = 4
 GATE_SCHEMA = 1
 _RUN = re.compile(r"latest$|\d{8}-")  # a run's id begins with its date; no commit looks like that
 
@@ -57,7 +57,7 @@ def command(
         put_json(json_target, _document(sides, outcome))
     if json_target != STDOUT:
         _print(outcome)
-    return 0 if outcome.passed else REGRESSED
+    return OK if outcome.passed else REGRESSED
 
 
 def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], GateResult]":

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 
 if TYPE_CHECKING:
     from rnnbench.testing import Finding
-
-FAILED = 1
 
 
 @click.group()
@@ -62,7 +61,7 @@ def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> i
     findings = check_backend(info, threads, told=_ignore if as_json else _tell)
     if as_json:
         put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})
-    return FAILED if any(finding.ok is False for finding in findings) else 0
+    return FAILED if any(finding.ok is False for finding in findings) else OK
 
 
 def _tell(finding: "Finding") -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import export_option, json_option, traceback_option
 
 if TYPE_CHECKING:
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     from rnnbench.roofline.points import Point
 
 ROOFLINE_SCHEMA = 1
-OK, FAILED = 0, 1
 DTYPE = "float32"
 
 
@@ -74,9 +74,9 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
 
 def _export(path: "Path", points: "Sequence[Point]", report: "Report") -> None:
     """By the name's ending: rows as .csv, the report as .md."""
-    from rnnbench.report.export import rows_csv, write_atomically
+    from rnnbench.report.export import rows_csv, write_file
     from rnnbench.report.markdown import render
 
     rows = [point.as_row() for point in points]
     text = render(report) if path.suffix == ".md" else rows_csv(rows[0], (row.values() for row in rows))
-    write_atomically(path, text)
+    write_file(path, text)

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import items_option, load_plugins, plugin_option, traceback_option
 
 if TYPE_CHECKING:
     from rnnbench.cells.spec import Cell
-
-OK, FAILED = 0, 1
 
 
 @dataclass(frozen=True)

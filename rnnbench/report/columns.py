@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from rnnbench.records.summary import Row, varying
 from rnnbench.report.text import DASH, Unit, plus_minus, significant, time_unit
+from rnnbench.units import MIB
 
 ALWAYS = 0
-MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _roofline(row: Row) -> str | None:
 
 def _memory(row: Row) -> str | None:
     peak = row.mean("peak_rss_bytes")
-    return None if peak is None else f"{peak / MEBIBYTE:.0f}"
+    return None if peak is None else f"{peak / MIB:.0f}"
 
 
 def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Column:

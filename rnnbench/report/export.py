@@ -2,12 +2,11 @@
 
 import csv
 import io
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.records.record import COLUMNS, Record
 from rnnbench.records.store import Run
@@ -27,7 +26,7 @@ def check_suffix(path: Path) -> None:
 def export(path: Path, run: Run) -> None:
     """Writes the run by the name's ending: .csv or .md. Raises UsageError where it cannot."""
     check_suffix(path)
-    write_atomically(path, _WRITERS[path.suffix](run))
+    write_file(path, _WRITERS[path.suffix](run))
 
 
 def records_csv(records: Iterable[Record]) -> str:
@@ -44,25 +43,10 @@ def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The old file or the new one, never a part; devices and pipes are written as they are.
-
-    Raises UsageError where the system refuses.
-    """
+def write_file(path: Path, text: str) -> None:
+    """Write a file that was asked for, whole or not at all. Raises UsageError where the system refuses."""
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        path = path.resolve()  # of a link, what it points to is replaced
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic.write(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rnnbench.units import MIB
+
 DASH = "–"  # not measured; the reason stands elsewhere
 NO_BREAK = "\N{NO-BREAK SPACE}"  # until lines are broken; `printable` turns it into a space
 
@@ -80,6 +82,11 @@ def duration(seconds: float) -> str:
         return rounded(seconds)
     unit = time_unit([seconds])
     return f"{significant(seconds / unit.seconds)} {unit.name}"
+
+
+def mebibytes(count: float) -> str:
+    """Return a number of bytes as text: 312 MiB."""
+    return f"{significant(count / MIB)} MiB"
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:

@@ -4,7 +4,6 @@ Rows are numbered as an editor shows them, from 1 at the header. The file is UTF
 """
 
 import csv
-import difflib
 import math
 import reprlib
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rnnbench.errors import UsageError
+from rnnbench.errors import UsageError, did_you_mean
 from rnnbench.model import Array
 
 MOST_COLUMNS = 10_000  # with more it is no table of series, and near names would be looked for among them for minutes
@@ -99,9 +98,8 @@ def _positions(place: Place, header: list[str], names: Sequence[str]) -> list[in
 
 
 def _hint(header: list[str], name: str) -> str:
-    near = difflib.get_close_matches(name, header, n=1)
-    if near:
-        return f"did you mean {near[0]!r}?"
+    if near := did_you_mean(name, header, cutoff=0.6):
+        return f"did you mean {near!r}?"
     if len(header) == 1 and any(separator in header[0] for separator in ";\t|"):
         return "separate the columns by commas"
     return f"the columns are {reprlib.repr(header)}"

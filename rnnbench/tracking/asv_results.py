@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.tracking.reading import Labels, Reading, Readings
+from rnnbench.units import MIB
 
 VERSION = 2
-LARGEST_BYTES = 64 * 1024**2
+LARGEST_BYTES = 64 * MIB
 NOT_RESULTS = ("machine.json",)
 # asv names a benchmark file.Class.track_figure, or time_what where its own clock is used.
 _TRACKED, _TIMED = re.compile(r"track_(\w+)$"), re.compile(r"time_(\w+)$")

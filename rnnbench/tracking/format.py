@@ -3,11 +3,10 @@
 import math
 from typing import Any
 
-from rnnbench.report.text import duration, percent, significant
+from rnnbench.report.text import duration, mebibytes, percent, significant
 from rnnbench.tracking.gate import GateResult, Regression
 from rnnbench.tracking.regressions import WORDS, Broken, Finding
 
-MIB = 1024**2
 FACTOR = 10.0  # from which a percentage says less than a factor
 
 
@@ -59,7 +58,7 @@ def amount(finding: Finding, value: float) -> str:
     if unit == "s":
         return duration(value)
     if unit == "B":
-        return f"{significant(value / MIB)} MiB"
+        return mebibytes(value)
     return f"{value:.0f}" if finding.figure.startswith("parameters") else significant(value)
 
 

@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
-from rnnbench.report.text import DASH, duration, percent, significant
+from rnnbench.report.text import DASH, duration, mebibytes, percent, significant
 from rnnbench.tracking.commits import SHORT, Commit
 from rnnbench.tracking.from_runs import ENVIRONMENT
 from rnnbench.tracking.reading import Reading
 from rnnbench.tracking.series import Series, Step, steps
 
-MIB = 1024**2
 # Of a row's labels, those that most rows share; they are told where they differ from this.
 USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}
 
@@ -107,7 +106,7 @@ def amount(figure: str, value: float | None) -> str:
     if figure.endswith("_seconds") or "_seconds_" in figure or figure.startswith("seconds_"):
         return duration(value)
     if figure.endswith("_bytes"):
-        return f"{significant(value / MIB)} MiB"
+        return mebibytes(value)
     return f"{value:.0f}" if value == int(value) else significant(value)
 
 

@@ -23,6 +23,7 @@ from rnnbench import clock
 from rnnbench.backends.base import Session
 from rnnbench.machine.environment import machine
 from rnnbench.model import Array, Model
+from rnnbench.report import markdown
 from rnnbench.report.notes import machine_line
 from rnnbench.roofline.points import BACKEND, check
 
@@ -107,7 +108,7 @@ def document(sweeps: Sequence[Comparison], where: str) -> str:
         "Slopes are of log(time) over log(size): 1 is time in proportion. Few rows cost less than in proportion, since "
         "all rows of a step share one reading of the weights, and a tile holds several rows.",
         "![time over T and over B](growth.svg)",
-        _table(
+        markdown.table(
             ("cell", "over", "slope", "of the upper half", "steepest between neighbours"),
             [
                 (s.name, s.axis, *(f"{v:.2f}" for v in (s.slope(), s.slope(len(s.sizes) // 2), s.steepest)))
@@ -122,13 +123,8 @@ def document(sweeps: Sequence[Comparison], where: str) -> str:
             (str(size), *(f"{1e3 * s.seconds[n]:.3g}" for s in some), *(str(s.extra_bytes[n]) for s in some))
             for n, size in enumerate(some[0].sizes)
         ]
-        parts += [f"## Over {axis}", _table(heads, lines)]
+        parts += [f"## Over {axis}", markdown.table(heads, lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = "|:--" + "|--:" * (len(heads) - 1) + "|"
-    return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def draw(sweeps: Sequence[Comparison], path: Path) -> None:

@@ -1,16 +1,16 @@
-"""Where results go: tables to stdout, rows and reports to files. Refused targets are told before any work."""
+"""Where results go: tables to stdout, rows and reports to files. What cannot be written is refused before any work."""
 
 import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnnbench.cli._console import console, warn
 from rnnbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rnnbench.records.store import Run
 
@@ -18,7 +18,7 @@ STDOUT = "-"
 
 
 def check_targets(json_target: str | None, exports: tuple[str, ...]) -> None:
-    """Raises UsageError where a result could not be written later."""
+    """Raise UsageError where a result could not be written later."""
     from rnnbench.report.export import check_suffix
 
     for name in exports:
@@ -27,7 +27,7 @@ def check_targets(json_target: str | None, exports: tuple[str, ...]) -> None:
 
 
 def check_writable(targets: "Sequence[str]") -> None:
-    """Raises UsageError for files that could not be written later."""
+    """Raise UsageError for files that could not be written later."""
     for target in targets:
         path = Path(target)
         if path.is_dir():
@@ -38,8 +38,8 @@ def check_writable(targets: "Sequence[str]") -> None:
             raise UsageError(f"{target!r} cannot be written; name another file")
 
 
-def put_json(target: str, payload: dict[str, Any]) -> None:
-    """One JSON object, never with NaN or Infinity, to a file or for "-" to stdout."""
+def put_json(target: str, payload: "Mapping[str, object]") -> None:
+    """Write one JSON object, never with NaN or Infinity, to a file or for "-" to stdout."""
     text = json.dumps(payload, indent=2, allow_nan=False) + "\n"
     if target == STDOUT:
         sys.stdout.write(text)
@@ -50,7 +50,7 @@ def put_json(target: str, payload: dict[str, Any]) -> None:
 
 
 def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -> None:
-    """Everything asked for, of what is stored. With the JSON on stdout nothing else is printed there."""
+    """Write everything asked for, of what is stored. With the JSON on stdout nothing else is printed there."""
     from rnnbench.records.record import SCHEMA
     from rnnbench.report.document import Report
     from rnnbench.report.export import export
@@ -58,12 +58,13 @@ def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -
 
     for problem in run.problems():
         warn(problem)
+    groups = run.groups()
     for target in exports:
-        export(Path(target), run)
+        export(Path(target), run, groups)
     if json_target is not None:
-        rows = [record.as_json() for record in run.records()]
+        rows = [record.as_json() for group in groups for record in group.records]
         put_json(json_target, {"schema": SCHEMA, "run_id": run.id, "rows": rows})
     if json_target != STDOUT:
         out = console()
-        for part in render(Report.of(run), out):
+        for part in render(Report.of(run, groups), out):
             out.print(part)

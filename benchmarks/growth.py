@@ -25,6 +25,7 @@ from rnnbench.machine.environment import machine
 from rnnbench.model import Array, Model
 from rnnbench.report import markdown
 from rnnbench.report.notes import machine_line
+from rnnbench.report.plot_file import save
 from rnnbench.roofline.points import BACKEND, check
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
@@ -132,7 +133,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "rnnbench", "font.size": 8}):
+    with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(9.0, 4.2), layout="constrained")
         for panel, (axis, words) in zip(figure.subplots(1, 2), ((T, "steps"), (B, "rows")), strict=True):
             for sweep in (sweep for sweep in sweeps if sweep.axis == axis):
@@ -148,7 +149,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
             panel.set_ylabel("ms a forward pass")
             panel.grid(alpha=0.3)
             panel.legend()
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        save(figure, path)
 
 
 def main() -> None:

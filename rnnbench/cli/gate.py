@@ -1,11 +1,14 @@
 """`rnnbench gate`: is one commit slower, larger or less accurate than another?"""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._console import console, note
 from rnnbench.cli._exit_codes import OK, REGRESSED
+from rnnbench.cli._listing import ListColumn, print_table
 from rnnbench.cli._options import (
     items_option,
     json_option,
@@ -14,6 +17,9 @@ from rnnbench.cli._options import (
     results_option,
     traceback_option,
 )
+from rnnbench.cli._output import STDOUT, check_targets, put_json
+from rnnbench.errors import UsageError
+from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
     from rnnbench.tracking.commits import Commit, Repository
@@ -43,8 +49,6 @@ def command(
 
     Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
     """
-    from rnnbench.cli._output import STDOUT, check_targets, put_json
-    from rnnbench.errors import UsageError
 
     check_targets(json_target, ())
     if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):
@@ -61,9 +65,6 @@ def command(
 
 
 def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], GateResult]":
-    from pathlib import Path
-
-    from rnnbench.cli._console import note
     from rnnbench.records.store import Store
     from rnnbench.tracking.gate import gate_runs
 
@@ -76,9 +77,6 @@ def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], Ga
 def _commits(
     base: str, candidate: str, plugins: tuple[str, ...], options: dict[str, Any]
 ) -> "tuple[tuple[str, str], GateResult]":
-    from pathlib import Path
-
-    from rnnbench.cli._console import note
     from rnnbench.tracking.ab import GatePlan
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.gate import Pythons, gate_commits
@@ -89,20 +87,18 @@ def _commits(
     registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
     repository = Repository(Path.cwd())
     before, after = repository.commit(base), repository.commit(candidate)
-    _tell(repository, before, after)
+    _note_sides(repository, before, after)
     outcome = gate_commits(repository, before, after, plan, note, pythons)
     return (before.hash, after.hash), outcome
 
 
-def _tell(repository: "Repository", before: "Commit", after: "Commit") -> None:
-    from rnnbench.cli._console import note
-
+def _note_sides(repository: "Repository", before: "Commit", after: "Commit") -> None:
     note(f"base {before}; candidate {after}")
     if repository.changed():
         note("note: the working tree has changes, which belong to no commit and are not measured")
 
 
-def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, Any]:
+def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, object]:
     from rnnbench.tracking.format import broken_sentence, row, sentence
 
     regressed = [broken_sentence(cell) for cell in outcome.broken if cell.regressed]
@@ -111,20 +107,17 @@ def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, Any]:
         "base": sides[0],
         "candidate": sides[1],
         "regressions": [sentence(regression) for regression in outcome.regressions] + regressed,
-        "rows": [row(finding, outcome) for finding in outcome.findings],
+        "rows": [row(change, outcome) for change in outcome.changes],
     }
 
 
 def _print(outcome: "GateResult") -> None:
-    """The table of all series, a sentence for each regression, and how it ended."""
-    from rnnbench.cli._console import console
-    from rnnbench.cli._listing import ListColumn, print_table
-    from rnnbench.report.text import printable
+    """Print the table of all series, a sentence for each regression, and how it ended."""
     from rnnbench.tracking.format import broken_sentence, cells, sentence, summary
 
     figures = [ListColumn(name, right=True) for name in ("base", "candidate", "worse by")]
     print_table(
-        [cells(finding, outcome) for finding in outcome.findings],
+        [cells(change, outcome) for change in outcome.changes],
         [
             ListColumn("series"),
             ListColumn("figure"),

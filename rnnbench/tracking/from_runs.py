@@ -32,7 +32,7 @@ IDENTITY = (
 
 
 def read(folder: Path, commits: Sequence[Commit]) -> Readings:
-    """The newest run of each commit, machine and row. Runs of commits that are not among `commits` are left out:
+    """Read the newest run of each commit, machine and row. Runs of commits that are not among `commits` are left out:
     there is no telling where they belong."""
     if not folder.is_dir():
         return Readings()
@@ -72,12 +72,12 @@ def _of_run(run: Run, dates: dict[str, int]) -> list[Reading]:
 
 
 def labels(record: Record) -> Labels:
-    """Everything that makes two rows comparable."""
+    """Return everything that makes two rows comparable."""
     return tuple((name, str(getattr(record, name))) for name in IDENTITY)
 
 
 def _value(figure: str, records: Sequence[Record]) -> float | None:
-    """None, a gap, where a seed failed: the others alone would be another figure."""
+    """Return None, a gap, where a seed failed: the others alone would be another figure."""
     values = [getattr(record, figure) for record in records]
     if any(record.failed for record in records) or None in values:
         return None

@@ -20,8 +20,8 @@ SETTLED = {
 
 
 def model_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
-    """The task of --model, whose sizes replace those in `options`; none without --model. Raises UsageError, and Failure
-    where the file of --against holds another network."""
+    """Return the task of --model, whose sizes replace those in `options`; none without --model. Raises UsageError, and
+    Failure where the file of --against holds another network."""
     from pathlib import Path
 
     from rnnbench.errors import UsageError
@@ -51,7 +51,7 @@ def model_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
 
 
 def _load(path: str, cells: tuple[str, ...], against: str | None) -> "Trained":
-    """cells: one at most, for a file that does not tell its own."""
+    """Load the file of --model. cells: one at most, for a file that does not say its own."""
     from rnnbench.cli._console import warn
     from rnnbench.errors import UsageError
     from rnnbench.loading import load_weights
@@ -69,6 +69,6 @@ def _load(path: str, cells: tuple[str, ...], against: str | None) -> "Trained":
     return trained
 
 
-def _was_given(value: Any) -> bool:
-    """0 steps is a choice; no flag, no value and no items are none."""
+def _was_given(value: object) -> bool:
+    """Return whether an option was given: 0 steps is a choice; no flag, no value and no items are none."""
     return value is not None and value is not False and value != ()

@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from rnnbench.registry import Registry
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @dataclass
@@ -63,7 +63,7 @@ results_option = click.option(
 
 
 def load_plugins(requests: tuple[str, ...]) -> "Registry":
-    """Everything registered; each plugin that had to be left out is told on stderr."""
+    """Return everything registered; print a warning for each plugin that had to be left out."""
     from rnnbench.cli._console import warn
     from rnnbench.registry import configure
 
@@ -74,16 +74,16 @@ def load_plugins(requests: tuple[str, ...]) -> "Registry":
 
 
 def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    """Refuses inf and nan, which Python's float reads."""
+    """Refuse inf and nan, which Python's float reads."""
     if value is not None and not math.isfinite(value):
         raise click.BadParameter(f"{value} is not a finite number", ctx, param)
     return value
 
 
 def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
-    """A repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
+    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
 
-    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
+    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str | int, ...]:
         items = [item.strip() for value in values for item in value.split(",")]
         if not all(items):
             raise click.BadParameter("an item is empty; separate items by single commas", ctx, param)

@@ -31,19 +31,19 @@ class Estimate:
         self._seconds.append(seconds)
 
     def left(self) -> float | None:
-        """Seconds, or None before a group has finished."""
+        """Return seconds, or None before a group has finished."""
         if not self._seconds:
             return None
         return sum(self._seconds) / len(self._seconds) * (self.total - self.done)
 
 
 def named(group: "Group") -> str:
-    """A group in a few words."""
+    """Name a group in a few words."""
     return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
 
 
 def outcome(records: "Sequence[Record]") -> str:
-    """How a group ended: all ok, or which backends did not come through."""
+    """State how a group ended: all ok, or which backends did not come through."""
     bad = [f"{record.backend} {record.status}" for record in records if record.status != "ok"]
     return "; ".join(bad) or "ok"
 
@@ -62,10 +62,10 @@ class PlainProgress:
         note(f"{total_groups} groups{kept}, each on {joined(backends)}")
 
     def stage(self, group: "Group", backend: str, what: str) -> None:
-        """Nothing: a log wants results, not every step."""
+        """Do nothing: a log wants results, not every step."""
 
     def clock(self, running: bool) -> None:
-        """Nothing: no display to freeze."""
+        """Do nothing: no display to freeze."""
 
     def finished(self, group: "Group", records: "list[Record]", seconds: float) -> None:
         self._estimate.add(seconds)
@@ -143,7 +143,7 @@ def _left(estimate: Estimate) -> str:
 
 @contextmanager
 def listening() -> Iterator[PlainProgress | LiveProgress]:
-    """A listener that suits stderr."""
+    """Yield a listener that suits stderr."""
     if not console(stderr=True).is_terminal:
         yield PlainProgress()
         return

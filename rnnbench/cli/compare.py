@@ -111,7 +111,7 @@ def command(
 
 
 def _extra_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
-    """The task of --csv, whose options are taken out of `options`; none without --csv."""
+    """Return the task of --csv, whose options are taken out of `options`; none without --csv."""
     from rnnbench.errors import UsageError
 
     given = {name: options.pop(name) for name in ("csv", "target", "features", "window", "horizon")}
@@ -129,7 +129,7 @@ def _extra_tasks(options: dict[str, Any]) -> "tuple[Task, ...]":
 
 
 def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
-    """Only what was given: the defaults live in `Settings`."""
+    """Return what was given as settings: the defaults live in `Settings`."""
     from rnnbench.comparison.plan import Settings
     from rnnbench.machine.environment import check_threads
 
@@ -144,7 +144,7 @@ def _settings(options: dict[str, Any], extra: "Sequence[Task]") -> "Settings":
 
 
 def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Task]") -> None:
-    """Raises UnknownName for whatever nobody registered, UsageError without a backend; before a run is begun."""
+    """Raise UnknownName for whatever nobody registered, UsageError without a backend; before a run is begun."""
     from rnnbench.comparison.plan import groups
     from rnnbench.comparison.runner import choose
 
@@ -155,7 +155,7 @@ def _check_names(settings: "Settings", registry: "Registry", extra: "Sequence[Ta
 
 
 def _open_run(store: "Store", settings: "Settings", registry: "Registry", resume: bool) -> "Run":
-    """The newest unfinished run of the same settings where one is asked for and there, else a new one."""
+    """Return the newest unfinished run of the same settings where one is asked for and there, else a new one."""
     from rnnbench.cli._console import note
     from rnnbench.comparison.description import Description
     from rnnbench.machine.environment import machine
@@ -169,7 +169,7 @@ def _open_run(store: "Store", settings: "Settings", registry: "Registry", resume
 
 
 def exit_code(records: "Sequence[Record]") -> int:
-    """0 ok, 1 a row failed, 3 nothing ran at all."""
+    """Return 0 for ok, 1 where a row failed, 3 where nothing ran at all."""
     if all(record.status in NEVER_RAN for record in records):
         return NOTHING_RAN
     return FAILED if any(record.failed for record in records) else OK

@@ -1,15 +1,18 @@
 """`rnnbench roofline`: how much of what this machine allows the kernels reach."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._console import console, error, note
 from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import export_option, json_option, traceback_option
+from rnnbench.cli._output import STDOUT, check_targets, check_writable, put_json
+from rnnbench.report.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rnnbench.report.document import Report
     from rnnbench.roofline.points import Point
@@ -29,14 +32,10 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
 
     Takes about half a minute. docs/roofline.md says what a limit counts.
     """
-    from pathlib import Path
 
-    from rnnbench.cli._console import console, error, note
-    from rnnbench.cli._output import STDOUT, check_targets, check_writable, put_json
     from rnnbench.machine.environment import check_threads, machine
     from rnnbench.report.plot_file import check_figure
     from rnnbench.report.terminal import render
-    from rnnbench.report.text import counted
     from rnnbench.roofline import report as roofline
     from rnnbench.roofline.limits import limits
     from rnnbench.roofline.plot import draw
@@ -72,8 +71,8 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
     return OK
 
 
-def _export(path: "Path", points: "Sequence[Point]", report: "Report") -> None:
-    """By the name's ending: rows as .csv, the report as .md."""
+def _export(path: Path, points: "Sequence[Point]", report: "Report") -> None:
+    """Write by the name's ending: rows as .csv, the report as .md."""
     from rnnbench.report.export import rows_csv, write_file
     from rnnbench.report.markdown import render
 

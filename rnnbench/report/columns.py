@@ -22,7 +22,8 @@ class Column:
 
 
 def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Every column that at least one of `rows` fills, in the order of display. A figure that is missing is a dash."""
+    """Return every column that at least one of `rows` fills, in the order of display. A figure that is missing is a
+    dash."""
     status = tuple(row.status for row in rows)
     made = [
         Column("cell", "", tuple(row.variant.cell for row in rows), right=False),
@@ -45,7 +46,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def _sizes(rows: Sequence[Row]) -> list[Column]:
-    """Sizes are columns where they differ; otherwise the line under the table states them."""
+    """Return a column for each size that differs; the line under the table states the others."""
     heads = {"hidden_size": "hidden", "bidirectional": "both ways"}
     texts = {True: "yes", False: "no"}
     made = []
@@ -93,7 +94,7 @@ def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Colu
 
 
 def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
-    """The time of a call, and its interval where there is room."""
+    """Return the time of a call, and its interval where there is room."""
     unit = time_unit(row.infer.value for row in rows if row.infer)
     values = tuple(_in(unit, row.infer.value if row.infer else None) for row in rows)
     ends = tuple(

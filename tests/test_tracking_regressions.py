@@ -180,10 +180,10 @@ def test_a_regression_is_what_both_measurements_show() -> None:
     assert words.startswith("lstm on numba is slower: inference went from 994 µs to 1.15 ms (worse by 16 % [14, 18]; ")
     assert "measured again: 1" in words
     assert summary(upheld) == "1 regression in 22 series."
-    calmed = twice(samples(0, slow), samples(1))
-    assert calmed.passed
-    assert [f.figure for f in calmed.calmed] == ["infer"]
-    assert summary(calmed) == "No regression in 22 series."
+    once = twice(samples(0, slow), samples(1))
+    assert once.passed
+    assert [f.figure for f in once.unconfirmed] == ["infer"]
+    assert summary(once) == "No regression in 22 series."
 
 
 def test_a_failure_that_does_not_come_back_is_none() -> None:

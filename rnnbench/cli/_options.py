@@ -57,6 +57,8 @@ export_option = click.option(
     help="Write rows to FILE.csv, or the whole report to FILE.md. Repeatable.",
 )
 
+plot_option = click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+
 results_option = click.option(
     "--results", default="results/runs", show_default=True, metavar="DIR", help="Folder of the stored runs."
 )

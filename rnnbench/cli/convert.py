@@ -26,7 +26,7 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
 
     registry = load_plugins(plugins)
     registry.converter(Path(target))  # a type nobody knows is refused before anything is read
-    check_targets(target, ())
+    check_targets(target)
     trained = load_weights(source, cell)
     for remark in trained.remarks:
         warn(f"{source!r}: {remark}")

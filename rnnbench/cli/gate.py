@@ -22,7 +22,6 @@ from rnnbench.errors import UsageError
 from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
-    from rnnbench.tracking.commits import Commit, Repository
     from rnnbench.tracking.gate import GateResult
 
 GATE_SCHEMA = 1
@@ -50,7 +49,7 @@ def command(
     Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
     """
 
-    check_targets(json_target, ())
+    check_targets(json_target)
     if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):
         raise UsageError("a run cannot be compared with a commit; give two commits or the ids of two runs")
     if _RUN.match(base):
@@ -87,15 +86,11 @@ def _commits(
     registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
     repository = Repository(Path.cwd())
     before, after = repository.commit(base), repository.commit(candidate)
-    _note_sides(repository, before, after)
-    outcome = gate_commits(repository, before, after, plan, note, pythons)
-    return (before.hash, after.hash), outcome
-
-
-def _note_sides(repository: "Repository", before: "Commit", after: "Commit") -> None:
     note(f"base {before}; candidate {after}")
     if repository.changed():
         note("note: the working tree has changes, which belong to no commit and are not measured")
+    outcome = gate_commits(repository, before, after, plan, note, pythons)
+    return (before.hash, after.hash), outcome
 
 
 def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, object]:

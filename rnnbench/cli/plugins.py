@@ -59,7 +59,7 @@ def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> i
     from rnnbench.testing import check_backend
 
     info = load_plugins(plugins).backend(name)
-    findings = check_backend(info, threads, _ignore if as_json else _print)
+    findings = check_backend(info, threads, (lambda _: None) if as_json else _print)
     if as_json:
         put_listing(rows=[asdict(finding) for finding in findings])
     return FAILED if any(finding.ok is False for finding in findings) else OK
@@ -76,10 +76,6 @@ def _print(finding: "Finding") -> None:
     )
     line.rstrip()
     console().print(line, soft_wrap=True)
-
-
-def _ignore(finding: "Finding") -> None:
-    pass
 
 
 @command.command()

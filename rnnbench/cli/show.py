@@ -42,7 +42,7 @@ def command(run_id: str | None, json_target: str | None, exports: tuple[str, ...
 def _list(store: "Store", json_target: str | None) -> None:
     from rnnbench.records.record import SCHEMA
 
-    check_targets(json_target, ())
+    check_targets(json_target)
     for problem in store.problems():
         warn(problem)
     rows = [_row(run) for run in store.runs()]

@@ -52,7 +52,7 @@ def score_sentences(rows: Sequence[Row]) -> list[str]:
 def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> str | None:
     """State what this run could have told apart, given how far its processes and seeds lie apart; None where nothing is
     compared. least: the smallest effect in speed that counts, as a share."""
-    effects = [detectable_effect(contest.ratio) for contest in contests(rows, groups)]
+    effects = [detectable_effect(pair.ratio) for pair in speed_comparisons(rows, groups)]
     words = [_span([max(effect, least) for effect in effects if effect is not None], percent, "in speed")]
     ranking = _ranking(rows)
     gains = ranking[1].values() if ranking else ()
@@ -86,7 +86,7 @@ def learning_sentence(rows: Sequence[Row]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Contest:
+class SpeedComparison:
     """The fastest backend of a variant against another: ratio is the other's time over the fastest's."""
 
     variant: Variant
@@ -95,7 +95,7 @@ class Contest:
     ratio: Ratio
 
 
-def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Contest]:
+def speed_comparisons(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[SpeedComparison]:
     """Yield the pairs whose inference times are compared: by variant, the fastest with each of the others."""
     for variant in dict.fromkeys(row.variant for row in rows):
         timed = [row for row in rows if row.variant == variant and row.ranked and row.infer]
@@ -104,7 +104,7 @@ def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Con
         for slow in timed[1:]:
             ratio = speed_ratio(own, timed[0].backend, slow.backend)
             if ratio is not None:
-                yield Contest(variant, timed[0].backend, slow.backend, ratio)
+                yield SpeedComparison(variant, timed[0].backend, slow.backend, ratio)
 
 
 def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> list[str]:
@@ -115,12 +115,12 @@ def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: f
     """
     several = varying(rows)
     found: dict[tuple[str, str, str], list[str]] = {}
-    for contest in contests(rows, groups):
-        word = verdict(contest.ratio, least)
-        figures = found.setdefault((word, contest.fast, contest.slow), [])
+    for pair in speed_comparisons(rows, groups):
+        word = verdict(pair.ratio, least)
+        figures = found.setdefault((word, pair.fast, pair.slow), [])
         times = "" if figures else " times"
-        ratio = contest.ratio
-        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(contest.variant, several)}")
+        ratio = pair.ratio
+        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(pair.variant, several)}")
     return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in found.items()]
 
 
@@ -174,11 +174,11 @@ def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> 
 
 def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
     """Return the best of the rows whose scores may be compared, and how far it is ahead of each other, best first."""
-    entrants = _entrants(rows)
-    if not entrants:
+    comparable = _comparable(rows)
+    if not comparable:
         return None
-    lower = entrants[0].records[0].score_better == "lower"
-    ordered = sorted(entrants, key=lambda row: fmean(row.scores.values()), reverse=not lower)
+    lower = comparable[0].records[0].score_better == "lower"
+    ordered = sorted(comparable, key=lambda row: fmean(row.scores.values()), reverse=not lower)
     pairs = {  # an interrupted run may hold other seeds of another cell
         (a, b): gain(ordered[a].scores, ordered[b].scores, lower)
         for a, b in combinations(range(len(ordered)), 2)
@@ -205,7 +205,7 @@ def _with_ends(value: float, ends: Ratio | Interval) -> str:
     return significant(value) + NO_BREAK + bracketed(ends.low, ends.high)
 
 
-def _entrants(rows: Sequence[Row]) -> list[Row]:
+def _comparable(rows: Sequence[Row]) -> list[Row]:
     """Return the rows whose scores may be compared: of the one backend, dtype and thread count that most rows with a
     score have, of `TRAINER` among equals."""
     found: dict[tuple[str, str, int], list[Row]] = {}

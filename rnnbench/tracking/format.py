@@ -41,7 +41,7 @@ def cells(change: Change, outcome: GateResult) -> dict[str, str]:
 def verdict(change: Change, outcome: GateResult) -> str:
     if any(regression.first is change for regression in outcome.regressions):
         return change.worse
-    return "not confirmed" if any(calm is change for calm in outcome.calmed) else ""
+    return "not confirmed" if any(other is change for other in outcome.unconfirmed) else ""
 
 
 def share(change: Change, value: float | None) -> float | None:

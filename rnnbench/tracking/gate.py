@@ -24,12 +24,12 @@ class Regression:
 
 @dataclass(frozen=True)
 class GateResult:
-    """changes: every series of the first measurement. calmed: flagged at first and not confirmed. broken: cells that
-    one side could not run."""
+    """changes: every series of the first measurement. unconfirmed: flagged at first alone. broken: cells that one side
+    could not run."""
 
     changes: tuple[Change, ...]
     regressions: tuple[Regression, ...]
-    calmed: tuple[Change, ...]
+    unconfirmed: tuple[Change, ...]
     broken: tuple[BrokenCell, ...]
 
     @property

@@ -17,14 +17,14 @@ STDERR = 2  # the descriptor: asv prints its progress there, away from our resul
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """run: what the suite measured. commit: that asv filed it under; None where the working tree had changes."""
 
     run: Run
     commit: Commit | None
 
 
-def record(repository: Repository, results: Path, profile: str) -> Recorded:
+def record(repository: Repository, results: Path, profile: str) -> RecordedRun:
     """Run `asv run` in this environment, its output on stderr, and return the run that its suite has stored under
     `results`. A dirty tree has no commit: its run is stored and marked dirty, and asv keeps nothing (--dry-run).
 
@@ -47,7 +47,7 @@ def record(repository: Repository, results: Path, profile: str) -> Recorded:
     new = [found for found in store.runs() if found.id not in before]
     if not new:
         raise UsageError("asv measured nothing; its own lines above say why (`asv machine --yes` must have been run)")
-    return Recorded(new[-1], head)
+    return RecordedRun(new[-1], head)
 
 
 def _check(repository: Repository) -> None:

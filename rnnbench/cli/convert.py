@@ -21,7 +21,6 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
 
     What a file holds is told by its suffix: .safetensors, .onnx, or that of a plugin.
     """
-
     from rnnbench.loading import load_weights, save_weights
 
     registry = load_plugins(plugins)

@@ -48,7 +48,6 @@ def command(
 
     Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
     """
-
     check_targets(json_target)
     if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):
         raise UsageError("a run cannot be compared with a commit; give two commits or the ids of two runs")

@@ -26,7 +26,6 @@ def command(run_id: str | None, json_target: str | None, exports: tuple[str, ...
 
     RUN is an id, the beginning of one, or "latest"; without it the stored runs are listed.
     """
-
     from rnnbench.records.store import Store
 
     store = Store(Path(results))

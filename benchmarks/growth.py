@@ -22,7 +22,9 @@ from rnnbench import clock
 from rnnbench.backends.base import Session
 from rnnbench.machine.environment import machine
 from rnnbench.model import Array, Model
+from rnnbench.report import markdown
 from rnnbench.report.notes import machine_line
+from rnnbench.report.plot_file import save
 from rnnbench.roofline.points import BACKEND, check
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
@@ -106,7 +108,7 @@ def document(sweeps: Sequence[Comparison], where: str) -> str:
         "Slopes are of log(time) over log(size): 1 is time in proportion. Few rows cost less than in proportion, since "
         "all rows of a step share one reading of the weights, and a tile holds several rows.",
         "![time over T and over B](growth.svg)",
-        _table(
+        markdown.table(
             ("cell", "over", "slope", "of the upper half", "steepest between neighbours"),
             [
                 (s.name, s.axis, *(f"{v:.2f}" for v in (s.slope(), s.slope(len(s.sizes) // 2), s.steepest)))
@@ -121,13 +123,8 @@ def document(sweeps: Sequence[Comparison], where: str) -> str:
             (str(size), *(f"{1e3 * s.seconds[n]:.3g}" for s in some), *(str(s.extra_bytes[n]) for s in some))
             for n, size in enumerate(some[0].sizes)
         ]
-        parts += [f"## Over {axis}", _table(heads, lines)]
+        parts += [f"## Over {axis}", markdown.table(heads, lines)]
     return "\n\n".join(parts) + "\n"
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rule = "|:--" + "|--:" * (len(heads) - 1) + "|"
-    return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
 def draw(sweeps: Sequence[Comparison], path: Path) -> None:
@@ -135,7 +132,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"svg.hashsalt": "rnnbench", "font.size": 8}):
+    with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(9.0, 4.2), layout="constrained")
         for panel, (axis, words) in zip(figure.subplots(1, 2), ((T, "steps"), (B, "rows")), strict=True):
             for sweep in (sweep for sweep in sweeps if sweep.axis == axis):
@@ -151,7 +148,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
             panel.set_ylabel("ms a forward pass")
             panel.grid(alpha=0.3)
             panel.legend()
-        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+        save(figure, path)
 
 
 def main() -> None:

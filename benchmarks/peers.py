@@ -24,6 +24,7 @@ from rnnbench.backends.base import Backend, Case, Session
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.model import Array, Model
 from rnnbench.registry import registry
+from rnnbench.report import markdown
 from rnnbench.roofline.limits import MachineLimits, case_limit, limits
 from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
@@ -247,23 +248,21 @@ def table(rows: Sequence[Row]) -> str:
     unit = "µs a step" if rows[0].what == STREAMING else "ms"
     heads = ["cell", "B, T, I, H", *(f"{name} ({unit})" for name in names), "fastest peer / numba"]
     heads += ["limit", "of it"] if limited else []
-    lines = ["| " + " | ".join(heads) + " |", "|:--|:--|" + "--:|" * (len(heads) - 2)]
+    lines = []
     for row in rows:
         cells = [row.cell, str(row.shape)]
         cells += [f"{row.times[name]:.3g}" if name in row.times else "–" for name in names]
         cells.append("–" if row.ratio is None else f"**{row.ratio:.2f}** behind" if row.behind else f"{row.ratio:.2f}")
         if limited:
             cells += [row.limit, "" if row.limit_share is None else f"{row.limit_share:.0%}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return markdown.table(heads, lines, left=(0, 1))
 
 
 def overview(rows: Sequence[Row]) -> str:
     """A line for each kind of work, thread count and cell: the mean, the least and the most of the ratios."""
-    lines = [
-        "| work | threads | cell | fastest peer / numba, mean | least | most | at the bar |",
-        "|:--|--:|:--" + "|--:" * 4 + "|",
-    ]
+    heads = ["work", "threads", "cell", "fastest peer / numba, mean", "least", "most", "at the bar"]
+    lines = []
     kinds = [
         (what, threads) for what in (INFERENCE, TRAINING, STREAMING) for threads in sorted({r.threads for r in rows})
     ]
@@ -274,9 +273,9 @@ def overview(rows: Sequence[Row]) -> str:
             if ratios:
                 mean = float(np.exp(np.mean(np.log(ratios))))
                 bar = f"{sum(not row.behind for row in some)} of {len(ratios)} (≥ {BAR[what]:g})"
-                figures = f"{mean:.2f} | {min(ratios):.2f} | {max(ratios):.2f} | {bar}"
-                lines.append(f"| {what} | {threads} | {cell} | {figures} |")
-    return "\n".join(lines)
+                figures = [f"{ratio:.2f}" for ratio in (mean, min(ratios), max(ratios))]
+                lines.append([what, str(threads), cell, *figures, bar])
+    return markdown.table(heads, lines, left=(0, 2))
 
 
 def document(rows: Sequence[Row], about: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.records import sealed, store
 from rnnbench.records.noise import KnownNoise
@@ -159,7 +160,7 @@ def test_a_file_has_no_name_until_it_is_whole(run, monkeypatch):
 
 
 def test_a_file_system_without_nameless_files_will_do(run, monkeypatch):
-    monkeypatch.setattr(sealed, "_unnamed", lambda folder: None)
+    monkeypatch.setattr(atomic, "_unnamed", lambda *_: None)
     run.append("g0", [row()], {})
     assert run.finished() == {"g0"}
     assert everything(run.path) == ["groups/g0.json", "run.json"]

@@ -69,10 +69,10 @@ def test_what_is_put_before_the_gate_is_still_there_to_be_changed(proof: check_g
 def session_changed_by(change: object, folder: Path, forward: object) -> object:
     """Return a session of an LSTM with this forward, as the scratch commit makes it."""
     (folder / "rnnbench").mkdir()
-    (folder / "rnnbench" / "api.py").write_text("def session(backend, model):\n    return model.made\n")
+    (folder / "rnnbench" / "loading.py").write_text("def session(backend, model):\n    return model.made\n")
     change(folder)
     names: dict[str, object] = {}
-    exec((folder / "rnnbench" / "api.py").read_text(encoding="utf-8"), names)
+    exec((folder / "rnnbench" / "loading.py").read_text(encoding="utf-8"), names)
     return names["session"]("numba", SimpleNamespace(cell="lstm", made=SimpleNamespace(forward=forward)))
 
 

@@ -191,7 +191,7 @@ NumpySession.forward = _slowed
     assert found.facts[BASE, "gru"]["error"] < 1e-5
     assert found.facts[CANDIDATE, "gru"]["error"] == pytest.approx(1.0, rel=1e-4)
     assert {side: len(values) for side, values in found.memory.items()} == dict.fromkeys(ab.SIDES, 2)
-    worse = {(f.name, f.figure) for f in regressions.regressed(regressions.findings(found, "numpy"))}
+    worse = {(f.name, f.figure) for f in regressions.regressed(regressions.changes(found, "numpy"))}
     assert ("gru on numpy", "error") in worse
 
 
@@ -213,7 +213,7 @@ GRU = replace(GRU, stages=(replace(_stage, accumulators=(*_stage.accumulators, A
     found = measure(Checkout(checkout), candidate, plan, lambda _: None)
     assert found.failures == {}
     assert found.facts[CANDIDATE, "gru"]["error"] is None
-    worse = {f.figure for f in regressions.regressed(regressions.findings(found, "numpy"))}
+    worse = {f.figure for f in regressions.regressed(regressions.changes(found, "numpy"))}
     assert {"parameters", "parameters_two_bias"} <= worse
 
 

@@ -9,7 +9,7 @@ import pytest
 from rnnbench.tracking import gate
 from rnnbench.tracking.ab import BASE, CANDIDATE, CONTROL, SIDES, TIMED, GatePlan, Samples
 from rnnbench.tracking.format import broken_sentence, sentence, summary
-from rnnbench.tracking.regressions import broken, findings, regressed
+from rnnbench.tracking.regressions import broken, changes, regressed
 
 CELLS = ("rnn-tanh", "lstm", "gru")
 FACTS = {"error": 3e-7, "parameters": 4385, "parameters_two_bias": 4513, "timed": sorted(TIMED)}
@@ -46,7 +46,7 @@ def samples(
 
 
 def flagged(made: Samples) -> list[tuple[str, str, str]]:
-    return [(f.name, f.figure, f.worse) for f in regressed(findings(made, "numba"))]
+    return [(f.name, f.figure, f.worse) for f in regressed(changes(made, "numba"))]
 
 
 def test_a_slower_kernel_is_flagged_and_nothing_else() -> None:
@@ -156,7 +156,7 @@ def test_fewer_than_two_processes_say_nothing() -> None:
 def test_a_cell_that_no_longer_runs_is_told_and_a_new_one_is_not_blamed() -> None:
     made = samples()
     made.failures = {(CANDIDATE, "lstm"): "crashed: it fell over", (BASE, "gru"): "crashed: unknown cell 'gru'"}
-    assert {f.name for f in findings(made, "numba")} == {"rnn-tanh on numba"}
+    assert {f.name for f in changes(made, "numba")} == {"rnn-tanh on numba"}
     lost, new = broken(made, "numba")
     assert broken_sentence(lost) == "lstm on numba no longer runs: crashed: it fell over."
     assert (lost.regressed, new.regressed) == (True, False)
@@ -167,8 +167,8 @@ def test_a_cell_that_no_longer_runs_is_told_and_a_new_one_is_not_blamed() -> Non
 
 
 def twice(first: Samples, second: Samples) -> gate.GateResult:
-    found, lost = findings(first, "numba"), broken(first, "numba")
-    return gate.confirmed(found, regressed(found), lost, findings(second, "numba"), broken(second, "numba"))
+    found, lost = changes(first, "numba"), broken(first, "numba")
+    return gate.confirmed(found, regressed(found), lost, changes(second, "numba"), broken(second, "numba"))
 
 
 def test_a_regression_is_what_both_measurements_show() -> None:
@@ -180,10 +180,10 @@ def test_a_regression_is_what_both_measurements_show() -> None:
     assert words.startswith("lstm on numba is slower: inference went from 994 µs to 1.15 ms (worse by 16 % [14, 18]; ")
     assert "measured again: 1" in words
     assert summary(upheld) == "1 regression in 22 series."
-    calmed = twice(samples(0, slow), samples(1))
-    assert calmed.passed
-    assert [f.figure for f in calmed.calmed] == ["infer"]
-    assert summary(calmed) == "No regression in 22 series."
+    once = twice(samples(0, slow), samples(1))
+    assert once.passed
+    assert [f.figure for f in once.unconfirmed] == ["infer"]
+    assert summary(once) == "No regression in 22 series."
 
 
 def test_a_failure_that_does_not_come_back_is_none() -> None:
@@ -209,6 +209,6 @@ def test_only_what_was_flagged_is_measured_again(
     cells: Sequence[str],
     figures: set[str],
 ) -> None:
-    found = regressed(findings(samples(0, slow, facts, memory=memory), "numba"))
+    found = regressed(changes(samples(0, slow, facts, memory=memory), "numba"))
     plan = gate.narrowed(GatePlan(), found, [])
     assert (plan.cells, set(plan.figures)) == (tuple(cells), figures)

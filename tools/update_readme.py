@@ -6,6 +6,8 @@ it; of peers.md, made by `python benchmarks/peers.py`, the overview.
 
 from pathlib import Path
 
+from rnnbench.report import markdown
+
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference"
 TASK, OVERVIEW = "## sunspots", "## Overview"
@@ -23,7 +25,7 @@ def comparison(text: str) -> str:
     lines = section(text, TASK)
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
     kept = [i for i, name in enumerate(table[0]) if name.startswith(COLUMNS)]
-    rows = ["| " + " | ".join(row[i] for i in kept) + " |" for row in table]
+    rows = [markdown.row(row[i] for i in kept) for row in table]
     score = next(line for line in lines if line.startswith("score:"))
     sentences = [line for line in lines if line.startswith("- ")]
     return "\n".join([*rows, "", score, "", *sentences, ""])

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 def error(message: str) -> None:
-    """One `error:` line on stderr."""
+    """Print one `error:` line on stderr."""
     click.echo(f"error: {_one_line(message)}", err=True)
 
 
 def warn(message: str) -> None:
-    """One `warning:` line on stderr."""
+    """Print one `warning:` line on stderr."""
     click.echo(f"warning: {_one_line(message)}", err=True)
 
 
 def note(message: str) -> None:
-    """One line on stderr, where it does not mix with results."""
+    """Print one line on stderr, where it does not mix with results."""
     click.echo(_one_line(message), err=True)
 
 
@@ -51,7 +51,7 @@ def _one_line(message: str) -> str:
 
 
 def console(stderr: bool = False) -> "Console":
-    """A console that takes text as it is: no markup, no emoji names, no guessed highlights. Honours NO_COLOR."""
+    """Return a console that takes text as it is: no markup, no emoji names, no guessed highlights. Honours NO_COLOR."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, emoji=False, highlight=False)

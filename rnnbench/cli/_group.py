@@ -14,10 +14,9 @@ import click
 
 from rnnbench import __version__
 from rnnbench.cli._console import error
+from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, USAGE
 from rnnbench.cli._options import Diagnostics, traceback_option
 from rnnbench.errors import UnknownName, UsageError
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class Folder(click.Group):

@@ -20,8 +20,8 @@ class KernelFile:
 
 
 def contents(folder: Path) -> tuple[list[KernelFile], int]:
-    """(the kernels in `folder`, how many entries are not ours); none where there is no folder. Raises UsageError where
-    it cannot be read."""
+    """Return (the kernels in `folder`, how many entries are not ours); none where there is no folder. Raises UsageError
+    where it cannot be read."""
     from rnnbench.kernels.cache import SUFFIX
 
     name = re.compile(DIGEST + re.escape(SUFFIX))

@@ -1,8 +1,7 @@
 """Rows of a listing: as JSON with every field, or as a table with those that a terminal has room for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rnnbench.cli._console import console
 from rnnbench.cli._output import STDOUT, put_json
@@ -10,7 +9,7 @@ from rnnbench.report.text import printable
 
 LISTING_SCHEMA = 1
 WIDE = 110  # columns of a terminal from which the wide ones are shown too
-Row = dict[str, Any]
+Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -29,16 +28,21 @@ class ListColumn:
         return printable(", ".join(value) if isinstance(value, list) else str(value))
 
 
-def show(rows: list[Row], columns: Sequence[ListColumn], as_json: bool) -> None:
-    """Prints `rows`."""
+def put_listing(**content: object) -> None:
+    """Write what a command lists to stdout as JSON."""
+    put_json(STDOUT, {"schema": LISTING_SCHEMA, **content})
+
+
+def show(rows: Sequence[Row], columns: Sequence[ListColumn], as_json: bool) -> None:
+    """Print `rows`."""
     if as_json:
-        put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": rows})
+        put_listing(rows=rows)
     else:
         print_table(rows, columns)
 
 
-def print_table(rows: list[Row], columns: Sequence[ListColumn]) -> None:
-    """Columns that are empty throughout are left out."""
+def print_table(rows: Sequence[Row], columns: Sequence[ListColumn]) -> None:
+    """Print a table, without the columns that are empty throughout."""
     from rich.table import Table
 
     from rnnbench.report.terminal import RULED

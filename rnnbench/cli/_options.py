@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -12,7 +12,7 @@ from rnnbench.cli._complete import NAMES
 if TYPE_CHECKING:
     from rnnbench.registry import Registry
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 @dataclass
@@ -59,13 +59,15 @@ export_option = click.option(
     help="Write rows to FILE.csv, or the whole report to FILE.md. Repeatable.",
 )
 
+plot_option = click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+
 results_option = click.option(
     "--results", default="results/runs", show_default=True, metavar="DIR", help="Folder of the stored runs."
 )
 
 
 def load_plugins(requests: tuple[str, ...]) -> "Registry":
-    """Return everything registered; each plugin that had to be left out is told on stderr."""
+    """Return everything registered; print a warning for each plugin that had to be left out."""
     from rnnbench.cli._console import warn
     from rnnbench.registry import configure
 
@@ -85,7 +87,7 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
 def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
     """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
 
-    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Any, ...]:
+    def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str | int, ...]:
         items = [item.strip() for value in values for item in value.split(",")]
         if not all(items):
             raise click.BadParameter("an item is empty; separate items by single commas", ctx, param)

@@ -81,7 +81,7 @@ class LiveProgress:
 
 @contextmanager
 def listening() -> Iterator[LineProgress | LiveProgress]:
-    """A listener that suits stderr."""
+    """Yield a listener that suits stderr."""
     if not console(stderr=True).is_terminal:
         yield LineProgress(note)
         return

@@ -15,8 +15,8 @@ PROFILE = "RNNBENCH_PROFILE"
 
 
 def record(ctx: click.Context, results: str, quick: bool) -> "Run":
-    """The run that the suite has stored. Raises UsageError for options that would choose other rows than the suite's:
-    a series over commits needs the same ones each time."""
+    """Return the run that the suite has stored. Raises UsageError for options that would choose other rows than the
+    suite's: a series over commits needs the same ones each time."""
     from rnnbench.cli._console import note
     from rnnbench.errors import UsageError
     from rnnbench.tracking import recording

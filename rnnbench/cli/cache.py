@@ -1,15 +1,29 @@
 """`rnnbench cache`: where compiled kernels are kept and how much they take; clearing them."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
 
 import click
 
+from rnnbench.cli._console import error
+from rnnbench.cli._exit_codes import FAILED, OK
+from rnnbench.cli._kernel_files import KernelFile, contents
+from rnnbench.cli._listing import put_listing
 from rnnbench.cli._options import json_flag, traceback_option
+from rnnbench.report.text import counted, printable
 
-if TYPE_CHECKING:
-    from pathlib import Path
 
-    from rnnbench.cli._kernel_files import KernelFile
+@dataclass(frozen=True)
+class CacheFacts:
+    """What --json prints. bytes: of all kernels; oldest and newest: when kernels were written, None without any."""
+
+    directory: str
+    files: int
+    bytes: int
+    oldest: str | None
+    newest: str | None
+    foreign_files: int
 
 
 @click.command()
@@ -21,7 +35,6 @@ def command(clear: bool, as_json: bool) -> int:
 
     A kernel whose sources or versions have changed is compiled anew, and its old file stays until the cache is cleared.
     """
-    from rnnbench.cli._kernel_files import contents
     from rnnbench.kernels.cache import directory
 
     folder = directory()
@@ -30,45 +43,39 @@ def command(clear: bool, as_json: bool) -> int:
         return _clear(folder, kernels, foreign, as_json)
     facts = _facts(folder, kernels, foreign)
     if as_json:
-        _put(facts)
+        put_listing(**asdict(facts))
     else:
         _print(facts)
-    return 0
+    return OK
 
 
-def _facts(folder: "Path", kernels: "list[KernelFile]", foreign: int) -> dict[str, Any]:
+def _facts(folder: Path, kernels: "list[KernelFile]", foreign: int) -> CacheFacts:
     changed = [kernel.changed for kernel in kernels]
-    return {
-        "directory": str(folder),
-        "files": len(kernels),
-        "bytes": sum(kernel.size for kernel in kernels),
-        "oldest": _moment(min(changed)) if changed else None,
-        "newest": _moment(max(changed)) if changed else None,
-        "foreign_files": foreign,
-    }
+    return CacheFacts(
+        directory=str(folder),
+        files=len(kernels),
+        bytes=sum(kernel.size for kernel in kernels),
+        oldest=_moment(min(changed)) if changed else None,
+        newest=_moment(max(changed)) if changed else None,
+        foreign_files=foreign,
+    )
 
 
-def _print(facts: dict[str, Any]) -> None:
+def _print(facts: CacheFacts) -> None:
     from rich.filesize import decimal
 
-    from rnnbench.report.text import counted, printable
-
-    click.echo(f"kernel cache: {printable(facts['directory'])}")
-    click.echo(f"{counted(facts['files'], 'kernel')}, {decimal(facts['bytes'])}")
-    if facts["files"]:
-        click.echo(f"written from {facts['oldest']} to {facts['newest']}")
+    click.echo(f"kernel cache: {printable(facts.directory)}")
+    click.echo(f"{counted(facts.files, 'kernel')}, {decimal(facts.bytes)}")
+    if facts.files:
+        click.echo(f"written from {facts.oldest} to {facts.newest}")
     else:
         click.echo("fill it with: rnnbench warmup")
-    if facts["foreign_files"]:
-        click.echo(f"{counted(facts['foreign_files'], 'other file')}, never read or removed")
+    if facts.foreign_files:
+        click.echo(f"{counted(facts.foreign_files, 'other file')}, never read or removed")
 
 
-def _clear(folder: "Path", kernels: "list[KernelFile]", foreign: int, as_json: bool) -> int:
-    """1 where a kernel could not be removed."""
-
-    from rnnbench.cli._console import error
-    from rnnbench.report.text import counted, printable
-
+def _clear(folder: Path, kernels: "list[KernelFile]", foreign: int, as_json: bool) -> int:
+    """Remove the kernels; the exit code is 1 where one could not be removed."""
     removed, size, refused = 0, 0, ""
     for kernel in kernels:
         try:
@@ -78,24 +85,15 @@ def _clear(folder: "Path", kernels: "list[KernelFile]", foreign: int, as_json: b
         else:
             removed, size = removed + 1, size + kernel.size
     if as_json:
-        _put({"directory": str(folder), "removed": removed, "bytes": size, "foreign_files": foreign})
+        put_listing(directory=str(folder), removed=removed, bytes=size, foreign_files=foreign)
     else:
         left = f"; left {counted(foreign, 'other file')} alone" if foreign else ""
         what = f"removed {counted(removed, 'kernel')}, {size} bytes"
         click.echo(f"{what}, from {printable(str(folder))}{left}")
     if refused:
         error(refused)
-    return 1 if refused else 0
-
-
-def _put(facts: dict[str, Any]) -> None:
-    from rnnbench.cli._listing import LISTING_SCHEMA
-    from rnnbench.cli._output import STDOUT, put_json
-
-    put_json(STDOUT, {"schema": LISTING_SCHEMA, **facts})
+    return FAILED if refused else OK
 
 
 def _moment(nanoseconds: int) -> str:
-    from datetime import datetime
-
     return datetime.fromtimestamp(nanoseconds / 1e9).astimezone().isoformat(" ", "seconds")

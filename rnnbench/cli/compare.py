@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, NOTHING_RAN, OK
 from rnnbench.cli._options import (
     export_option,
     finite,
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from rnnbench.records.record import Record
 
-OK, FAILED, NOTHING_RAN, INTERRUPTED = 0, 1, 3, 130
 NEVER_RAN = ("unsupported", "load_error")
 
 
@@ -100,7 +100,7 @@ def command(
 
 
 def exit_code(records: "Sequence[Record]") -> int:
-    """0 ok, 1 a row failed, 3 nothing ran at all."""
+    """Return 0 for ok, 1 where a row failed, 3 where nothing ran at all."""
     if all(record.status in NEVER_RAN for record in records):
         return NOTHING_RAN
     return FAILED if any(record.failed for record in records) else OK

@@ -1,8 +1,13 @@
 """`rnnbench convert`: trained weights from one file format to another."""
 
+from pathlib import Path
+
 import click
 
+from rnnbench.cli._console import note, warn
+from rnnbench.cli._exit_codes import OK
 from rnnbench.cli._options import load_plugins, name_option, plugin_option, traceback_option
+from rnnbench.cli._output import check_targets
 
 
 @click.command()
@@ -16,15 +21,11 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
 
     What a file holds is told by its suffix: .safetensors, .onnx, or that of a plugin.
     """
-    from pathlib import Path
-
-    from rnnbench.cli._console import note, warn
-    from rnnbench.cli._output import check_targets
     from rnnbench.loading import load_weights, save_weights
 
     registry = load_plugins(plugins)
-    registry.converter(Path(target))  # a type nobody knows is told before anything is read
-    check_targets(target, ())
+    registry.converter(Path(target))  # a type nobody knows is refused before anything is read
+    check_targets(target)
     trained = load_weights(source, cell)
     for remark in trained.remarks:
         warn(f"{source!r}: {remark}")
@@ -36,4 +37,4 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
         f"wrote {target}: {model.cell}, input {model.input_size}, hidden {model.hidden_size}, layers {model.layers}"
         f"{sides}, {head}, readout {model.readout}, {model.dtype}; {model.count_parameters()} parameters"
     )
-    return 0
+    return OK

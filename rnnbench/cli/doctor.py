@@ -1,10 +1,14 @@
 """`rnnbench doctor`: what may spoil a measurement on this machine, and its own noise."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._console import console
+from rnnbench.cli._listing import put_listing
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, results_option, traceback_option
+from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
     from rnnbench.machine.doctor import HealthCheck
@@ -22,11 +26,8 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
     With --noise the result is kept beside the stored runs, and counts in every comparison after it.
     """
     from dataclasses import asdict
-    from pathlib import Path
 
     from rnnbench.aa_noise import measure_noise
-    from rnnbench.cli._listing import LISTING_SCHEMA
-    from rnnbench.cli._output import STDOUT, put_json
     from rnnbench.cli._progress import listening
     from rnnbench.machine.doctor import gather, judge
     from rnnbench.machine.environment import core_count, cpu_model, machine_id
@@ -38,17 +39,14 @@ def command(noise: bool, as_json: bool, results: str, plugins: tuple[str, ...]) 
             store.keep_noise(here, measure_noise(listener))
     findings = list(judge(gather(registry, store.known_noise(here))))
     if as_json:
-        put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})
+        put_listing(rows=[asdict(finding) for finding in findings])
         return
     for finding in findings:
-        _tell(finding)
+        _print(finding)
 
 
-def _tell(finding: "HealthCheck") -> None:
+def _print(finding: "HealthCheck") -> None:
     from rich.text import Text
-
-    from rnnbench.cli._console import console
-    from rnnbench.report.text import printable
 
     out = console()
     out.print(Text.assemble((f"{finding.topic:15} ", "bold"), printable(finding.value)), soft_wrap=True)

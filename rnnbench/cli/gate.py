@@ -1,10 +1,14 @@
 """`rnnbench gate`: is one commit slower, larger or less accurate than another?"""
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from rnnbench.cli._console import console, note
+from rnnbench.cli._exit_codes import OK, REGRESSED
+from rnnbench.cli._listing import ListColumn, print_table
 from rnnbench.cli._options import (
     items_option,
     json_option,
@@ -14,12 +18,13 @@ from rnnbench.cli._options import (
     results_option,
     traceback_option,
 )
+from rnnbench.cli._output import STDOUT, check_targets, put_json
+from rnnbench.errors import UsageError
+from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
-    from rnnbench.tracking.commits import Commit, Repository
     from rnnbench.tracking.gate import GateResult
 
-REGRESSED = 4
 GATE_SCHEMA = 1
 _RUN = re.compile(r"latest$|\d{8}-")  # a run's id begins with its date; no commit looks like that
 
@@ -44,10 +49,7 @@ def command(
 
     Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
     """
-    from rnnbench.cli._output import STDOUT, check_targets, put_json
-    from rnnbench.errors import UsageError
-
-    check_targets(json_target, ())
+    check_targets(json_target)
     if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):
         raise UsageError("a run cannot be compared with a commit; give two commits or the ids of two runs")
     if _RUN.match(base):
@@ -58,13 +60,10 @@ def command(
         put_json(json_target, _document(sides, outcome))
     if json_target != STDOUT:
         _print(outcome)
-    return 0 if outcome.passed else REGRESSED
+    return OK if outcome.passed else REGRESSED
 
 
 def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], GateResult]":
-    from pathlib import Path
-
-    from rnnbench.cli._console import note
     from rnnbench.records.store import Store
     from rnnbench.tracking.gate import gate_runs
 
@@ -77,9 +76,6 @@ def _runs(base: str, candidate: str, results: str) -> "tuple[tuple[str, str], Ga
 def _commits(
     base: str, candidate: str, plugins: tuple[str, ...], options: dict[str, Any]
 ) -> "tuple[tuple[str, str], GateResult]":
-    from pathlib import Path
-
-    from rnnbench.cli._console import note
     from rnnbench.tracking.ab import GatePlan
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.gate import Pythons, gate_commits
@@ -90,20 +86,14 @@ def _commits(
     registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
     repository = Repository(Path.cwd())
     before, after = repository.commit(base), repository.commit(candidate)
-    _tell(repository, before, after)
+    note(f"base {before}; candidate {after}")
+    if repository.changed():
+        note("note: the working tree has changes, which belong to no commit and are not measured")
     outcome = gate_commits(repository, before, after, plan, note, pythons)
     return (before.hash, after.hash), outcome
 
 
-def _tell(repository: "Repository", before: "Commit", after: "Commit") -> None:
-    from rnnbench.cli._console import note
-
-    note(f"base {before}; candidate {after}")
-    if repository.changed():
-        note("note: the working tree has changes, which belong to no commit and are not measured")
-
-
-def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, Any]:
+def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, object]:
     from rnnbench.tracking.format import broken_sentence, row, sentence
 
     regressed = [broken_sentence(cell) for cell in outcome.broken if cell.regressed]
@@ -112,20 +102,17 @@ def _document(sides: tuple[str, str], outcome: "GateResult") -> dict[str, Any]:
         "base": sides[0],
         "candidate": sides[1],
         "regressions": [sentence(regression) for regression in outcome.regressions] + regressed,
-        "rows": [row(finding, outcome) for finding in outcome.findings],
+        "rows": [row(change, outcome) for change in outcome.changes],
     }
 
 
 def _print(outcome: "GateResult") -> None:
-    """The table of all series, a sentence for each regression, and how it ended."""
-    from rnnbench.cli._console import console
-    from rnnbench.cli._listing import ListColumn, print_table
-    from rnnbench.report.text import printable
+    """Print the table of all series, a sentence for each regression, and how it ended."""
     from rnnbench.tracking.format import broken_sentence, cells, sentence, summary
 
     figures = [ListColumn(name, right=True) for name in ("base", "candidate", "worse by")]
     print_table(
-        [cells(finding, outcome) for finding in outcome.findings],
+        [cells(change, outcome) for change in outcome.changes],
         [
             ListColumn("series"),
             ListColumn("figure"),

@@ -1,14 +1,19 @@
 """`rnnbench history`: a figure over commits, with the steps in it and the commits that made them."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli._options import items_option, json_option, results_option, traceback_option
+from rnnbench.cli._console import console, note, warn
+from rnnbench.cli._listing import ListColumn, print_table
+from rnnbench.cli._options import items_option, json_option, plot_option, results_option, traceback_option
+from rnnbench.cli._output import STDOUT, check_targets, put_json
+from rnnbench.errors import UnknownName, UsageError
+from rnnbench.report.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from rnnbench.tracking.commits import Commit
     from rnnbench.tracking.reading import Reading
@@ -31,7 +36,7 @@ DEFAULT_FIGURE = "infer_seconds"
     help="Where to read; asv's results by default, the stored runs where there are none.",
 )
 @click.option("--asv", "asv_folder", default="results/asv", show_default=True, metavar="DIR", help="asv's results.")
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+@plot_option
 @json_option
 @results_option
 @traceback_option
@@ -46,17 +51,12 @@ def command(
     **rows: tuple[str, ...],
 ) -> None:
     """Show figures over the commits of this repository, from asv's results and from stored runs."""
-    from pathlib import Path
 
-    from rnnbench.cli._output import STDOUT, check_writable, put_json
-    from rnnbench.report.plot_file import check_figure
     from rnnbench.tracking import plot
     from rnnbench.tracking.commits import Repository
     from rnnbench.tracking.sections import as_json, sections
 
-    check_writable([target for target in (json_target, plot_file) if target not in (None, STDOUT)])
-    if plot_file:
-        check_figure(Path(plot_file))
+    check_targets(json_target, plot_file=plot_file)
     commits = Repository(Path.cwd()).history()
     source = source or ("asv" if any(Path(asv_folder).glob("*/*-*.json")) else "runs")
     readings = _readings(source, Path(asv_folder), Path(results), commits)
@@ -69,24 +69,18 @@ def command(
         _print(sections(chosen), commits)
 
 
-def _readings(source: str, asv_folder: "Path", results: "Path", commits: "Sequence[Commit]") -> "Sequence[Reading]":
-    """Everything there is to read; what had to be skipped is told."""
-    from rnnbench.cli._console import note, warn
-    from rnnbench.report.text import counted
+def _readings(source: str, asv_folder: Path, results: Path, commits: "Sequence[Commit]") -> "Sequence[Reading]":
+    """Read everything there is; print a warning for what had to be skipped."""
     from rnnbench.tracking import asv_results, from_runs
-    from rnnbench.tracking.reading import Readings
 
-    found = Readings.together(
-        [
-            asv_results.read(asv_folder) if source != "runs" else Readings(),
-            from_runs.read(results, commits) if source != "asv" else Readings(),
-        ]
-    )
-    for problem in found.problems:
+    parts = [asv_results.read(asv_folder)] if source != "runs" else []
+    parts += [from_runs.read(results, commits)] if source != "asv" else []
+    problems = [problem for part in parts for problem in part.problems]
+    for problem in problems:
         warn(problem)
-    if found.problems:
-        note(f"{counted(len(found.problems), 'file')} skipped")
-    return found.readings
+    if problems:
+        note(f"{counted(len(problems), 'file')} skipped")
+    return [reading for part in parts for reading in part.readings]
 
 
 def _chosen(
@@ -96,10 +90,8 @@ def _chosen(
     machines: "Sequence[str]",
     rows: "dict[str, tuple[str, ...]]",
 ) -> "list[Series]":
-    """The series that were asked for, without those that hold nothing but gaps: backends that have no other are named.
-    Raises UsageError for none."""
-    from rnnbench.cli._console import note
-    from rnnbench.errors import UnknownName, UsageError
+    """Return the series that were asked for, without those that hold nothing but gaps: backends that have no other are
+    named on stderr. Raises UsageError for none."""
     from rnnbench.tracking.series import in_order
 
     if not readings:
@@ -126,15 +118,11 @@ def _chosen(
 
 
 def _backend(series: "Series") -> str:
-    """Or the figure, where no backend has a part in it."""
+    """Return the backend, or the figure where no backend has a part in it."""
     return series.label("backend") or series.figure
 
 
 def _print(sections: "Sequence[HistorySection]", commits: "Sequence[Commit]") -> None:
-    from rnnbench.cli._console import console
-    from rnnbench.cli._listing import ListColumn, print_table
-    from rnnbench.report.text import printable
-
     out = console()
     subjects = {commit.hash: commit.subject for commit in commits}
     for section in sections:

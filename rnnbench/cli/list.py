@@ -1,18 +1,16 @@
 """`rnnbench list`: the cells, tasks and backends there are."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._listing import ListColumn, Row, show
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 
 if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
     from rnnbench.cells.spec import Cell
-    from rnnbench.cli._listing import ListColumn
     from rnnbench.tasks.spec import Task
-
-Row = dict[str, Any]
 
 
 @click.command()
@@ -22,15 +20,16 @@ Row = dict[str, Any]
 @traceback_option
 def command(kind: str, plugins: tuple[str, ...], as_json: bool) -> None:
     """List the cells, tasks or backends that can be compared."""
-    from rnnbench.cli._listing import show
-
     registry = load_plugins(plugins)
     if kind == "cells":
-        show([_cell(cell) for cell in registry.cells.values()], _cell_columns(), as_json)
+        show([_cell(cell) for cell in registry.cells.values()], CELL_COLUMNS, as_json)
     elif kind == "tasks":
-        show([_task(task) for task in registry.tasks.values()], _task_columns(), as_json)
+        show([_task(task) for task in registry.tasks.values()], TASK_COLUMNS, as_json)
     else:
-        show([_backend(info) for info in registry.backends.values()], _backend_columns(), as_json)
+        show([_backend(info) for info in registry.backends.values()], BACKEND_COLUMNS, as_json)
+
+
+CELL_COLUMNS = (*map(ListColumn, ("cell", "title", "states", "gates")), ListColumn("source", wraps=True))
 
 
 def _cell(cell: "Cell") -> Row:
@@ -43,16 +42,20 @@ def _cell(cell: "Cell") -> Row:
     }
 
 
-def _cell_columns() -> "list[ListColumn]":
-    from rnnbench.cli._listing import ListColumn
+def _baseline(row: Row) -> str:
+    return f"{'>' if row['better'] == 'higher' else '<'} {row['baseline']:.4g}"
 
-    return [
-        ListColumn("cell"),
-        ListColumn("title"),
-        ListColumn("states"),
-        ListColumn("gates"),
-        ListColumn("source", wraps=True),
-    ]
+
+TASK_COLUMNS = (
+    ListColumn("task"),
+    ListColumn("title", wraps=True),
+    ListColumn("score"),
+    ListColumn("baseline", _baseline, right=True),
+    ListColumn("steps", right=True),
+    ListColumn("batch", wide=True, right=True),
+    ListColumn("hidden", wide=True, right=True),
+    ListColumn("source", wraps=True, wide=True),
+)
 
 
 def _task(task: "Task") -> Row:
@@ -70,21 +73,16 @@ def _task(task: "Task") -> Row:
     }
 
 
-def _task_columns() -> "list[ListColumn]":
-    from rnnbench.cli._listing import ListColumn
-
-    return [
-        ListColumn("task"),
-        ListColumn("title", wraps=True),
-        ListColumn("score"),
-        ListColumn(
-            "baseline", lambda row: f"{'>' if row['better'] == 'higher' else '<'} {row['baseline']:.4g}", right=True
-        ),
-        ListColumn("steps", right=True),
-        ListColumn("batch", wide=True, right=True),
-        ListColumn("hidden", wide=True, right=True),
-        ListColumn("source", wraps=True, wide=True),
-    ]
+BACKEND_COLUMNS = (
+    ListColumn("backend"),
+    ListColumn("title", wraps=True),
+    ListColumn("status"),
+    ListColumn("remedy", wraps=True),
+    ListColumn("trains", lambda row: "yes" if row["trains"] else "no"),
+    ListColumn("devices", wide=True),
+    ListColumn("dtypes", wide=True),
+    ListColumn("cells", wraps=True),
+)
 
 
 def _backend(info: "BackendInfo") -> Row:
@@ -99,18 +97,3 @@ def _backend(info: "BackendInfo") -> Row:
         "dtypes": list(info.dtypes),
         "cells": "all" if info.cells is None else list(info.cells),
     }
-
-
-def _backend_columns() -> "list[ListColumn]":
-    from rnnbench.cli._listing import ListColumn
-
-    return [
-        ListColumn("backend"),
-        ListColumn("title", wraps=True),
-        ListColumn("status"),
-        ListColumn("remedy", wraps=True),
-        ListColumn("trains", lambda row: "yes" if row["trains"] else "no"),
-        ListColumn("devices", wide=True),
-        ListColumn("dtypes", wide=True),
-        ListColumn("cells", wraps=True),
-    ]

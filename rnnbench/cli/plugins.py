@@ -1,16 +1,20 @@
 """`rnnbench plugins`: what was loaded and from where, whether a backend keeps its promises, a new one to begin with."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli._complete import NAMES
+from rnnbench.cli._console import console
+from rnnbench.cli._exit_codes import FAILED, OK
+from rnnbench.cli._listing import ListColumn, put_listing, show
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
+from rnnbench.errors import UsageError
+from rnnbench.report.text import printable
 
 if TYPE_CHECKING:
     from rnnbench.testing import PropertyResult
-
-FAILED = 1
 
 
 @click.group()
@@ -24,8 +28,6 @@ def command() -> None:
 @traceback_option
 def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
     """List every plugin, the built-in ones too, and those left out with the reason."""
-    from rnnbench.cli._listing import ListColumn, show
-
     registry = load_plugins(plugins)
     rows: list[dict[str, object]] = [
         {"plugin": name, "origin": origin, "status": "loaded", "problem": ""}
@@ -55,23 +57,18 @@ def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> i
     """
     from dataclasses import asdict
 
-    from rnnbench.cli._listing import LISTING_SCHEMA
-    from rnnbench.cli._output import STDOUT, put_json
     from rnnbench.testing import check_backend
 
     info = load_plugins(plugins).backend(name)
-    findings = check_backend(info, threads, on_result=None if as_json else _tell)
+    findings = check_backend(info, threads, on_result=None if as_json else _print)
     if as_json:
-        put_json(STDOUT, {"schema": LISTING_SCHEMA, "rows": [asdict(finding) for finding in findings]})
-    return FAILED if any(finding.ok is False for finding in findings) else 0
+        put_listing(rows=[asdict(finding) for finding in findings])
+    return FAILED if any(finding.ok is False for finding in findings) else OK
 
 
-def _tell(finding: "PropertyResult") -> None:
-    """Printed as it is found: some take their time."""
+def _print(finding: "PropertyResult") -> None:
+    """Print a result as soon as it is there: some take their time."""
     from rich.text import Text
-
-    from rnnbench.cli._console import console
-    from rnnbench.report.text import printable
 
     verdict, colour = {True: ("ok", "green"), False: ("FAILED", "red"), None: ("not judged", "yellow")}[finding.ok]
     figure = "" if finding.figure is None else f"{finding.figure:.2g} of {finding.tolerance:g}"
@@ -90,9 +87,6 @@ def _tell(finding: "PropertyResult") -> None:
 @traceback_option
 def new(name: str, folder: str) -> None:
     """Write a package for a backend of your own, which passes every check, to begin from."""
-    from pathlib import Path
-
-    from rnnbench.errors import UsageError
     from rnnbench.scaffold import write_package
 
     if name in load_plugins(()).backends:

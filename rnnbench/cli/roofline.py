@@ -1,26 +1,28 @@
 """`rnnbench roofline`: how much of what this machine allows the kernels reach."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rnnbench.cli._options import export_option, json_option, traceback_option
+from rnnbench.cli._console import error, note
+from rnnbench.cli._exit_codes import FAILED, OK
+from rnnbench.cli._options import export_option, json_option, plot_option, traceback_option
+from rnnbench.cli._output import STDOUT, check_targets, print_report, put_json
+from rnnbench.report.text import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from rnnbench.report.document import Report
-    from rnnbench.roofline.points import Point
 
 ROOFLINE_SCHEMA = 1
-OK, FAILED = 0, 1
 DTYPE = "float32"
 
 
 @click.command()
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads for all of it.")
-@click.option("--plot", "plot_file", metavar="FILE", help="Draw to FILE.svg, .png or .pdf too.")
+@plot_option
 @json_option
 @export_option
 @traceback_option
@@ -29,24 +31,14 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
 
     Takes about half a minute. docs/roofline.md says what a limit counts.
     """
-    from pathlib import Path
-
-    from rnnbench.cli._console import console, error, note
-    from rnnbench.cli._output import STDOUT, check_targets, check_writable, put_json
     from rnnbench.machine.environment import check_threads, machine
-    from rnnbench.report.plot_file import check_figure
-    from rnnbench.report.terminal import render
-    from rnnbench.report.text import counted
     from rnnbench.roofline import report as roofline
     from rnnbench.roofline.limits import limits
     from rnnbench.roofline.plot import draw
     from rnnbench.roofline.points import CASES, measure
     from rnnbench.workers.failure import Failure
 
-    check_targets(json_target, exports)
-    if plot_file:
-        check_writable([plot_file])
-        check_figure(Path(plot_file))
+    check_targets(json_target, exports, plot_file)
     check_threads(threads)
     note("measuring the machine's peak and bandwidths")
     found = limits(DTYPE, threads)
@@ -57,26 +49,23 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
         error(failure.reason)
         return FAILED
     here = machine()
+    report, rows = roofline.report(points, found, here), [point.as_row() for point in points]
     if plot_file:
         draw(points, found, Path(plot_file))
     for target in exports:
-        _export(Path(target), points, roofline.report(points, found, here))
+        _export(Path(target), rows, report)
     if json_target is not None:
-        rows = [point.as_row() for point in points]
         limits_json = roofline.as_json(found)
         put_json(json_target, {"schema": ROOFLINE_SCHEMA, "machine": here, "limits": limits_json, "rows": rows})
     if json_target != STDOUT:
-        out = console()
-        for part in render(roofline.report(points, found, here), out):
-            out.print(part)
+        print_report(report)
     return OK
 
 
-def _export(path: "Path", points: "Sequence[Point]", report: "Report") -> None:
-    """By the name's ending: rows as .csv, the report as .md."""
-    from rnnbench.report.export import rows_csv, write_atomically
+def _export(path: Path, rows: "Sequence[Mapping[str, object]]", report: "Report") -> None:
+    """Write by the name's ending: rows as .csv, the report as .md."""
+    from rnnbench.report.export import rows_csv, write_file
     from rnnbench.report.markdown import render
 
-    rows = [point.as_row() for point in points]
     text = render(report) if path.suffix == ".md" else rows_csv(rows[0], (row.values() for row in rows))
-    write_atomically(path, text)
+    write_file(path, text)

@@ -1,11 +1,16 @@
 """`rnnbench show`: a stored run printed again, or the list of runs; nothing is measured."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli._complete import stored_runs
+from rnnbench.cli._console import note, warn
+from rnnbench.cli._listing import ListColumn, print_table
 from rnnbench.cli._options import export_option, json_option, results_option, traceback_option
+from rnnbench.cli._output import check_targets, put_json, put_results
+from rnnbench.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnbench.records.store import Run, Store
@@ -22,10 +27,6 @@ def command(run_id: str | None, json_target: str | None, exports: tuple[str, ...
 
     RUN is an id, the beginning of one, or "latest"; without it the stored runs are listed.
     """
-    from pathlib import Path
-
-    from rnnbench.cli._output import check_targets, put_results
-    from rnnbench.errors import UsageError
     from rnnbench.records.store import Store
 
     store = Store(Path(results))
@@ -39,12 +40,9 @@ def command(run_id: str | None, json_target: str | None, exports: tuple[str, ...
 
 
 def _list(store: "Store", json_target: str | None) -> None:
-    from rnnbench.cli._console import note, warn
-    from rnnbench.cli._listing import ListColumn, print_table
-    from rnnbench.cli._output import check_targets, put_json
     from rnnbench.records.record import SCHEMA
 
-    check_targets(json_target, ())
+    check_targets(json_target)
     for problem in store.problems():
         warn(problem)
     rows = [_row(run) for run in store.runs()]

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnnbench.cli._console import error, note
+from rnnbench.cli._exit_codes import FAILED, OK
+from rnnbench.cli._kernel_files import contents
 from rnnbench.cli._options import items_option, load_plugins, plugin_option, traceback_option
+from rnnbench.errors import UsageError
+from rnnbench.report.text import counted, duration, printable
 
 if TYPE_CHECKING:
     from rnnbench.cells.spec import Cell
-
-OK, FAILED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,6 @@ def command(cells: tuple[str, ...], dtypes: tuple[str, ...], training: bool, plu
 
     Exit code 1 where a cell cannot be compiled or kept. `rnnbench cache` shows what is kept.
     """
-    from rnnbench.cli._console import note
-    from rnnbench.errors import UsageError
     from rnnbench.kernels.cache import safe_directory
     from rnnbench.model import DTYPES
 
@@ -53,10 +54,8 @@ def command(cells: tuple[str, ...], dtypes: tuple[str, ...], training: bool, plu
 
 
 def _warm(cell: "Cell", dtype: str, training: bool) -> bool:
-    """Prints the cell's line; whether its kernels are ready for later processes."""
-    from rnnbench.cli._console import error
+    """Print the cell's line; return whether its kernels are ready for later processes."""
     from rnnbench.kernels.cache import cell_fingerprint
-    from rnnbench.report.text import counted, duration, printable
 
     head = f"{printable(cell.id):12} {dtype:8}"
     try:
@@ -79,10 +78,9 @@ def _warm(cell: "Cell", dtype: str, training: bool) -> bool:
 
 
 def _compile(cell: str, dtype: str, training: bool) -> Spent:
-    """Has a session do one of everything, which asks for every kernel there is."""
+    """Have a session do one of everything, which asks for every kernel there is."""
     import numpy as np
 
-    from rnnbench.cli._kernel_files import contents
     from rnnbench.kernels.cache import directory
     from rnnbench.kernels.library import LOG, common
     from rnnbench.loading import session

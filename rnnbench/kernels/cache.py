@@ -17,7 +17,6 @@ import pickle
 import platform
 import stat
 import sys
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from numba.core import compiler
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
+from rnnbench import atomic
 from rnnbench.cells.spec import Cell
 from rnnbench.kernels.target import OPTIONS, target
 
@@ -156,14 +156,7 @@ class KernelCache(_Cache):
         header = {"format": FORMAT, "key": self.key, "sha256": hashlib.sha256(payload).hexdigest()}
         content = json.dumps(header).encode() + b"\n" + payload
         with contextlib.suppress(OSError):  # a full disk costs the cache, not the run
-            descriptor, temporary = tempfile.mkstemp(dir=self.place)
-            try:
-                with os.fdopen(descriptor, "wb") as out:
-                    out.write(content)
-                os.replace(temporary, self.file)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+            atomic.replace(self.file, content, mode=0o600, durable=False)
 
     def _read(self):
         """The payload, if the file is ours, whole, and of this key."""

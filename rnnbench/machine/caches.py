@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnbench.units import GIB, KIB, MIB
+
 CPUS = Path("/sys/devices/system/cpu")
-KIBIBYTE = 1024
-FACTORS = {"": 1, "K": KIBIBYTE, "M": KIBIBYTE**2, "G": KIBIBYTE**3}
+FACTORS = {"": 1, "K": KIB, "M": MIB, "G": GIB}
 # Where the system does not tell: common sizes, which a core has for itself but for the last.
-ASSUMED = (("L1", 32 * KIBIBYTE, False), ("L2", KIBIBYTE**2, False), ("L3", 16 * KIBIBYTE**2, True))
+ASSUMED = (("L1", 32 * KIB, False), ("L2", MIB, False), ("L3", 16 * MIB, True))
 
 
 @dataclass(frozen=True)

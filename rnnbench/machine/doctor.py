@@ -14,13 +14,13 @@ from rnnbench.machine.environment import core_count, cpu_model, machine, usable_
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import minimum_effect
 from rnnbench.registry import Registry
+from rnnbench.units import GIB
 
 SYSTEM = Path("/sys/devices/system")
 WATCHED_SECONDS = 0.5
 MOST_BUSY, MOST_STOLEN = 0.1, 0.01  # shares of all processor time, by others than us and by the host
 STEADY_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
 CACHE = "rnnbench.kernels.cache:safe_directory"
-GIB = 1024**3
 
 
 @dataclass(frozen=True)

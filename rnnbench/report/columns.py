@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from rnnbench.records.summary import Row, varying
 from rnnbench.report.text import DASH, Unit, plus_minus, significant, time_unit
+from rnnbench.units import MIB
 
 ALWAYS = 0
-MEBIBYTE = 2**20
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Column:
 
 
 def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """Every column that at least one of `rows` fills, in the order of display. A figure that is missing is a dash."""
+    """Return every column that at least one of `rows` fills, in the order of display. A figure that is missing is a
+    dash."""
     status = tuple(row.status for row in rows)
     made = [
         Column("cell", "", tuple(row.variant.cell for row in rows), right=False),
@@ -45,7 +46,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def _sizes(rows: Sequence[Row]) -> list[Column]:
-    """Sizes are columns where they differ; otherwise the line under the table states them."""
+    """Return a column for each size that differs; the line under the table states the others."""
     heads = {"hidden_size": "hidden", "bidirectional": "both ways"}
     texts = {True: "yes", False: "no"}
     made = []
@@ -83,7 +84,7 @@ def _roofline(row: Row) -> str | None:
 
 def _memory(row: Row) -> str | None:
     peak = row.value("peak_rss_bytes")
-    return None if peak is None else f"{peak / MEBIBYTE:.0f}"
+    return None if peak is None else f"{peak / MIB:.0f}"
 
 
 def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Column:
@@ -93,7 +94,7 @@ def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Colu
 
 
 def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
-    """The time of a call, and its interval where there is room."""
+    """Return the time of a call, and its interval where there is room."""
     found = [row.figure("infer_seconds") for row in rows]
     unit = time_unit(one.value for one in found if one)
     values = tuple(_in(unit, one.value if one else None) for one in found)

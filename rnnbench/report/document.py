@@ -38,9 +38,10 @@ class Report:
     closing: tuple[str, ...]
 
     @classmethod
-    def of(cls, run: Run) -> "Report":
-        """From what is stored alone. Raises UsageError for settings that cannot be read."""
-        groups = run.groups()
+    def of(cls, run: Run, groups: Sequence[StoredGroup] | None = None) -> "Report":
+        """Return the report on what is stored. groups: the run's, where they are at hand. Raises UsageError for
+        settings that cannot be read."""
+        groups = run.groups() if groups is None else groups
         description = Description.from_json(run.settings)
         own, known = noise(groups), KnownNoise.from_json(run.machine.get("noise"))
         least = minimum_effect(own, known.ratio if known else None)
@@ -59,7 +60,7 @@ class Report:
 
 def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:
     basis = (notes.settings_line(rows, note.training), notes.adopted_line(rows), notes.timing_line(rows))
-    said = [
+    findings = [
         *sentences.score_sentences(rows),
         sentences.learning_sentence(rows),
         *sentences.speed_sentences(rows, groups, least),
@@ -72,7 +73,7 @@ def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note
         failed=tuple(any(record.failed for record in row.records) for row in rows),
         basis=tuple(line for line in basis if line),
         troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),
-        findings=tuple(sentence for sentence in said if sentence),
+        findings=tuple(sentence for sentence in findings if sentence),
     )
 
 

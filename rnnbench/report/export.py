@@ -2,15 +2,13 @@
 
 import csv
 import io
-import os
-import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.records.record import COLUMNS, Record
-from rnnbench.records.store import Run
+from rnnbench.records.store import Run, StoredGroup
 from rnnbench.report.document import Report
 from rnnbench.report.markdown import render
 from rnnbench.report.text import printable
@@ -19,24 +17,25 @@ FORMULA_STARTS = ("=", "+", "-", "@")  # a spreadsheet would run what follows
 
 
 def check_suffix(path: Path) -> None:
-    """Raises UsageError for a file that `export` does not know how to write."""
+    """Raise UsageError for a file that `export` does not know how to write."""
     if path.suffix not in _WRITERS:
         raise UsageError(f"cannot export to {path.name!r}: its name must end in {' or '.join(_WRITERS)}")
 
 
-def export(path: Path, run: Run) -> None:
-    """Writes the run by the name's ending: .csv or .md. Raises UsageError where it cannot."""
+def export(path: Path, run: Run, groups: Sequence[StoredGroup] | None = None) -> None:
+    """Write a run by the name's ending: .csv or .md. groups: the run's, where they are at hand. Raises UsageError where
+    it cannot be written."""
     check_suffix(path)
-    write_atomically(path, _WRITERS[path.suffix](run))
+    write_file(path, _WRITERS[path.suffix](run, run.groups() if groups is None else groups))
 
 
 def records_csv(records: Iterable[Record]) -> str:
-    """One line per record with the columns of `Record`; warnings are joined by semicolons, None is empty."""
+    """Return one line per record with the columns of `Record`; warnings are joined by semicolons, None is empty."""
     return rows_csv(COLUMNS, ([getattr(record, name) for name in COLUMNS] for record in records))
 
 
-def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """A head and one line a row."""
+def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a head and one line a row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -44,30 +43,15 @@ def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     return text.getvalue()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """The old file or the new one, never a part; devices and pipes are written as they are.
-
-    Raises UsageError where the system refuses.
-    """
+def write_file(path: Path, text: str) -> None:
+    """Write a file that was asked for, whole or not at all. Raises UsageError where the system refuses."""
     try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-            return
-        path = path.resolve()  # of a link, what it points to is replaced
-        temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
-        try:
-            with temporary.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        atomic.write(path, text)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     if isinstance(value, tuple):
         value = "; ".join(value)
     if isinstance(value, str):
@@ -76,12 +60,12 @@ def _cell(value: Any) -> Any:
     return value
 
 
-def _csv(run: Run) -> str:
-    return records_csv(run.records())
+def _csv(run: Run, groups: Sequence[StoredGroup]) -> str:
+    return records_csv(record for group in groups for record in group.records)
 
 
-def _markdown(run: Run) -> str:
-    return render(Report.of(run))
+def _markdown(run: Run, groups: Sequence[StoredGroup]) -> str:
+    return render(Report.of(run, groups))
 
 
 _WRITERS = {".csv": _csv, ".md": _markdown}

@@ -1,7 +1,6 @@
 """What a reader must know beside the figures: how models were trained, why a figure is missing, what was noisy."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
@@ -12,7 +11,7 @@ from rnnbench.tasks.spec import Training
 
 
 def settings_line(rows: Sequence[Row], training: Training) -> str:
-    """How the models of a table were trained, where they were, and whatever does not vary within it."""
+    """State how the models of a table were trained, where they were, and whatever does not vary within it."""
     model = f"Model: {', '.join(_model(rows))}; {_seeds(record for row in rows for record in row.records)}."
     if not rows[0].records[0].score_name:
         return model
@@ -50,7 +49,7 @@ def _seeds(records: Iterable[Record]) -> str:
 
 
 def timing_line(rows: Sequence[Row]) -> str | None:
-    """What one timed call computes; None where nothing was timed."""
+    """State what one timed call computes; None where nothing was timed."""
     timed = next((record for row in rows for record in row.passed if record.infer_seconds), None)
     if timed is None:
         return None
@@ -59,7 +58,7 @@ def timing_line(rows: Sequence[Row]) -> str | None:
 
 
 def trouble_lines(rows: Sequence[Row]) -> list[str]:
-    """Why rows have dashes: rows with the same trouble share a line."""
+    """State why rows have dashes: rows with the same trouble share a line."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         for status, records in _by_status(row).items():
@@ -79,13 +78,13 @@ def _by_status(row: Row) -> dict[str, list[Record]]:
 
 
 def adopted_line(rows: Sequence[Row]) -> str | None:
-    """Which rows have a score and no training of their own; None where all that have a score trained."""
+    """Name the rows that have a score and no training of their own; None where all that have a score trained."""
     adopted = [row for row in rows if any(r.score is not None and r.train_steps is None for r in row.passed)]
     return f"{_which(adopted, rows)}: scored with the weights that {TRAINER} trained." if adopted else None
 
 
 def warning_lines(rows: Sequence[Row]) -> list[str]:
-    """Each warning once, with the rows that gave it."""
+    """State each warning once, with the rows that gave it."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         for text in dict.fromkeys(text for record in row.records for text in record.warnings):
@@ -94,7 +93,7 @@ def warning_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
-    """Some of a table's rows in few words: "numpy" for all of numpy's, "lstm and gru on numpy" for two of them."""
+    """Name some of a table's rows in few words: "numpy" for all of numpy's, "lstm and gru on numpy" for two of them."""
     several = varying(rows)
     backends: dict[str, list[str]] = {}
     for backend in dict.fromkeys(row.backend for row in chosen):
@@ -106,7 +105,7 @@ def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
 
 
 def noise_line(noise: Ratio | None, known: KnownNoise | None = None) -> str:
-    """The machine's A/A noise and the effect that it lets count. known: as `rnnbench doctor --noise` found it."""
+    """State the machine's A/A noise and the effect that it lets count. known: as `rnnbench doctor --noise` found it."""
     least = f"speeds closer than {percent(minimum_effect(noise, known.ratio if known else None))} are not told apart"
     what = "This machine's own noise (A/A, a program timed against itself in two processes)"
     found = [f"is {_noise(noise)} in this run"] if noise else []
@@ -121,7 +120,7 @@ def _noise(noise: Ratio) -> str:
 
 
 def process_line(records: Iterable[Record]) -> str | None:
-    """What too few processes leave open; None where there are enough for a verdict."""
+    """State what too few processes leave open; None where there are enough for a verdict."""
     processes = len({record.seed for record in records})
     if processes >= PROCESSES_FOR_A_VERDICT:
         return None
@@ -134,7 +133,7 @@ def process_line(records: Iterable[Record]) -> str | None:
 
 
 def compile_line(records: Iterable[Record]) -> str | None:
-    """Per backend, what compiling cost with a cold kernel cache and loading with a warm one; None without either.
+    """State per backend what compiling cost with a cold kernel cache and loading with a warm one; None without either.
 
     A case whose kernels were there already spent nothing, and does not count.
     """
@@ -146,12 +145,13 @@ def compile_line(records: Iterable[Record]) -> str | None:
     return f"Compiling or loading kernels, in no figure above: {joined(words)}." if words else None
 
 
-def machine_line(machine: Mapping[str, Any]) -> str:
-    """Which machine and which versions the figures are of."""
-    packages = machine.get("packages") or {}
-    versions = [f"{name} {version}" for name, version in packages.items() if version]
+def machine_line(machine: Mapping[str, object]) -> str:
+    """State which machine and which versions the figures are of."""
+    packages, cores = machine.get("packages"), machine.get("cores")
+    known = packages if isinstance(packages, Mapping) else {}
+    versions = [f"{name} {version}" for name, version in known.items() if version]
     python = f"Python {machine.get('python', '?')}"
-    facts = [machine.get("cpu"), counted(machine["cores"], "core") if "cores" in machine else None]
+    facts = [machine.get("cpu"), counted(cores, "core") if isinstance(cores, int) else None]
     words = [str(fact) for fact in facts if fact] or ["an unknown machine"]
     return f"Measured on {', '.join(words)}; {', '.join([python, *versions])}."
 

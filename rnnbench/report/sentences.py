@@ -28,7 +28,7 @@ from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, 
 
 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
-    """Which cell has the best score, by how much, and what stays undecided; on one backend, dtype and thread count.
+    """State which cell has the best score, by how much, and what is undecided; on one backend, dtype and thread count.
 
     The best one is picked by looking at all of them, so all pairs count as compared: Holm's correction is over them.
     """
@@ -43,16 +43,16 @@ def score_sentences(rows: Sequence[Row]) -> list[str]:
     basis = f"({first.score_name} on {best.backend}, {counted(seeds, 'seed')}, paired{corrected})"
     beaten = [f"{label(other.variant, several)} by {won.text}" for other, won in gains.items() if won.real]
     undecided = [f"{label(other.variant, several)} ({won.text})" for other, won in gains.items() if not won.real]
-    said = [f"Score: {name} beats {joined(beaten)} {basis}."] if beaten else []
+    lines = [f"Score: {name} beats {joined(beaten)} {basis}."] if beaten else []
     if undecided:
-        said.append(f"Score: undecided whether {name} is better than {joined(undecided, 'or')} {basis}.")
-    return said
+        lines.append(f"Score: undecided whether {name} is better than {joined(undecided, 'or')} {basis}.")
+    return lines
 
 
 def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> str | None:
-    """What this run could have told apart, given how far its processes and seeds lie apart; None where nothing is
+    """State what this run could have told apart, given how far its processes and seeds lie apart; None where nothing is
     compared. least: the smallest effect in speed that counts, as a share."""
-    effects = [detectable_effect(contest.ratio) for contest in contests(rows, groups)]
+    effects = [detectable_effect(pair.ratio) for pair in speed_comparisons(rows, groups)]
     words = [_span([max(effect, least) for effect in effects if effect is not None], percent, "in speed")]
     ranking = _ranking(rows)
     gains = ranking[1].values() if ranking else ()
@@ -72,7 +72,7 @@ def _span(sizes: Sequence[float], text: Callable[[float], str], of_what: str) ->
 
 
 def learning_sentence(rows: Sequence[Row]) -> str | None:
-    """Which rows did not beat the trivial answer on every seed; None where all did."""
+    """Name the rows that did not beat the trivial answer on every seed; None where all did."""
     several = varying(rows)
     short: dict[str, list[str]] = {}
     for row in rows:
@@ -86,7 +86,7 @@ def learning_sentence(rows: Sequence[Row]) -> str | None:
 
 
 @dataclass(frozen=True)
-class Contest:
+class SpeedComparison:
     """The fastest backend of a variant against another: ratio is the other's time over the fastest's."""
 
     variant: Variant
@@ -95,8 +95,8 @@ class Contest:
     ratio: Ratio
 
 
-def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Contest]:
-    """Whose inference times are compared: by variant, the fastest with each of the others."""
+def speed_comparisons(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[SpeedComparison]:
+    """Yield the pairs whose inference times are compared: by variant, the fastest with each of the others."""
     for variant in dict.fromkeys(row.variant for row in rows):
         timed = [row for row in rows if row.variant == variant and row.ranked and row.value("infer_seconds")]
         timed.sort(key=lambda row: row.value("infer_seconds") or 0.0)
@@ -104,23 +104,24 @@ def contests(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[Con
         for slow in timed[1:]:
             ratio = speed_ratio(own, timed[0].backend, slow.backend)
             if ratio is not None:
-                yield Contest(variant, timed[0].backend, slow.backend, ratio)
+                yield SpeedComparison(variant, timed[0].backend, slow.backend, ratio)
 
 
 def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> list[str]:
-    """Which backend ran inference fastest, hyperfine's way; a pair of backends has one sentence for all variants.
+    """State which backend ran inference fastest, as hyperfine does; a pair of backends has one sentence for all
+    variants.
 
     least: the smallest effect that counts, as a share.
     """
     several = varying(rows)
-    said: dict[tuple[str, str, str], list[str]] = {}
-    for contest in contests(rows, groups):
-        word = verdict(contest.ratio, least)
-        figures = said.setdefault((word, contest.fast, contest.slow), [])
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for pair in speed_comparisons(rows, groups):
+        word = verdict(pair.ratio, least)
+        figures = found.setdefault((word, pair.fast, pair.slow), [])
         times = "" if figures else " times"
-        ratio = contest.ratio
-        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(contest.variant, several)}")
-    return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in said.items()]
+        ratio = pair.ratio
+        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(pair.variant, several)}")
+    return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in found.items()]
 
 
 _SPEED = {
@@ -149,19 +150,20 @@ class Gain:
 
     @property
     def real(self) -> bool:
-        """More than chance: the same demands as `verdict` makes of a ratio."""
+        """Return whether it is more than chance: the same demands as `verdict` makes of a ratio."""
         enough = self.seeds >= PROCESSES_FOR_A_VERDICT
         return enough and self.estimate.value > 0 and self.p_value < 1 - CONFIDENCE
 
     @property
     def detectable(self) -> float | None:
-        """The smallest lead that such seeds would have shown."""
+        """Return the smallest lead that such seeds would have shown."""
         shift = detectable(self.estimate)
         return -math.expm1(-shift) if shift is not None and self.relative else shift
 
 
 def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> Gain:
-    """Relative for errors; absolute where more is better or a score is not positive. Scores are by seed."""
+    """Return by how much the best is ahead: relative for errors, absolute where more is better or a score is not
+    positive. Scores are by seed."""
     if lower and min(*best.values(), *other.values()) > 0:
         ratio = paired_ratio(other, best)
         logs = logs_of(ratio)
@@ -171,12 +173,12 @@ def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> 
 
 
 def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
-    """The best of the rows whose scores may be compared, and how far it is ahead of each other, best first."""
-    entrants = _entrants(rows)
-    if not entrants:
+    """Return the best of the rows whose scores may be compared, and how far it is ahead of each other, best first."""
+    comparable = _comparable(rows)
+    if not comparable:
         return None
-    lower = entrants[0].records[0].score_better == "lower"
-    ordered = sorted(entrants, key=lambda row: fmean(row.scores.values()), reverse=not lower)
+    lower = comparable[0].records[0].score_better == "lower"
+    ordered = sorted(comparable, key=lambda row: fmean(row.scores.values()), reverse=not lower)
     pairs = {  # an interrupted run may hold other seeds of another cell
         (a, b): gain(ordered[a].scores, ordered[b].scores, lower)
         for a, b in combinations(range(len(ordered)), 2)
@@ -190,7 +192,7 @@ def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
 
 
 def _less(ratio: Ratio) -> str:
-    """other / best as a share by which the error is smaller, or as a factor once that says more."""
+    """Write other / best as a share by which the error is smaller, or as a factor once that says more."""
     if ratio.value >= 2:
         return f"a factor of {_with_ends(ratio.value, ratio)}"
     ends = None if ratio.low is None or ratio.high is None else (1 - 1 / ratio.low, 1 - 1 / ratio.high)
@@ -203,9 +205,9 @@ def _with_ends(value: float, ends: Ratio | Interval) -> str:
     return significant(value) + NO_BREAK + bracketed(ends.low, ends.high)
 
 
-def _entrants(rows: Sequence[Row]) -> list[Row]:
-    """Rows whose scores may be compared: of the one backend, dtype and thread count that most rows with a score have,
-    of `TRAINER` among equals."""
+def _comparable(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose scores may be compared: of the one backend, dtype and thread count that most rows with a
+    score have, of `TRAINER` among equals."""
     found: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         if row.ranked and row.scores:

@@ -17,7 +17,8 @@ RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")  # a rule un
 
 
 def render(report: Report, console: Console) -> Iterator[RenderableType]:
-    """What to print on `console`, in order. All tables show the same columns: those that the widest has room for."""
+    """Yield what to print on `console`, in order. All tables show the same columns: those that the widest has room
+    for."""
     level = _level(report.sections, console)
     for section in report.sections:
         yield from _section(section, level, console.width)
@@ -41,7 +42,7 @@ def _section(section: Section, level: int, width: int) -> Iterator[RenderableTyp
 
 
 def _level(sections: Sequence[Section], console: Console) -> int:
-    """The highest priority up to which the columns of every section fit."""
+    """Return the highest priority up to which the columns of every section fit."""
     unlimited = console.options.update(width=10_000)
     chosen = ALWAYS
     for level in sorted({column.priority for section in sections for column in section.columns}):
@@ -53,7 +54,7 @@ def _level(sections: Sequence[Section], console: Console) -> int:
 
 
 def _table(section: Section, level: int) -> Table:
-    """The columns up to priority `level`; lines with a failure are coloured."""
+    """Return the columns up to priority `level`; lines with a failure are coloured."""
     columns = [column for column in section.columns if column.priority <= level]
     two_lines = any(column.unit for column in columns)
     table = Table(box=RULED, show_edge=False, padding=(0, 1, 0, 0), pad_edge=False)
@@ -66,6 +67,6 @@ def _table(section: Section, level: int) -> Table:
 
 
 def _paragraph(text: str, width: int, style: str) -> Text:
-    """Broken between words only, never inside a name or an interval; later lines stand in by two."""
+    """Break lines between words only, never inside a name or an interval; later lines stand in by two."""
     lines = textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)
     return Text("\n".join(printable(line) for line in lines), style=style)

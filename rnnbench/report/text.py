@@ -4,17 +4,20 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from rnnbench.units import MIB
+
 DASH = "–"  # not measured; the reason stands elsewhere
 NO_BREAK = "\N{NO-BREAK SPACE}"  # until lines are broken; `printable` turns it into a space
 
 
 def printable(text: str) -> str:
-    """`text` without control, escape, bidirectional and other invisible characters; white space becomes a space."""
+    """Return `text` without control, escape, bidirectional and other invisible characters; white space becomes a
+    space."""
     return "".join(" " if char.isspace() else char for char in text if char.isprintable() or char.isspace())
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """At least `digits` significant digits, written out unless tiny or huge: 0.0123, 5.21, 203, 5210, 3.1e-07."""
+    """Write at least `digits` significant digits, in full unless tiny or huge: 0.0123, 5.21, 203, 5210, 3.1e-07."""
     if value == 0:
         return "0"
     magnitude = _magnitude(value, digits)
@@ -24,7 +27,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def plus_minus(value: float, half: float | None) -> str:
-    """A value and its half-width, both to the second digit of the half-width: 0.5123 ± 0.0034."""
+    """Write a value and its half-width, both to the second digit of the half-width: 0.5123 ± 0.0034."""
     if not half:
         return significant(value)
     magnitude = _magnitude(half, 2)
@@ -35,12 +38,12 @@ def plus_minus(value: float, half: float | None) -> str:
 
 
 def bracketed(low: float, high: float, digits: int = 3) -> str:
-    """The ends of an interval, which a line break must not part: [2.20, 2.40]."""
+    """Write the ends of an interval, which a line break must not part: [2.20, 2.40]."""
     return f"[{significant(low, digits)},{NO_BREAK}{significant(high, digits)}]"
 
 
 def percent(share: float, ends: tuple[float, float] | None = None) -> str:
-    """A share with the ends of its interval: 4.3 % [2.1, 6.5]. A tenth of a percent is as fine as it gets."""
+    """Write a share with the ends of its interval: 4.3 % [2.1, 6.5]. A tenth of a percent is as fine as it gets."""
     text = f"{_tenths(100 * share)}{NO_BREAK}%"
     if ends is None:
         return text
@@ -63,37 +66,43 @@ UNITS = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("µs", 1e-6), Unit("ns", 1e-9))
 
 
 def time_unit(values: Iterable[float]) -> Unit:
-    """The largest unit in which the smallest of `values` (seconds) is at least 1, so that one unit serves them all."""
+    """Return the largest unit in which the smallest of `values` (seconds) is at least 1, so that one unit serves them
+    all."""
     smallest = min((value for value in values if value > 0), default=1.0)
     return next((unit for unit in UNITS if smallest >= unit.seconds), UNITS[-1])
 
 
 def rounded(seconds: float) -> str:
-    """A time to the second: 39 s, 2 min 05 s."""
+    """Write a time to the second: 39 s, 2 min 05 s."""
     whole = round(seconds)
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 120 else f"{whole} s"
 
 
 def duration(seconds: float) -> str:
-    """A time by itself: 3.21 ms, 12.3 s, 2 min 05 s."""
+    """Write a time by itself: 3.21 ms, 12.3 s, 2 min 05 s."""
     if seconds >= 120:
         return rounded(seconds)
     unit = time_unit([seconds])
     return f"{significant(seconds / unit.seconds)} {unit.name}"
 
 
+def mebibytes(count: float) -> str:
+    """Write a number of bytes: 312 MiB."""
+    return f"{significant(count / MIB)} MiB"
+
+
 def joined(items: Sequence[str], last: str = "and") -> str:
-    """a; a and b; a, b and c."""
+    """Join items as prose does: a; a and b; a, b and c."""
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
 def counted(number: int, noun: str) -> str:
-    """1 seed, 5 seeds."""
+    """Write a number of things: 1 seed, 5 seeds."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _magnitude(value: float, digits: int) -> int:
-    """The exponent of ten after rounding to `digits`."""
+    """Return the exponent of ten after rounding to `digits`."""
     return math.floor(math.log10(abs(float(f"{value:.{digits - 1}e}"))))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench.report.plot_file import save
 from rnnbench.report.text import counted, significant
 from rnnbench.roofline.limits import Level, MachineLimits
 from rnnbench.roofline.points import BACKEND, Point
@@ -18,15 +19,14 @@ NEARLY = 1.2  # times: intensities closer than this stand in one column
 FAINT: dict[str, Any] = {"textcoords": "offset points", "color": "0.35", "fontsize": 7, "in_layout": False}
 ON_WHITE = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 MARKERS = ("o", "s", "^", "D", "v")
-UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def draw(points: Sequence[Point], limits: MachineLimits, path: Path) -> None:
     """Writes the file that `check_figure` has allowed. The same points give the same file."""
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "rnnbench", "font.size": 8}):
-        drawn(points, limits).savefig(path, dpi=150, metadata=UNDATED.get(path.suffix))
+    with matplotlib.rc_context({"font.size": 8}):
+        save(drawn(points, limits), path, dpi=150)
 
 
 def drawn(points: Sequence[Point], limits: MachineLimits) -> Any:

@@ -11,9 +11,9 @@ from rnnbench.report.notes import machine_line
 from rnnbench.report.text import counted, joined, percent, significant, time_unit
 from rnnbench.roofline.limits import MachineLimits
 from rnnbench.roofline.points import BACKEND, Point
+from rnnbench.units import KIB, MIB
 
 GIGA = 1e9
-KIBIBYTE = 1024
 BASIS = (
     "A limit is what the operations take at the peak, or what reading weights takes at the caches' bandwidth, "
     "whichever is longer: R at every step, W once a sequence, all of them as near as they fit. Operations per byte are "
@@ -66,7 +66,7 @@ def _columns(points: Sequence[Point]) -> tuple[Column, ...]:
         Column("cell", "", tuple(p.case.cell for p in points), right=False),
         Column("B, T, I, H", "", tuple(p.case.shape for p in points)),
         Column("operations", "million", _figures(p.flops / 1e6 for p in points), 3),
-        Column("weights", "KiB a step", _figures(p.weight_bytes / p.case.seq_len / KIBIBYTE for p in points), 2),
+        Column("weights", "KiB a step", _figures(p.weight_bytes / p.case.seq_len / KIB for p in points), 2),
         Column("operations", "a byte", _figures(p.intensity for p in points), 1),
         Column("time", unit.name, _figures(p.seconds / unit.seconds for p in points)),
         Column("limit", unit.name, _figures(p.limit_seconds / unit.seconds for p in points)),
@@ -109,5 +109,4 @@ def _sizes(limits: MachineLimits) -> str:
 
 
 def _size(count: int) -> str:
-    mebi = count / KIBIBYTE**2
-    return f"{mebi:.3g} MiB" if mebi >= 1 else f"{count / KIBIBYTE:.4g} KiB"
+    return f"{count / MIB:.3g} MiB" if count >= MIB else f"{count / KIB:.4g} KiB"

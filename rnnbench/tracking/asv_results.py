@@ -7,18 +7,21 @@ not asked. Whatever cannot be read is skipped with a line that says why; nothing
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rnnbench.tracking.reading import Labels, Reading, Readings
+from rnnbench.units import MIB
 
 VERSION = 2
-LARGEST_BYTES = 64 * 1024**2
+LARGEST_BYTES = 64 * MIB
 NOT_RESULTS = ("machine.json",)
 # asv names a benchmark file.Class.track_figure, or time_what where its own clock is used.
 _TRACKED, _TIMED = re.compile(r"track_(\w+)$"), re.compile(r"time_(\w+)$")
+
+Json = dict[str, Any]  # as asv has written it; what is not as expected raises when it is read
 
 
 class Foreign(ValueError):
@@ -26,7 +29,7 @@ class Foreign(ValueError):
 
 
 def read(folder: Path) -> Readings:
-    """Everything under a results folder of asv; nothing where there is no such folder."""
+    """Read everything under a results folder of asv; nothing where there is no such folder."""
     if not folder.is_dir():
         return Readings()
     try:
@@ -46,7 +49,7 @@ def read(folder: Path) -> Readings:
 
 
 def figure_name(benchmark: str) -> str | None:
-    """infer_seconds for speed.Inference.track_infer_seconds, import_seconds for starting.Startup.time_import."""
+    """Return infer_seconds for speed.Inference.track_infer_seconds, import_seconds for starting.Startup.time_import."""
     last = benchmark.rpartition(".")[2]
     if tracked := _TRACKED.match(last):
         return tracked[1]
@@ -54,7 +57,7 @@ def figure_name(benchmark: str) -> str | None:
     return f"{timed[1]}_seconds" if timed else None
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Json:
     try:
         if path.stat().st_size > LARGEST_BYTES:
             raise Foreign(f"is larger than {LARGEST_BYTES} bytes")
@@ -68,8 +71,8 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _readings(content: Mapping[str, Any], machine: str, benchmarks: Mapping[str, Any]) -> list[Reading]:
-    """Raises Foreign for a file of another kind or version."""
+def _readings(content: Json, machine: str, benchmarks: Json) -> list[Reading]:
+    """Return the figures of a result file. Raises Foreign for a file of another kind or version."""
     if content.get("version") != VERSION:
         raise Foreign(f"has version {content.get('version')!r}, not {VERSION}")
     try:
@@ -90,8 +93,8 @@ def _readings(content: Mapping[str, Any], machine: str, benchmarks: Mapping[str,
     return found
 
 
-def _rows(named: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[Labels, float | None]]:
-    """A benchmark's parameters are stored as their repr."""
+def _rows(named: Json, known: Json) -> Iterator[tuple[Labels, float | None]]:
+    """Yield a benchmark's figures by its parameters, which are stored as their repr."""
     names = [str(name) for name in known["param_names"]]
     choices = named["params"]
     values = named["result"] if named["result"] is not None else [None] * math.prod(map(len, choices))
@@ -99,6 +102,6 @@ def _rows(named: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[
         yield tuple(zip(names, (str(item).strip("'\"") for item in chosen), strict=True)), _finite(value)
 
 
-def _finite(value: Any) -> float | None:
-    """asv has null for a failure and NaN for n/a: both are gaps."""
+def _finite(value: object) -> float | None:
+    """Return None for a failure, which asv stores as null, and for n/a, which it stores as NaN: both are gaps."""
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""Two stored runs as the gate's findings."""
+"""Two stored runs as the gate's changes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from rnnbench.records.record import Record
 from rnnbench.records.store import Run
 from rnnbench.tracking.from_runs import labels
 from rnnbench.tracking.reading import Labels
-from rnnbench.tracking.regressions import Broken, Finding, exact, grown, less_accurate
+from rnnbench.tracking.regressions import BrokenCell, Change, exact, grown, less_accurate
 
 # Figures that a record holds as one number a seed, and what the gate calls them.
 TIMES = {
@@ -22,8 +22,9 @@ TIMES = {
 Rows = dict[Labels, dict[int, Record]]
 
 
-def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
-    """Rows that both runs have, process paired with process. Raises UsageError for unlike machines, or no such row."""
+def compare(before: Run, after: Run) -> tuple[list[Change], list[BrokenCell]]:
+    """Compare the rows that both runs have, process paired with process. Raises UsageError for unlike machines, or no
+    such row."""
     here, there = (str(run.machine.get("id", "")) for run in (before, after))
     if not here or here != there:
         raise UsageError(
@@ -34,14 +35,14 @@ def compare(before: Run, after: Run) -> tuple[list[Finding], list[Broken]]:
     if not old.keys() & new.keys():
         raise UsageError(f"runs {before.id} and {after.id} have no row in common; compare runs of the same settings")
     noises = noise(before.groups()), noise(after.groups())
-    found: list[Finding] = []
-    broken: list[Broken] = []
+    found: list[Change] = []
+    broken: list[BrokenCell] = []
     for row in old.keys() & new.keys():
         name = _name(row)
         sides = [rows[row] for rows in (old, new)]
         failures = [next((r for r in side.values() if r.failed), None) for side in sides]
         if failure := failures[0] or failures[1]:
-            broken.append(Broken(name, f"{failure.status}: {failure.reason}", regressed=failures[0] is None))
+            broken.append(BrokenCell(name, f"{failure.status}: {failure.reason}", regressed=failures[0] is None))
             continue
         times = {figure: [_column(side, column) for side in sides] for figure, column in TIMES.items()}
         for figure, (a, b) in times.items():

@@ -18,7 +18,7 @@ IDENTITY = (
 
 
 def read(folder: Path, commits: Sequence[Commit]) -> Readings:
-    """The newest run of each commit, machine and row. Runs of commits that are not among `commits` are left out:
+    """Read the newest run of each commit, machine and row. Runs of commits that are not among `commits` are left out:
     there is no telling where they belong."""
     if not folder.is_dir():
         return Readings()
@@ -58,7 +58,7 @@ def _of_run(run: Run, dates: dict[str, int]) -> list[Reading]:
 
 
 def labels(record: Record) -> Labels:
-    """Everything that makes two rows comparable."""
+    """Return everything that makes two rows comparable."""
     return tuple((name, str(getattr(record, name))) for name in IDENTITY)
 
 

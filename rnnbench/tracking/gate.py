@@ -1,16 +1,16 @@
-"""The gate: two commits measured by turns, or two stored runs of one machine, and what got worse."""
+"""The gate: two commits measured interleaved, or two stored runs of one machine, and what got worse."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnbench.errors import UsageError
 from rnnbench.records.store import Run
 from rnnbench.tracking import compare_runs, regressions
-from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, Said, measure
+from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, measure
 from rnnbench.tracking.commits import Commit, Repository
-from rnnbench.tracking.regressions import Broken, Finding
+from rnnbench.tracking.regressions import BrokenCell, Change
 from rnnbench.workers.worker import WorkerLimits
 
 
@@ -18,19 +18,19 @@ from rnnbench.workers.worker import WorkerLimits
 class Regression:
     """again: what the second measurement found; None for stored runs, which cannot be measured again."""
 
-    first: Finding
-    again: Finding | None
+    first: Change
+    again: Change | None
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """findings: every series of the first measurement. calmed: flagged at first and not confirmed. broken: cells that
-    one side could not run."""
+    """changes: every series of the first measurement. unconfirmed: flagged at first alone. broken: cells that one side
+    could not run."""
 
-    findings: tuple[Finding, ...]
+    changes: tuple[Change, ...]
     regressions: tuple[Regression, ...]
-    calmed: tuple[Finding, ...]
-    broken: tuple[Broken, ...]
+    unconfirmed: tuple[Change, ...]
+    broken: tuple[BrokenCell, ...]
 
     @property
     def passed(self) -> bool:
@@ -50,27 +50,28 @@ def gate_commits(
     base: Commit,
     candidate: Commit,
     plan: GatePlan,
-    said: Said,
+    notify: Callable[[str], None],
     pythons: Pythons,
     limits: WorkerLimits | None = None,
 ) -> GateResult:
-    """Measures both, and what looks like a regression once more. Raises UsageError where the base cannot be measured
-    at all: then there is nothing to compare with."""
+    """Measure both commits, and what looks like a regression once more. notify: called with where the measurement is,
+    in a few words. Raises UsageError where the base cannot be measured at all: then there is nothing to compare
+    with."""
     with tempfile.TemporaryDirectory(prefix="rnnbench-gate-") as folder:
         # Names of one length: how long its environment is can move a program's stack, and with it its speed.
         before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons.base)
         after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons.candidate)
-        first = measure(before, after, plan, said, limits)
-        found, broken = regressions.findings(first, plan.backend), regressions.broken(first, plan.backend)
+        first = measure(before, after, plan, notify, limits)
+        found, broken = regressions.changes(first, plan.backend), regressions.broken(first, plan.backend)
         if not found and not any(cell.regressed for cell in broken):
             raise UsageError(f"the base, {base}, cannot be measured: {broken[0].reason}; choose a later one")
         flagged, lost = regressions.regressed(found), [cell for cell in broken if cell.regressed]
         if not flagged and not lost:
             return GateResult(tuple(found), (), (), tuple(broken))
-        said(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
-        second = measure(before, after, narrowed(plan, flagged, lost), said, limits)
+        notify(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
+        second = measure(before, after, narrowed(plan, flagged, lost), notify, limits)
     return confirmed(
-        found, flagged, broken, regressions.findings(second, plan.backend), regressions.broken(second, plan.backend)
+        found, flagged, broken, regressions.changes(second, plan.backend), regressions.broken(second, plan.backend)
     )
 
 
@@ -80,36 +81,36 @@ def _checkout(repository: Repository, commit: Commit, root: Path, python: str | 
 
 
 def gate_runs(before: Run, after: Run) -> GateResult:
-    """From what is stored. Raises UsageError for runs of unlike machines, or without a row in common."""
+    """Compare what is stored. Raises UsageError for runs of unlike machines, or without a row in common."""
     found, broken = compare_runs.compare(before, after)
     return GateResult(
-        tuple(found), tuple(Regression(finding, None) for finding in regressions.regressed(found)), (), tuple(broken)
+        tuple(found), tuple(Regression(change, None) for change in regressions.regressed(found)), (), tuple(broken)
     )
 
 
-def narrowed(plan: GatePlan, flagged: Sequence[Finding], lost: Sequence[Broken]) -> GatePlan:
-    """What has to be measured to see these again. Memory is that of everything together."""
-    if any(finding.figure == "memory" for finding in flagged):
+def narrowed(plan: GatePlan, flagged: Sequence[Change], lost: Sequence[BrokenCell]) -> GatePlan:
+    """Return the part of the plan that shows these again. Memory is that of everything together."""
+    if any(change.figure == "memory" for change in flagged):
         return plan
-    names = {*(finding.name for finding in flagged), *(cell.name for cell in lost)}
+    names = {*(change.name for change in flagged), *(cell.name for cell in lost)}
     return replace(
         plan,
         cells=tuple(cell for cell in plan.cells if f"{cell} on {plan.backend}" in names),
-        figures=frozenset(finding.figure for finding in flagged) & {*TIMED, "score"} if not lost else plan.figures,
+        figures=frozenset(change.figure for change in flagged) & {*TIMED, "score"} if not lost else plan.figures,
     )
 
 
 def confirmed(
-    found: Sequence[Finding],
-    flagged: Sequence[Finding],
-    broken: Sequence[Broken],
-    found_again: Sequence[Finding],
-    broken_again: Sequence[Broken],
+    found: Sequence[Change],
+    flagged: Sequence[Change],
+    broken: Sequence[BrokenCell],
+    found_again: Sequence[Change],
+    broken_again: Sequence[BrokenCell],
 ) -> GateResult:
-    """A regression is what both measurements show; the second is judged by the flagged series alone."""
-    wanted = {(finding.name, finding.figure) for finding in flagged}
-    again = [finding for finding in found_again if (finding.name, finding.figure) in wanted]
-    upheld = {(finding.name, finding.figure): finding for finding in regressions.regressed(again)}
+    """Return as regressions what both measurements show; the second is judged by the flagged series alone."""
+    wanted = {(change.name, change.figure) for change in flagged}
+    again = [change for change in found_again if (change.name, change.figure) in wanted]
+    upheld = {(change.name, change.figure): change for change in regressions.regressed(again)}
     lost = {cell.name for cell in broken_again}
     return GateResult(
         tuple(found),

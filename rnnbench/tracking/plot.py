@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rnnbench.errors import UsageError
+from rnnbench.report.plot_file import save
 from rnnbench.tracking.sections import HistorySection, name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANEL_INCHES = (8.0, 2.6)
 MOST_PANELS = 40
@@ -14,7 +18,7 @@ ROOM = 0.05
 
 
 def draw(sections: Sequence[HistorySection], path: Path) -> None:
-    """Raises UsageError for more panels than anybody would look at."""
+    """Draw each section to a panel of the file. Raises UsageError for more panels than anybody would look at."""
     if len(sections) > MOST_PANELS:
         raise UsageError(f"{len(sections)} panels are too many to draw; choose with --cell, --task or --machine")
     from matplotlib.figure import Figure
@@ -23,10 +27,10 @@ def draw(sections: Sequence[HistorySection], path: Path) -> None:
     figure = Figure(figsize=(width, height * len(sections)), layout="constrained")
     for panel, section in zip(figure.subplots(len(sections), squeeze=False)[:, 0], sections, strict=True):
         _panel(panel, section)
-    figure.savefig(path)
+    save(figure, path)
 
 
-def _panel(panel: Any, section: HistorySection) -> None:
+def _panel(panel: "Axes", section: HistorySection) -> None:
     names = list(dict.fromkeys(name(point) for series in section.series for point in series.points))
     for column, series, own in zip(section.columns, section.series, section.steps, strict=True):
         measured = [(names.index(name(p)), p.value) for p in series.points if p.value is not None]

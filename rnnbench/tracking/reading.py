@@ -1,6 +1,5 @@
 """One figure of one row at one commit, wherever it was kept."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 Labels = tuple[tuple[str, str], ...]  # what the row is: ("cell", "lstm"), ("backend", "numba") and so on
@@ -27,11 +26,3 @@ class Readings:
 
     readings: tuple[Reading, ...] = ()
     problems: tuple[str, ...] = ()
-
-    @classmethod
-    def together(cls, parts: "Iterable[Readings]") -> "Readings":
-        parts = list(parts)
-        return cls(
-            tuple(reading for part in parts for reading in part.readings),
-            tuple(problem for part in parts for problem in part.problems),
-        )

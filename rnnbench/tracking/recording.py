@@ -13,20 +13,20 @@ from rnnbench.records.store import Run, Store
 from rnnbench.tracking.commits import Commit, Repository
 
 CONFIGURATION = "asv.conf.json"
-STDERR = 2  # the descriptor: asv tells its progress there, away from our results
+STDERR = 2  # the descriptor: asv prints its progress there, away from our results
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedRun:
     """run: what the suite measured. commit: that asv filed it under; None where the working tree had changes."""
 
     run: Run
     commit: Commit | None
 
 
-def record(repository: Repository, results: Path, profile: str) -> Recorded:
-    """Runs `asv run` in this environment, its output on stderr, and returns the run that its suite has stored under
-    `results`. A dirty tree has no commit: its run is stored and marked dirty, and asv is told to keep nothing.
+def record(repository: Repository, results: Path, profile: str) -> RecordedRun:
+    """Run `asv run` in this environment, its output on stderr, and return the run that its suite has stored under
+    `results`. A dirty tree has no commit: its run is stored and marked dirty, and asv keeps nothing (--dry-run).
 
     Raises UsageError where asv, its configuration or this checkout's package is not there, or asv measured nothing.
     """
@@ -47,7 +47,7 @@ def record(repository: Repository, results: Path, profile: str) -> Recorded:
     new = [found for found in store.runs() if found.id not in before]
     if not new:
         raise UsageError("asv measured nothing; its own lines above say why (`asv machine --yes` must have been run)")
-    return Recorded(new[-1], head)
+    return RecordedRun(new[-1], head)
 
 
 def _check(repository: Repository) -> None:
@@ -61,7 +61,7 @@ def _check(repository: Repository) -> None:
 
 
 def _environment(results: Path, profile: str) -> dict[str, str]:
-    """asv drops PYTHONPATH unless told to keep it, and would measure another rnnbench."""
+    """Return ours for asv, which drops PYTHONPATH unless it is given again, and would measure another rnnbench."""
     environment = {**os.environ, "RNNBENCH_RESULTS": str(results), "RNNBENCH_PROFILE": profile}
     if path := os.environ.get("PYTHONPATH"):
         environment["ASV_PYTHONPATH"] = path

@@ -51,7 +51,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class Change:
     """One series. name: its cell or row; figure: a key of WORDS. before, after: typical values. effect: how much worse,
     as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact: there is
     no chance in it."""
@@ -67,12 +67,12 @@ class Finding:
 
     @property
     def beyond(self) -> bool:
-        """Worse beyond its interval and its floor; whether that is chance among so many is up to `regressions`."""
+        """Return whether it is worse beyond its interval and its floor; whether that is chance is up to `regressed`."""
         return self.effect.low is not None and self.effect.low > 0 and self.effect.value > self.floor
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenCell:
     """A cell that one side could not run. regressed: the base could."""
 
     name: str
@@ -80,9 +80,9 @@ class Broken:
     regressed: bool
 
 
-def findings(samples: Samples, backend: str) -> list[Finding]:
-    """Every series that both sides have, from an interleaved measurement. Memory is that of all cells together, so it
-    is left out where a side could not run one."""
+def changes(samples: Samples, backend: str) -> list[Change]:
+    """Return every series that both sides have, from an interleaved measurement. Memory is that of all cells together,
+    so it is left out where a side could not run one."""
     found = []
     cells = dict.fromkeys(cell for _, cell in samples.facts if not samples.failed(cell))
     for cell in cells:
@@ -99,39 +99,41 @@ def findings(samples: Samples, backend: str) -> list[Finding]:
     return found
 
 
-def broken(samples: Samples, backend: str) -> list[Broken]:
-    """Cells without findings. Where the base fails too, there is nothing to compare with and nobody to blame."""
+def broken(samples: Samples, backend: str) -> list[BrokenCell]:
+    """Return the cells without changes. Where the base fails too, there is nothing to compare with and nobody to
+    blame."""
     found = []
     for cell in dict.fromkeys(cell for _, cell in samples.failures):
         reasons = [samples.failures[side, cell] for side in SIDES if (side, cell) in samples.failures]
         regressed = (BASE, cell) not in samples.failures and (CANDIDATE, cell) in samples.failures
-        found.append(Broken(f"{cell} on {backend}", reasons[0], regressed))
+        found.append(BrokenCell(f"{cell} on {backend}", reasons[0], regressed))
     return found
 
 
-def regressed(found: Sequence[Finding]) -> list[Finding]:
-    """Those that got worse beyond interval, floor and the chance of so many series."""
-    uncertain = [finding for finding in found if not finding.exact]
-    corrected = holm([chance(finding.effect) for finding in uncertain])
-    real = {id(finding) for finding, p in zip(uncertain, corrected, strict=True) if p < 1 - CONFIDENCE}
-    return [finding for finding in found if finding.beyond and (finding.exact or id(finding) in real)]
+def regressed(found: Sequence[Change]) -> list[Change]:
+    """Return those that got worse beyond interval, floor and the chance of so many series."""
+    uncertain = [change for change in found if not change.exact]
+    corrected = holm([chance(change.effect) for change in uncertain])
+    real = {id(change) for change, p in zip(uncertain, corrected, strict=True) if p < 1 - CONFIDENCE}
+    return [change for change in found if change.beyond and (change.exact or id(change) in real)]
 
 
 def grown(
     name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Ratio | None
-) -> Finding:
-    """Times or bytes, typical ones by process (or seed); noises: of one program against itself."""
+) -> Change:
+    """Compare times or bytes, typical ones by process (or seed); noises: of one program against itself."""
     typical = median(before.values()), median(after.values())
     worse: Worse = "larger" if WORDS[figure][1] == "B" else "slower"
-    return Finding(
+    return Change(
         name, figure, worse, *typical, logs_of(paired_ratio(after, before)), math.log1p(minimum_effect(*noises))
     )
 
 
 def less_accurate(
     name: str, before: Mapping[int, float], after: Mapping[int, float], noise: Mapping[int, float], better: str
-) -> Finding:
-    """Scores by seed; noise: what another run of `before` scored, for backends that do not repeat themselves."""
+) -> Change:
+    """Compare scores by seed; noise: what another run of `before` scored, for backends that do not repeat
+    themselves."""
     typical = fmean(before.values()), fmean(after.values())
     scale = abs(typical[0]) or 1.0
     sign = (1 if better == "lower" else -1) / scale
@@ -140,11 +142,11 @@ def less_accurate(
     if noise.keys() & before.keys():
         own = paired_difference(noise, before)
         floor = max(floor, *(abs(end) / scale for end in (own.value, own.low, own.high) if end is not None))
-    return Finding(name, "score", "less accurate", *typical, change, floor)
+    return Change(name, "score", "less accurate", *typical, change, floor)
 
 
-def exact(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Finding]:
-    """Parameter counts and the error against the reference, each one number a side."""
+def exact(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """Compare parameter counts and the error against the reference, each one number a side."""
     found = [
         _certain(name, figure, "larger", before[figure], after[figure], 0.0)
         for figure in ("parameters", "parameters_two_bias")
@@ -155,17 +157,17 @@ def exact(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
     return found
 
 
-def _certain(name: str, figure: str, worse: Worse, before: float, after: float, floor: float) -> Finding:
+def _certain(name: str, figure: str, worse: Worse, before: float, after: float, floor: float) -> Change:
     effect = math.log(after / before)
-    return Finding(name, figure, worse, before, after, Interval(effect, effect, effect, 1), floor, exact=True)
+    return Change(name, figure, worse, before, after, Interval(effect, effect, effect, 1), floor, exact=True)
 
 
-def _time(samples: Samples, cell: str, figure: str, name: str) -> Finding:
-    """Round is compared with round, so that drift within a process cancels too."""
+def _time(samples: Samples, cell: str, figure: str, name: str) -> Change:
+    """Compare round with round, so that drift within a process cancels too."""
     base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
     typical = [median(map(median, processes)) for processes in (base, candidate)]
     floor = math.log1p(minimum_effect(ratio(control, base)))
-    return Finding(name, figure, "slower", typical[0], typical[1], logs_of(ratio(candidate, base)), floor)
+    return Change(name, figure, "slower", typical[0], typical[1], logs_of(ratio(candidate, base)), floor)
 
 
 def by_process(values: Sequence[float]) -> dict[int, float]:

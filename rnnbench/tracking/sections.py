@@ -4,16 +4,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
 
-from rnnbench.report.text import DASH, duration, percent, significant
+from rnnbench.report.text import DASH, duration, mebibytes, percent, significant
 from rnnbench.tracking.commits import SHORT, Commit
 from rnnbench.tracking.from_runs import ENVIRONMENT
-from rnnbench.tracking.reading import Reading
+from rnnbench.tracking.reading import Labels, Reading
 from rnnbench.tracking.series import Series, Step, steps
 
-MIB = 1024**2
-# Of a row's labels, those that most rows share; they are told where they differ from this.
+# Of a row's labels, those that most rows share; a title names them where they differ from this.
 USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}
 
 
@@ -25,7 +23,7 @@ class HistorySection:
 
     @property
     def title(self) -> str:
-        """infer_seconds: sunspots lstm, hidden_size 32; machine reference."""
+        """Return infer_seconds: sunspots lstm, hidden_size 32; machine reference."""
         first = self.series[0]
         row = " ".join(value for name, value in first.labels if name in ("task", "cell"))
         rest = [
@@ -42,11 +40,11 @@ class HistorySection:
 
     @cached_property
     def steps(self) -> tuple[tuple[Step, ...], ...]:
-        """By series."""
+        """Return the steps of each series."""
         return tuple(tuple(steps(series)) for series in self.series)
 
-    def rows(self, subjects: dict[str, str]) -> list[dict[str, Any]]:
-        """A row for each commit that any of the series has, for a table."""
+    def rows(self, subjects: dict[str, str]) -> list[dict[str, str]]:
+        """Return a row for each commit that any of the series has, for a table."""
         points: dict[tuple[str, bool], Reading] = {}
         cells: dict[tuple[str, bool], dict[str, str]] = {}
         for column, series, own in zip(self.columns, self.series, self.steps, strict=True):
@@ -67,7 +65,7 @@ class HistorySection:
         ]
 
     def sentences(self, commits: Sequence[Commit]) -> list[str]:
-        """Each step, and the commit that made it."""
+        """Name each step, and the commit that made it."""
         return [
             _sentence(series, column, step, commits)
             for series, column, own in zip(self.series, self.columns, self.steps, strict=True)
@@ -76,15 +74,15 @@ class HistorySection:
 
 
 def sections(series: Iterable[Series]) -> list[HistorySection]:
-    found: dict[tuple[Any, ...], list[Series]] = {}
+    found: dict[tuple[str, str, str, Labels], list[Series]] = {}
     for one in series:
         row = tuple(pair for pair in one.labels if pair[0] != "backend")
         found.setdefault((one.machine, one.environment, one.figure, row), []).append(one)
     return [HistorySection(tuple(own)) for own in found.values()]
 
 
-def as_json(series: Series) -> dict[str, Any]:
-    """With its steps, by the commit of their first point."""
+def as_json(series: Series) -> dict[str, object]:
+    """Return a series with its steps, by the commit of their first point."""
     return {
         "machine": series.machine,
         "environment": series.environment,
@@ -101,18 +99,18 @@ def as_json(series: Series) -> dict[str, Any]:
 
 
 def amount(figure: str, value: float | None) -> str:
-    """A figure with the unit that its name says."""
+    """Write a figure with the unit that its name says."""
     if value is None:
         return DASH
     if figure.endswith("_seconds") or "_seconds_" in figure or figure.startswith("seconds_"):
         return duration(value)
     if figure.endswith("_bytes"):
-        return f"{significant(value / MIB)} MiB"
+        return mebibytes(value)
     return f"{value:.0f}" if value == int(value) else significant(value)
 
 
 def name(point: Reading) -> str:
-    """A commit's first digits, with a + for changes that it does not hold."""
+    """Return a commit's first digits, with a + for changes that it does not hold."""
     return point.commit[:SHORT] + ("+" if point.dirty else "")
 
 

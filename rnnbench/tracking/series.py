@@ -40,13 +40,13 @@ class Step:
 
     @property
     def share(self) -> float:
-        """0.2 for a rise by a fifth; from zero, every rise is infinite."""
+        """Return 0.2 for a rise by a fifth; from zero, every rise is infinite."""
         return self.after / self.before - 1 if self.before else float("inf")
 
 
 def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Series]:
-    """One series for each figure and row of a machine and environment. Commits stand as they do in `commits`; others
-    come by their date among them, as they may be of another branch."""
+    """Return one series for each figure and row of a machine and environment. Commits stand as they do in `commits`;
+    others come by their date among them, as they may be of another branch."""
     place = {commit.hash: number for number, commit in enumerate(commits)}
     dates = [commit.seconds for commit in commits]
     found: dict[tuple[str, str, str, Labels], list[Reading]] = {}
@@ -63,7 +63,7 @@ def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Ser
 
 
 def steps(series: Series) -> list[Step]:
-    """The steps that asv's own detection finds, so that `asv publish` shows the same ones; without those below
+    """Find the steps that asv's own detection finds, so that `asv publish` shows the same ones; without those below
     what a quiet machine shows by itself. asv takes a thousandth for noise in any figure, so of exact ones every change
     is a step. Raises UsageError where asv is not installed."""
     if series.figure in EXACT:

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from rnnbench.units import GIB, MIB
 from rnnbench.workers.failure import Failure, printable
 from rnnbench.workers.reaper import MARKER, end_all
 
@@ -40,7 +41,7 @@ class WorkerLimits:
 
     load_seconds: float = 180.0
     call_seconds: float = 120.0
-    reply_bytes: int = 4 * 1024**2
+    reply_bytes: int = 4 * MIB
     memory_bytes: int = field(default_factory=memory_limit)
 
 
@@ -154,9 +155,8 @@ class Worker:
 
     def _check(self, deadline: float, limit: float) -> None:
         if (held := self._resident_bytes()) > self.limits.memory_bytes:
-            gib = 1024**3
             raise self._end(
-                Failure("oom", f"held {held / gib:.1f} GiB; {self.limits.memory_bytes / gib:.1f} are allowed")
+                Failure("oom", f"held {held / GIB:.1f} GiB; {self.limits.memory_bytes / GIB:.1f} are allowed")
             )
         if time.monotonic() >= deadline:
             raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from rnnbench.records import sealed
+from rnnbench import atomic
 from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 
@@ -27,7 +27,7 @@ def rows(score):
 
 
 class Torn:
-    """A file that takes so many characters, and then the process is killed."""
+    """A file that takes so many bytes, and then the process is killed."""
 
     def __init__(self, file, room):
         self._file, self._room = file, room
@@ -38,10 +38,10 @@ class Torn:
     def __exit__(self, *_):
         self._file.close()
 
-    def write(self, text):
-        self._file.write(text[: self._room])
+    def write(self, content):
+        self._file.write(content[: self._room])
         self._file.flush()
-        if len(text) > self._room:
+        if len(content) > self._room:
             raise Killed
 
     def flush(self):
@@ -113,17 +113,17 @@ class Machine(RuleBasedStateMachine):
         self._killed(lambda run: run.finish(), place, room, nameless)
 
     def _killed(self, action, place, room, nameless):
-        run, fdopen, unnamed, unlink = self.open(place), os.fdopen, sealed._unnamed, Path.unlink
+        run, fdopen, unnamed, unlink = self.open(place), os.fdopen, atomic._unnamed, Path.unlink
         os.fdopen = lambda *arguments, **keywords: Torn(fdopen(*arguments, **keywords), room)
         Path.unlink = lambda *_, **__: None  # a process that is gone cleans nothing up
         if not nameless:
-            sealed._unnamed = lambda folder: None
+            atomic._unnamed = lambda *_: None
         try:
             action(run)
         except Killed:
             pass
         finally:
-            os.fdopen, sealed._unnamed, Path.unlink = fdopen, unnamed, unlink
+            os.fdopen, atomic._unnamed, Path.unlink = fdopen, unnamed, unlink
 
     @rule(place=runs)
     def finish(self, place):

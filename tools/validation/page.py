@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnbench.records import statistics
+from rnnbench.report import markdown
 from validation.pairs import MOST_SECONDS
 from validation.slowed import AGAIN
 
@@ -198,4 +199,4 @@ def _origins(parts: Parts) -> Iterator[str]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join(markdown.row(cell.replace("|", "\\|") for cell in line) for line in lines)

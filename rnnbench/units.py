@@ -1,0 +1,3 @@
+"""Binary units, in bytes."""
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30

@@ -1,11 +1,13 @@
-"""The session over an inference graph: what it hands to the graph, and what it refuses. The runtimes that use it are
-held to the conformance suite in their own packages."""
+"""The backend over an inference graph: what its session hands to the graph, and what they refuse. The runtimes that use
+it are held to the conformance suite in their own packages."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import rnnbench
-from rnnbench.backends.graph_session import GraphSession
+from rnnbench.backends.graph_session import GraphBackend, GraphSession
 
 T, B, I, H = 4, 3, 2, 5
 MODEL = rnnbench.Model("lstm", I, H, readout="all")
@@ -81,3 +83,39 @@ def test_parameters_are_copies(graph):
         value += 1
     for name, value in MODEL.init(0).items():
         np.testing.assert_array_equal(ours.parameters()[name], value)
+
+
+class Runtime(GraphBackend):
+    runtime = "this runtime"
+
+    def inference(self, model, params):
+        return Graph()
+
+
+BOTH_WAYS = replace(MODEL, bidirectional=True)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "reason"),
+    [
+        (MODEL, {"streaming": True}, None),
+        (BOTH_WAYS, {}, None),
+        (BOTH_WAYS, {"streaming": True}, "a bidirectional model needs the whole sequence"),
+        (BOTH_WAYS, {"training": True}, "this runtime infers only"),
+        (replace(MODEL, cell="ugrnn"), {}, "ONNX has no operator for the cell ugrnn"),
+        (replace(MODEL, dtype="float64"), {}, "its recurrent operators compute in float32, not in float64"),
+    ],
+)
+def test_a_runtime_says_why_a_case_cannot_run(model, options, reason):
+    assert Runtime().unsupported(rnnbench.Case(model, 1, 1, **options)) == reason
+    if reason and not options:
+        with pytest.raises(rnnbench.Unsupported, match=reason):
+            Runtime().session(model, {})
+
+
+def test_a_runtime_s_session_keeps_weights_of_its_own():
+    params = MODEL.init(0)
+    session = Runtime().session(MODEL, params)
+    params["layers.0.forward.b"][:] = 7
+    np.testing.assert_array_equal(session.parameters()["layers.0.forward.b"], MODEL.init(0)["layers.0.forward.b"])
+    assert session.forward(np.zeros((T, B, I)))[0].shape == (T, B, H)

@@ -24,7 +24,7 @@ WINDOW = 24
 def csv_task(
     path: str | Path, target: str, features: Sequence[str] | None = None, window: int = WINDOW, horizon: int = 1
 ) -> Task:
-    """Return the task of telling the column `target` `horizon` rows ahead from the `window` rows up to now.
+    """Return the task of forecasting the column `target` `horizon` rows ahead from the `window` rows up to now.
 
     features: columns that are inputs beside the target's own past, which always is one. The id carries a digest of the
     values and of how they are cut, so that a run is not resumed on other data.

@@ -17,7 +17,7 @@ from rnnbench.tasks.spec import Data, Split, Task
 
 @dataclass(frozen=True, kw_only=True)
 class ForecastTask(Task):
-    """A task of telling one column of a series ahead: what such tasks share. The baseline is persistence."""
+    """A task of forecasting one column of a series: what such tasks share. Its baseline is persistence."""
 
     input_size: int = 1
     output_size: int | None = 1

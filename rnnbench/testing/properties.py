@@ -1,7 +1,8 @@
 """What a backend promises, one function per property: (subject, case) -> measurements, or BrokenPromise.
 
-Every call gets arrays of its own, so that a fault of one property does not show in another. A property that leans on
-another names it in `needs`: where that one fails, this one is not judged.
+All in one file, because together they are the contract. Every call gets arrays of its own, so that a fault of one
+property does not show in another. A property that leans on another names it in `needs`: where that one fails, this one
+is not judged.
 """
 
 import math
@@ -69,6 +70,22 @@ class Property:
     costly: bool = False
 
 
+PROPERTIES: list[Property] = []
+
+
+def promise(
+    words: str, shapes: Sequence[Shape] = SHAPES, needs: tuple[str, ...] = (), **flags: bool
+) -> Callable[[Check], Check]:
+    """Make a check a property of that promise, named as the function is; they are judged in the order of this file."""
+
+    def register(check: Check) -> Check:
+        PROPERTIES.append(Property(check.__name__.replace("_", " "), words, check, shapes, needs, **flags))
+        return check
+
+    return register
+
+
+@promise("y is that of the float64 reference", shapes=(*SHAPES, BOTH_ENDS), every_cell=True)
 def outputs(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     y, _ = subject.session(case).forward(case.x)
     found = _forward("y", y, case.reference().forward(case.x)[0], case)
@@ -78,6 +95,7 @@ def outputs(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield found
 
 
+@promise("shapes and dtypes are the model's, results NumPy arrays", costly=True)
 def form(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session = subject.session(case)
     y, state = session.forward(case.x)
@@ -97,6 +115,7 @@ def form(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield from ()
 
 
+@promise("initial states count, final ones come back in the cell's order", needs=("outputs",), every_cell=True)
 def states(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
     for given, words in ((None, "no initial state"), (case.state, "an initial state")):
@@ -107,6 +126,13 @@ def states(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
             yield _forward(f"final {name} from {words}", value, wanted, case)
 
 
+@promise(
+    "rows end at their lengths, whatever lies past them",
+    shapes=(PLAIN, TWO_WAY, BOTH_ENDS),
+    needs=("states",),
+    ragged=True,
+    every_cell=True,
+)
 def lengths(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
     for given, words in ((None, ""), (case.state, " from an initial state")):
@@ -122,6 +148,7 @@ def lengths(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
             yield _forward(f"final {name}{words}", value, wanted, case)
 
 
+@promise("single steps joined are the sequence", needs=("outputs",), streaming=True)
 def streaming(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, state, parts = subject.session(case), None, []
     for x_t in case.x:
@@ -134,6 +161,14 @@ def streaming(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         yield _forward(f"final {name} of single steps", value, wanted, case)
 
 
+@promise(
+    "loss and gradients are the reference's",
+    shapes=(PLAIN, TWO_WAY),
+    needs=("outputs",),
+    training=True,
+    every_cell=True,
+    costly=True,
+)
 def gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
     for given in (None, case.state):
@@ -143,6 +178,13 @@ def gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         yield _gradients(found, wanted, case)
 
 
+@promise(
+    "so they are with lengths, whatever lies past them",
+    needs=("lengths", "gradients"),
+    ragged=True,
+    training=True,
+    costly=True,
+)
 def ragged_gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     loss, found = subject.session(case).gradients(case.x, case.target, case.lengths)
     wanted_loss, wanted = case.reference().gradients(case.x, case.target, case.lengths)
@@ -150,6 +192,7 @@ def ragged_gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measur
     yield _gradients(found, wanted, case)
 
 
+@promise("losses follow the reference's Adam", needs=("gradients",), training=True, every_cell=True, costly=True)
 def training(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference(optimiser=OPTIMISER)
     losses = [session.train_step(case.x, case.target) for _ in range(CURVE_STEPS)]
@@ -160,6 +203,7 @@ def training(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield _forward("y after training, from what parameters() tells,", session.forward(case.x)[0], y, case)
 
 
+@promise("parameters() gives copies of the weights, bit for bit")
 def weights(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session = subject.session(case)
     copies = session.parameters()
@@ -172,6 +216,7 @@ def weights(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield _forward("y after what parameters() gave is written to", after, before, case)
 
 
+@promise("no call writes to what it is given", costly=True)
 def inputs_kept(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     params = {name: value.copy() for name, value in case.params.items()}
     given = {"x": case.x, "target": case.target, **params}
@@ -189,6 +234,7 @@ def inputs_kept(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield from ()
 
 
+@promise("the same call gives the same bits", costly=True)
 def determinism(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     one, other = subject.session(case), subject.session(case)
     first = one.forward(case.x)[0].copy()
@@ -201,6 +247,7 @@ def determinism(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         yield _measure("gradients of another session", difference, 0.0)
 
 
+@promise("new numbers in the same array give a new result", needs=("outputs",), costly=True)
 def no_caching(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference, x = subject.session(case), case.reference(), case.x
     session.forward(x)
@@ -214,6 +261,7 @@ def no_caching(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         yield _gradients(session.gradients(x, case.target)[1], wanted, case)
 
 
+@promise("no more cores than allowed are used", shapes=(LARGE,))
 def threads(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, x = subject.session(case), case.x
     session.forward(x)
@@ -225,6 +273,7 @@ def threads(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     yield Measure("cores wanted at a time", wanted, allowed)
 
 
+@promise("what cannot run is refused with a reason", judges_refusals=True, every_cell=True)
 def refusals(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     for one in (case, replace(case, ragged=True)):
         for training, streaming in ((False, False), (subject.info.trains, False), (False, True)):
@@ -250,65 +299,6 @@ def _refuses_to_step(session: Session, case: ConformanceCase) -> None:
     except Unsupported:
         return
     raise BrokenPromise("step of a bidirectional model gave a result; raise rnnbench.Unsupported")
-
-
-PROPERTIES = (
-    Property("outputs", "y is that of the float64 reference", outputs, (*SHAPES, BOTH_ENDS), every_cell=True),
-    Property("form", "shapes and dtypes are the model's, results NumPy arrays", form, costly=True),
-    Property(
-        "states",
-        "initial states count, final ones come back in the cell's order",
-        states,
-        needs=("outputs",),
-        every_cell=True,
-    ),
-    Property(
-        "lengths",
-        "rows end at their lengths, whatever lies past them",
-        lengths,
-        (PLAIN, TWO_WAY, BOTH_ENDS),
-        needs=("states",),
-        ragged=True,
-        every_cell=True,
-    ),
-    Property("streaming", "single steps joined are the sequence", streaming, needs=("outputs",), streaming=True),
-    Property(
-        "gradients",
-        "loss and gradients are the reference's",
-        gradients,
-        (PLAIN, TWO_WAY),
-        needs=("outputs",),
-        training=True,
-        every_cell=True,
-        costly=True,
-    ),
-    Property(
-        "ragged gradients",
-        "so they are with lengths, whatever lies past them",
-        ragged_gradients,
-        needs=("lengths", "gradients"),
-        ragged=True,
-        training=True,
-        costly=True,
-    ),
-    Property(
-        "training",
-        "losses follow the reference's Adam",
-        training,
-        needs=("gradients",),
-        training=True,
-        every_cell=True,
-        costly=True,
-    ),
-    Property("weights", "parameters() gives copies of the weights, bit for bit", weights),
-    Property("inputs kept", "no call writes to what it is given", inputs_kept, costly=True),
-    Property("determinism", "the same call gives the same bits", determinism, costly=True),
-    Property(
-        "no caching", "new numbers in the same array give a new result", no_caching, needs=("outputs",), costly=True
-    ),
-    Property("threads", "no more cores than allowed are used", threads, (LARGE,)),
-    Property("refusals", "what cannot run is refused with a reason", refusals, judges_refusals=True, every_cell=True),
-)
 
 
 def _forward(what: str, value: Array, reference: Array, case: ConformanceCase) -> Measure:

@@ -19,7 +19,7 @@ Attributes: TypeAlias = dict[str, Any]  # of a node, as onnx reads them: numbers
 
 @dataclass(frozen=True)
 class GateLayout:
-    """gates: accumulators in the order of W's blocks; recurrent: of R's. attributes: what the operator must be told,
+    """gates: accumulators in the order of W's blocks; recurrent: of R's. attributes: those that the operator needs,
     with ONNX's default where a file leaves it out given by the operator's schema."""
 
     op: str

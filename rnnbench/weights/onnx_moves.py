@@ -12,23 +12,10 @@ from rnnbench.model import Array
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-MOVES = frozenset(
-    (
-        "Concat",
-        "Constant",
-        "ConstantOfShape",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Reshape",
-        "Shape",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    )
-)
+MOVES = frozenset((
+    "Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Reshape", "Shape", "Slice", "Split",
+    "Squeeze", "Transpose", "Unsqueeze",
+))  # fmt: skip
 ARITHMETIC = frozenset(("Add", "Cast", "Div", "Equal", "Mul", "Sub", "Where"))  # on constants: shapes are computed
 
 

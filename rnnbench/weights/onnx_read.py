@@ -24,7 +24,7 @@ FLOATS = ("float32", "float64")
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
-    """Read a model; its cell need not be told. Raises UsageError naming what is not understood."""
+    """Read a model; the file itself says its cell. Raises UsageError naming what is not understood."""
     onnx = onnx_module()
     try:
         file = onnx.load_model(path, load_external_data=False)

@@ -31,7 +31,7 @@ RESETS_LATE = (
     "a GRU has linear_before_reset 0 and yet two biases of its candidate, which only a GRU needs that resets after the "
     "product, as torch's and Keras's do; where it comes from such a one, 1 is right, and --against its weights tells"
 )
-FREE_SIZE = 2  # of the first axis without a fixed size; the next one gets 3, so that they are told apart
+FREE_SIZE = 2  # of the first axis without a fixed size; the next one gets 3, so that they differ
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,7 @@ class Trace:
                 raise UsageError(f"{what} starts from a state of its own, {name!r}; zeros or an input are understood")
 
     def _check_input(self, what: str, x: Array, I: int) -> None:
-        if self.layers:
-            wanted = [self.layers[-1].steps]
-        else:
-            wanted = [self.x, self.x.transpose(1, 0, 2)]
+        wanted = [self.layers[-1].steps] if self.layers else [self.x, self.x.transpose(1, 0, 2)]
         if not any(np.array_equal(x, candidate) for candidate in wanted):
             source = "the layer before it" if self.layers else "the input"
             raise UsageError(f"{what} does not read {source} step by step, as it is")
@@ -241,17 +238,10 @@ class Trace:
     # ---- what it was -------------------------------------------------------------------------------------------------
 
     def _result(self) -> Trained:
-        last = self.layers[-1]
-        model = Model(
-            last.cell,
-            self.layers[0].input_size,
-            last.hidden_size,
-            None if self.head is None else len(self.head.b),
-            len(self.layers),
-            last.directions == 2,
-            self._readout(last),
-            str(last.weights[0].dtype),
-        )
+        first, last = self.layers[0], self.layers[-1]
+        O, dtype = None if self.head is None else len(self.head.b), last.weights[0].dtype
+        sizes = (first.input_size, last.hidden_size, O, len(self.layers))
+        model = Model(last.cell, *sizes, last.directions == 2, self._readout(last), str(dtype))
         for number, layer in enumerate(self.layers):
             if (layer.cell, layer.hidden_size, layer.directions) != (last.cell, last.hidden_size, last.directions):
                 raise UsageError(
@@ -263,8 +253,8 @@ class Trace:
             params |= unpack(model.spec, W, R, B, prefix)
         if self.head is not None:
             params |= {"head.W": self.head.W, "head.b": self.head.b}
-        if odd := [name for name, value in params.items() if value.dtype != last.weights[0].dtype]:
-            raise UsageError(f"{odd[0]} is {params[odd[0]].dtype}, other weights are {last.weights[0].dtype}")
+        if odd := [name for name, value in params.items() if value.dtype != dtype]:
+            raise UsageError(f"{odd[0]} is {params[odd[0]].dtype}, other weights are {dtype}")
         remarks = (RESETS_LATE,) if any(_resets_late(layer) for layer in self.layers) else ()
         return Trained(model, model.check_params(params), remarks)
 
@@ -297,12 +287,12 @@ def _resets_late(layer: TracedLayer) -> bool:
 
 def _arrangement(values: Array, last: Array, steps: Array) -> tuple[Readout, bool] | None:
     """Return ("last" or "all", whether rows come before steps): whose numbers these are, however reshaped."""
-    candidates: tuple[tuple[Readout, bool, Array], ...] = (
-        ("last", False, last),
-        ("all", False, steps),
-        ("all", True, steps.transpose(1, 0, 2)),
-    )
-    for readout, batch_first, candidate in candidates:
-        if candidate.size and np.array_equal(values.reshape(-1), candidate.reshape(-1)):
-            return readout, batch_first
-    return None
+
+    def same(numbers: Array) -> bool:
+        return numbers.size > 0 and np.array_equal(values.reshape(-1), numbers.reshape(-1))
+
+    if same(last):
+        return "last", False
+    if same(steps):
+        return "all", False
+    return ("all", True) if same(steps.transpose(1, 0, 2)) else None

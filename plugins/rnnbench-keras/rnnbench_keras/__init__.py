@@ -5,7 +5,7 @@ from importlib.util import find_spec
 
 from rnnbench import BackendInfo, Requirement, hookimpl
 
-# What Keras calls the layer of each cell, and what it must be told.
+# What Keras calls the layer of each cell, and the options that make it that.
 LAYERS: dict[str, tuple[str, dict[str, str | bool]]] = {
     "rnn-tanh": ("SimpleRNN", {"activation": "tanh"}),
     "rnn-relu": ("SimpleRNN", {"activation": "relu"}),

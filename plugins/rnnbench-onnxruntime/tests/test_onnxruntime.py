@@ -5,21 +5,15 @@ import subprocess
 import sys
 
 import pytest
-from rnnbench_onnxruntime import OnnxRuntimeBackend
 from safetensors.numpy import save_file
 
 import rnnbench
 from rnnbench import registry as plugins
 from rnnbench.cli import main
 from rnnbench.testing import conformance_tests, imported_by_listing
-from rnnbench.testing.graph import GraphBackendTests
 from rnnbench.weights.state_dict import to_state_dict
 
 test_conformance = conformance_tests("onnxruntime")
-
-
-class TestOnnxRuntime(GraphBackendTests):
-    backend = OnnxRuntimeBackend
 
 
 def test_is_listed_without_importing_its_runtime():

@@ -2,7 +2,7 @@
 
 from rnnbench import BackendInfo, Requirement, hookimpl
 
-# What torch.nn calls the layer of each cell, and what it must be told.
+# What torch.nn calls the layer of each cell, and the options that make it that.
 LAYERS: dict[str, tuple[str, dict[str, str]]] = {
     "rnn-tanh": ("RNN", {"nonlinearity": "tanh"}),
     "rnn-relu": ("RNN", {"nonlinearity": "relu"}),

@@ -23,14 +23,14 @@ def disagreement(asked: Trained, found: Trained) -> str | None:
         ours, theirs = getattr(asked.model, size), getattr(found.model, size)
         if ours != theirs:
             return f"its {size} is {theirs}, not {ours}"
-    model = replace(asked.model, readout=found.model.readout, dtype="float64")
-    x = np.random.default_rng(SEED).standard_normal((STEPS, ROWS, model.input_size))
-    expected = _outputs(Trained(model, asked.params), x)
+    asked = replace(asked, model=replace(asked.model, readout=found.model.readout))
+    x = np.random.default_rng(SEED).standard_normal((STEPS, ROWS, asked.model.input_size))
+    expected = _outputs(asked, x)
     y = _outputs(found, x)
     error, allowed = parity.error(y, expected), parity.FORWARD_TOLERANCE["float32"]  # files may be rounded to that
     if error <= allowed:
         return None
-    guess = diagnose_outputs(model, asked.params, x, None, y, allowed)
+    guess = diagnose_outputs(replace(asked.model, dtype="float64"), asked.params, x, None, y, allowed)
     differs = f"its outputs differ by {error:.1e} (allowed: {allowed:g})"
     return f"{differs}; it computes as if {guess}" if guess else differs
 

@@ -1,9 +1,9 @@
 """How the kernels' forward pass grows with steps and rows: python benchmarks/growth.py
 
 LSTM and GRU in float32 on one thread. Every size is checked against the float64 reference before it is timed. The sizes
-of a sweep take turns, so that a busy moment hits all of them alike; a time is the best of the rounds, since others can
-only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost that
-more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
+of a sweep are interleaved, so that a busy moment hits all of them alike; a time is the best of the rounds, since others
+can only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost
+that more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
 results/reference/growth.md and growth.svg; about a minute.
 """
 
@@ -11,10 +11,10 @@ import argparse
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ T, B = "T", "B"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GrowthCurve:
     """One cell over sizes of `axis`, "T" or "B", the other being `fixed`. seconds: of a call; extra_bytes: see
     `extra_bytes`."""
 
@@ -48,21 +48,24 @@ class Comparison:
 
     @property
     def name(self) -> str:
+        """Return what tells a sweep from the others over its axis."""
         other = B if self.axis == T else T
         return f"{self.cell}, {other} = {self.fixed}"
 
     def slope(self, start: int = 0) -> float:
-        """Of the least squares line through log(seconds) over log(size), from the size of that index on."""
+        """Return the slope of the least squares line through log(seconds) over log(size), from the size of that index
+        on."""
         return float(np.polyfit(np.log(self.sizes[start:]), np.log(self.seconds[start:]), 1)[0])
 
     @property
     def steepest(self) -> float:
-        """The largest slope between two neighbouring sizes."""
+        """Return the largest slope between two neighbouring sizes."""
         points = zip(np.log(self.sizes), np.log(self.seconds), strict=True)
         return max(float((t2 - t1) / (s2 - s1)) for (s1, t1), (s2, t2) in pairwise(points))
 
 
-def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparison:
+def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> GrowthCurve:
+    """Check and time one cell over the sizes of an axis."""
     model = Model(cell, I, H, readout="last")
     params = model.init(0)
     session = rnnbench.session(BACKEND, model, params)
@@ -72,25 +75,16 @@ def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparis
     for size, x in inputs.items():
         check(session, model, params, x, f"{cell}, {axis} = {size}")
 
-    def call(size: int) -> Any:
-        return lambda: session.forward(inputs[size])
-
-    counts = {size: clock.calibrated(call(size)) for size in sizes}
-    longest = max(clock.timed(call(size), counts[size])[0] for size in sizes)
-    seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for _, name in clock.turns([str(size) for size in sizes], clock.count(longest), Random(0)):
-        size = int(name)
-        session.forward(inputs[size])  # untimed: others have had the caches meanwhile
-        seconds[size].append(clock.timed(call(size), counts[size])[0] / counts[size])
+    seconds = clock.samples({size: partial(session.forward, x) for size, x in inputs.items()}, Random(0))
     best = tuple(min(seconds[size]) for size in sizes)
-    return Comparison(
+    return GrowthCurve(
         cell, axis, fixed, tuple(sizes), best, tuple(extra_bytes(session, inputs[size]) for size in sizes)
     )
 
 
 def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int:
-    """The most that a forward pass allocates at any moment besides its output, as Python's allocators and NumPy's tell
-    it; a size of call that has not been seen before makes its plan, which counts too."""
+    """Return the most that a forward pass allocates at any moment besides its output, as Python and NumPy tell it; a
+    size of call that has not been seen before makes its plan, which counts too."""
     tracemalloc.start()
     try:
         y, _ = session.forward(x, lengths)
@@ -99,7 +93,8 @@ def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int
         tracemalloc.stop()
 
 
-def document(sweeps: Sequence[Comparison], where: str) -> str:
+def document(sweeps: Sequence[GrowthCurve], where: str) -> str:
+    """Return the sweeps as Markdown. where: a line on the machine."""
     parts = [
         "# Growth with steps and rows",
         "Written by `python benchmarks/growth.py`. Forward passes of numba, float32, one thread, "
@@ -131,8 +126,8 @@ def _table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
 
 
-def draw(sweeps: Sequence[Comparison], path: Path) -> None:
-    """A panel for each axis. Dashed: in proportion, through a sweep's last point."""
+def draw(sweeps: Sequence[GrowthCurve], path: Path) -> None:
+    """Draw a panel for each axis. Dashed: in proportion, through a sweep's last point."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -156,6 +151,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
 
 
 def main() -> None:
+    """Measure all sweeps and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
     out = parser.parse_args().out

@@ -25,7 +25,7 @@ def records(
             rows.append(
                 Record(
                     **shared,
-                    **backend_run.columns,
+                    **vars(backend_run.record),
                     backend=backend_run.info.id,
                     status=backend_run.status,
                     reason=_reason(backend_run),
@@ -43,7 +43,7 @@ def _reason(backend_run: BackendRun) -> str:
 
 def samples(runs: Iterable[BackendRun]) -> Samples:
     """By backend run: the control's are there too, a trainer's that nobody asked for as well."""
-    return {backend_run.name: backend_run.samples for backend_run in runs if backend_run.samples}
+    return {each.name: kept for each in runs if (kept := each.samples.as_json())}
 
 
 def _of_group(group: Group, task: Task, training: Training) -> dict[str, Any]:
@@ -84,6 +84,6 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def _version_warning(backend_run: BackendRun, versions: Mapping[str, Set[str]]) -> list[str]:
-    now, before = backend_run.columns.get("backend_version", ""), versions.get(backend_run.info.id, set())
+    now, before = backend_run.record.backend_version, versions.get(backend_run.info.id, set())
     others = sorted(before - {now, ""})
     return [f"other groups of this run were measured with version {', '.join(others)}"] if now and others else []

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -132,9 +133,5 @@ def _forward_seconds(case: RooflineCase, model: Model, threads: int) -> float:
     session = loading.session(BACKEND, model, params, threads)
     check(session, model, params, x, f"{case.cell}, B, T, I, H = {case.shape}")
 
-    def call() -> Any:
-        return session.forward(x)
-
-    calls = clock.calibrated(call)
-    sample, _ = clock.timed(call, calls)
-    return median(clock.timed(call, calls)[0] for _ in range(clock.count(sample))) / calls
+    (seconds,) = clock.samples({BACKEND: lambda: session.forward(x)}, Random(0)).values()
+    return median(seconds)

@@ -7,9 +7,10 @@ from typing import Any
 from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
 from rnnbench.registry import registry
-from rnnbench.testing.finding import Finding
+from rnnbench.testing.finding import Finding, Judge
 from rnnbench.testing.properties import PROPERTIES, Property
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits
 
@@ -72,16 +73,15 @@ class Inspection:
         return Finding(LOADS, True, reason="its process starts, and its factory gives a backend")
 
     def judge(self, judged: Property) -> Finding:
-        request = {"do": "judge", "backend": self._info.id, "name": judged.name, "cores": self._place.cores}
         try:
-            return Finding(**self._live().ask(request))
+            return self._live().ask(Judge(self._info.id, judged.name, self._place.cores))
         except Failure as failure:
             return Finding(judged.name, False, reason=failure.reason)
 
     def _live(self) -> Worker:
         if self._worker is None or not self._worker.alive:
             self._worker = self._place.start(self._info, self._threads, work=WORK)
-            self._worker.receive(self._worker.limits.load_seconds)
+            self._worker.receive(Loaded, self._worker.limits.load_seconds)
         return self._worker
 
 

@@ -1,40 +1,34 @@
 """The worker's side: judges one property at a time of the backend that its process has loaded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 from rnnbench.backends.base import Backend
 from rnnbench.registry import registry
-from rnnbench.testing.finding import Broken, Finding, Measure
+from rnnbench.testing.finding import Broken, Finding, Judge, Measure
 from rnnbench.testing.problem import PLAIN, Problem
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
 from rnnbench.workers.failure import Failure, explain, printable
 from rnnbench.workers.serve import pin
 
-Reply = dict[str, Any]
 LONGEST_REASON = 300
 
 
 class ConformanceWork:
-    """Handed to a worker process by its import path, as `measure.case.CaseActions` is for a measurement."""
+    """Handed to a worker process by its import path, as `comparison.actions.CaseActions` is for a measurement."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
 
-    def actions(self) -> dict[str, Callable[..., Reply]]:
-        return {"describe": self.describe, "judge": self.judge}
+    def actions(self) -> tuple[Callable[[Judge], Finding]]:
+        return (self.judge,)
 
-    def describe(self) -> Reply:
-        return {"version": str(self.backend.version)}
-
-    def judge(self, backend: str, name: str, cores: list[int]) -> Reply:
-        """cores: all that the process may use: a thread too many must have a core to be seen on."""
-        pin(cores)
-        subject = Subject(self.backend, registry().backend(backend), self.threads)
-        (judged,) = [each for each in PROPERTIES if each.name == name]
+    def judge(self, asked: Judge) -> Finding:
+        pin(asked.cores)
+        subject = Subject(self.backend, registry().backend(asked.backend), self.threads)
+        (judged,) = [each for each in PROPERTIES if each.name == asked.property]
         finding = judge(judged, subject)
-        return asdict(replace(finding, reason=printable(finding.reason)[:LONGEST_REASON]))
+        return replace(finding, reason=printable(finding.reason)[:LONGEST_REASON])
 
 
 def judge(judged: Property, subject: Subject) -> Finding:

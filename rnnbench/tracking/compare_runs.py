@@ -8,6 +8,7 @@ from rnnbench.errors import UsageError
 from rnnbench.records.comparisons import INFER, noise
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run
+from rnnbench.tracking.ab_messages import ModelFacts
 from rnnbench.tracking.from_runs import labels
 from rnnbench.tracking.reading import Labels
 from rnnbench.tracking.regressions import Broken, Finding, exact, grown, less_accurate
@@ -71,13 +72,12 @@ def _column(records: Mapping[int, Record], column: str) -> dict[int, float]:
     return {seed: float(value) for seed, value in found.items() if value is not None}
 
 
-def _facts(records: Sequence[Record]) -> dict[str, Any]:
+def _facts(records: Sequence[Record]) -> ModelFacts:
     errors = [record.forward_error for record in records if record.forward_error is not None]
-    return {
-        "parameters": records[0].parameters,
-        "parameters_two_bias": records[0].parameters_two_bias,
-        "error": max(errors, default=None),
-    }
+    first = records[0]
+    assert first.parameters is not None
+    assert first.parameters_two_bias is not None
+    return ModelFacts(max(errors, default=None), first.parameters, first.parameters_two_bias)
 
 
 def _name(row: Labels) -> str:

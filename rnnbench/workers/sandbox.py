@@ -16,6 +16,7 @@ from types import TracebackType
 from rnnbench.backends.base import BackendInfo
 from rnnbench.machine.environment import usable_cores
 from rnnbench.registry import requests
+from rnnbench.workers.messages import Load
 from rnnbench.workers.reaper import end_all
 from rnnbench.workers.worker import Worker, WorkerLimits
 
@@ -70,27 +71,18 @@ class Sandbox:
                 self._reaper.wait(timeout=10)
 
     def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
-        """A worker that is loading `backend`; `receive` its reply to know that it has.
+        """Return a worker that is loading `backend`; `receive` its `Loaded` to know that it has.
 
         position: its number among those that load at the same time, each on cores of its own while there are enough;
         measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
         """
         worker = self.launch([sys.executable, "-P", "-m", "rnnbench.workers.serve"], _environment(), threads)
-        worker.send(
-            {
-                "do": "load",
-                "factory": backend.factory,
-                "threads": threads,
-                "loading_cores": worker_cores(self.cores, threads, position),
-                "cores": worker_cores(self.cores, threads),
-                "plugins": list(requests()),
-                "work": work,
-            }
-        )
+        loading, cores = worker_cores(self.cores, threads, position), worker_cores(self.cores, threads)
+        worker.send(Load(backend.factory, work, threads, loading, cores, list(requests())))
         return worker
 
     def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:
-        """A process that answers requests, with its libraries' pools limited to so many threads."""
+        """Start a process that answers requests, with its libraries' pools limited to so many threads."""
         self._count += 1
         worker = Worker(
             command,
@@ -103,13 +95,14 @@ class Sandbox:
         return worker
 
     def dismiss(self, worker: Worker) -> None:
+        """End one worker now."""
         self._workers.remove(worker)
         worker.kill()
 
 
 def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list[int]:
-    """The last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and the
-    parent. Empty where there are too few."""
+    """Return the last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and
+    the parent. Empty where there are too few."""
     places = len(usable) // threads
     if not places:
         return []
@@ -119,7 +112,7 @@ def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list
 
 @contextmanager
 def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
-    """Keeps this process off the workers' cores meanwhile, where there are others and the system can."""
+    """Keep this process off the workers' cores meanwhile, where there are others and the system can."""
     others = [core for core in usable if core not in worker_cores(usable, threads)]
     if not others:
         yield
@@ -133,7 +126,7 @@ def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
+    """Let signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -149,7 +142,7 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt meanwhile, as SIGINT does."""
+    """Make SIGTERM raise KeyboardInterrupt meanwhile, as SIGINT does."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -162,5 +155,6 @@ def termination_as_interrupt() -> Iterator[None]:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with our module search path: a worker must find what we found, and nothing that lies in its folder."""
+    """Return ours, with our module search path: a worker must find what we found, and nothing that lies in its
+    folder."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -42,7 +42,7 @@ class Description:
 
     @classmethod
     def of(cls, settings: Settings, registry: Registry) -> "Description":
-        """Raises UnknownName for a task that nobody registered."""
+        """Describe a run. Raises UnknownName for a task that nobody registered."""
         return cls(settings, {name: TaskNote.of(registry.task(name), settings) for name in settings.tasks})
 
     def as_json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Description:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Description":
-        """Raises UsageError where `stored` is not what this version writes."""
+        """Read a description. Raises UsageError where `stored` is not what this version writes."""
         try:
             if stored["schema"] > SCHEMA:
                 raise UsageError(f"this run has settings of schema {stored['schema']}; update rnnbench to read it")

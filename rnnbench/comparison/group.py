@@ -55,7 +55,7 @@ class GroupRun:
     state: RunState
 
     def run(self) -> list[BackendRun]:
-        """The runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
+        """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
         runs = [BackendRun(info.id, info) for info in self.infos]
         everybody = [*runs, *self.helpers]
         if self.task.params is not None:  # they are to be timed as they are
@@ -79,7 +79,7 @@ class GroupRun:
         return everybody
 
     def _admit(self, run: BackendRun) -> None:
-        """Reasons to go no further that need no process; else the process. Raises Failure."""
+        """Give the run its process, unless there is a reason to go no further: that is raised as Failure."""
         info, group = run.info, self.group
         if absent := info.missing():
             raise Failure("load_error", f"needs {absent.module}, which is not installed", absent.remedy)
@@ -152,7 +152,7 @@ class GroupRun:
             learning.put_score(run, inputs, learning.score(run, inputs, self.files))
 
     def _put_peak(self, runs: Sequence[BackendRun]) -> None:
-        """The share of the machine's peak, where the trainer's process can measure that peak."""
+        """Fill in the share of the machine's peak, where the trainer's process can measure that peak."""
         key = (self.group.dtype, self.group.threads)
         trainer = next((run for run in self._running(runs) if run.name == TRAINER), None)
         if key not in self.state.peaks and trainer:

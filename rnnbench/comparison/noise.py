@@ -23,7 +23,7 @@ BATCH_SIZE, SEQ_LEN = 16, 25
 
 
 def case(name: str = "noise", model: Model = MODEL) -> tuple[Settings, Task]:
-    """A comparison of inference alone, on random weights; `seeds` and `backends` are left to the caller."""
+    """Return a comparison of inference alone, on random weights; `seeds` and `backends` are left to the caller."""
     task = model_task(name, model, model.init(0), BATCH_SIZE, SEQ_LEN)
     settings = Settings(
         tasks=(task.id,), cells=(model.cell,), hidden_sizes=(model.hidden_size,), backends=(CONTROLLED,), steps=0
@@ -32,7 +32,7 @@ def case(name: str = "noise", model: Model = MODEL) -> tuple[Settings, Task]:
 
 
 def measure_noise(registry: Registry, listener: Listener, pairs: int = PAIRS) -> KnownNoise:
-    """Raises UsageError where `numba` could not be timed, or was interrupted."""
+    """Time `numba` against itself. Raises UsageError where it could not be timed, or was interrupted."""
     settings, task = case()
     settings = replace(settings, seeds=pairs)
     with tempfile.TemporaryDirectory(prefix="rnnbench-noise-") as folder:

@@ -52,13 +52,13 @@ class Settings:
             raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r}")
 
     def digest(self) -> str:
-        """The same for the same settings: what `--resume` looks for."""
+        """Return the same for the same settings: what `--resume` looks for."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), timed by turns."""
+    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved."""
 
     task: str
     cell: str
@@ -71,7 +71,7 @@ class Group:
 
     @property
     def key(self) -> str:
-        """A file name's worth of identity."""
+        """Return a file name's worth of identity."""
         sides = "bi" if self.bidirectional else "uni"
         size = f"h{self.hidden_size}-l{self.layers}-{sides}"
         return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"
@@ -90,7 +90,7 @@ class Group:
 
 
 def training(task: Task, settings: Settings) -> Training:
-    """The task's budget with the settings' own choices put in."""
+    """Return the task's budget with the settings' own choices put in."""
     budget = task.budget
     optimiser = budget.optimiser
     if settings.learning_rate is not None:
@@ -105,7 +105,7 @@ def training(task: Task, settings: Settings) -> Training:
 
 
 def groups(settings: Settings, registry: Registry) -> Iterator[Group]:
-    """All groups, seeds outermost, because a seed has worker processes of its own.
+    """Yield all groups, seeds outermost, because a seed has worker processes of its own.
 
     Raises UnknownName for a task, cell or backend that nobody registered.
     """

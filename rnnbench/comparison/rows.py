@@ -16,7 +16,7 @@ LONGEST_REASON = 300
 def records(
     runs: Iterable[BackendRun], group: Group, task: Task, training: Training, run: Run, versions: Mapping[str, Set[str]]
 ) -> list[Record]:
-    """versions: of each backend, in the groups that the run held before."""
+    """Return the listed runs' records. versions: of each backend, in the groups that the run held before."""
     shared = {**_of_group(group, task, training), **_of_run(run)}
     rows = []
     for backend_run in runs:
@@ -36,13 +36,13 @@ def records(
 
 
 def _reason(backend_run: BackendRun) -> str:
-    """The cause, then the remedy, which is not what is cut off."""
+    """Return the cause, then the remedy, which is not what is cut off."""
     action = f"; {printable(backend_run.action)}" if backend_run.action else ""
     return printable(backend_run.reason)[: LONGEST_REASON - len(action)] + action
 
 
 def samples(runs: Iterable[BackendRun]) -> Samples:
-    """By backend run: the control's are there too, a trainer's that nobody asked for as well."""
+    """Return them by backend run: the control's too, and a trainer's that nobody asked for."""
     return {each.name: kept for each in runs if (kept := each.samples.as_json())}
 
 

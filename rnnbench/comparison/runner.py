@@ -32,16 +32,16 @@ class Listener(Protocol):
     """Who is told how a run goes. Called in the thread of `compare`."""
 
     def planned(self, total_groups: int, done: int, backends: list[str], notices: list[str]) -> None:
-        """Once, before any work. done: groups that an earlier run left finished. notices: lines for the user."""
+        """Hear the plan, before any work. done: groups that an earlier run left. notices: lines for the user."""
 
     def stage(self, group: Group, backend: str, what: str) -> None:
-        """what: "checking", "training" or "timing"."""
+        """Hear what a backend is at: "checking", "training" or "timing"."""
 
     def clock(self, running: bool) -> None:
-        """The display must stay frozen from True to the next False: something is being timed."""
+        """Keep the display frozen from True to the next False: something is being timed."""
 
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
-        """A group is done and stored; seconds: how long it took."""
+        """Hear that a group is done and stored; seconds: how long it took."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Selection:
         return [info.id for info in self.infos]
 
     def specs(self) -> list[WorkerSpec]:
-        """A process each: the installed ones, the trainer if it has no row, and the control."""
+        """Return a process each: the installed ones, the trainer if it has no row, and the control."""
         specs = [WorkerSpec(info.id, info) for info in self.infos if info.missing() is None]
         if self.trainer:
             specs.append(WorkerSpec(self.trainer.id, self.trainer))
@@ -76,7 +76,7 @@ class Selection:
         return [*specs, *(WorkerSpec(CONTROL, info) for info in controlled if self.control)]
 
     def helpers(self, with_control: bool) -> list[BackendRun]:
-        """Fresh runs without a row of their own."""
+        """Return fresh runs without a row of their own."""
         helpers = [BackendRun(self.trainer.id, self.trainer, listed=False)] if self.trainer else []
         controlled = [info for info in self.infos if info.id == CONTROLLED and info.missing() is None]
         return [
@@ -94,12 +94,12 @@ def compare(
     limits: WorkerLimits | None = None,
     control: bool = True,
 ) -> ComparisonResult:
-    """Measures every group of the plan that `run` does not hold yet, and stores each as it is finished.
+    """Measure every group of the plan that `run` does not hold yet, and store each as it is finished.
 
     extra_tasks: tasks that no plugin offers (one made from a CSV file); they join the registry. limits: what a worker
     may take. control: whether `numba`, where it is compared, is timed against itself too. Raises UnknownName, and
     UsageError for settings that cannot run or a folder that cannot be written. SIGINT and SIGTERM end it early, with
-    an ComparisonResult.
+    a ComparisonResult.
     """
     registry.tasks.update({task.id: task for task in extra_tasks})
     plan = list(dict.fromkeys(groups(settings, registry)))
@@ -119,7 +119,7 @@ def compare(
 
 
 def choose(settings: Settings, registry: Registry) -> Selection:
-    """The backends that were named, or every installed one. Raises UsageError where there is none."""
+    """Return the backends that were named, or every installed one. Raises UsageError where there is none."""
     notices = []
     if settings.backends:
         infos = [registry.backend(name) for name in dict.fromkeys(settings.backends)]

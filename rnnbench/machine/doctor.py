@@ -151,19 +151,15 @@ def _frequency(facts: Facts) -> HealthCheck:
 def _others(facts: Facts) -> HealthCheck:
     if facts.busy is None:
         return HealthCheck("other programs", "not told")
-    value = f"{facts.busy:.0%} of the processor"
-    if facts.busy > MOST_BUSY:
-        return HealthCheck("other programs", value, "they take turns with what is measured", "end them, or wait")
-    return HealthCheck("other programs", value)
+    trouble = ("they take turns with what is measured", "end them, or wait") if facts.busy > MOST_BUSY else ()
+    return HealthCheck("other programs", f"{facts.busy:.0%} of the processor", *trouble)
 
 
 def _host(facts: Facts) -> HealthCheck:
     if facts.stolen is None:
         return HealthCheck("other guests", "not told")
-    value = f"{facts.stolen:.1%} of the processor"
-    if facts.stolen > MOST_STOLEN:
-        return HealthCheck("other guests", value, "the host gives our time to them", "use a machine of your own")
-    return HealthCheck("other guests", value)
+    trouble = ("the host gives our time to them", "use a machine of your own") if facts.stolen > MOST_STOLEN else ()
+    return HealthCheck("other guests", f"{facts.stolen:.1%} of the processor", *trouble)
 
 
 def _clock(facts: Facts) -> HealthCheck:

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.machine.environment import usable_cores
@@ -124,34 +124,29 @@ def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, usable)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed() -> AbstractContextManager[None]:
     """Let signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            if handler is not None:  # None: not set from Python, so not ours to restore
-                signal.signal(number, handler)
+    return _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM)
+
+
+def termination_as_interrupt() -> AbstractContextManager[None]:
+    """Make SIGTERM raise KeyboardInterrupt meanwhile, as SIGINT does."""
+    return _handled(signal.default_int_handler, signal.SIGTERM)
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM raise KeyboardInterrupt meanwhile, as SIGINT does."""
+def _handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers, *numbers: int) -> Iterator[None]:
+    """Handle these signals so meanwhile, where that can be set: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = [signal.signal(number, handler) for number in numbers]
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handled in zip(numbers, before, strict=True):
+            if handled is not None:  # None: not set from Python, so not ours to restore
+                signal.signal(number, handled)
 
 
 def _environment() -> dict[str, str]:

@@ -1,9 +1,9 @@
 """How the kernels' forward pass grows with steps and rows: python benchmarks/growth.py
 
 LSTM and GRU in float32 on one thread. Every size is checked against the float64 reference before it is timed. The sizes
-of a sweep take turns, so that a busy moment hits all of them alike; a time is the best of the rounds, since others can
-only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost that
-more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
+of a sweep are interleaved, so that a busy moment hits all of them alike; a time is the best of the rounds, since others
+can only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost
+that more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
 results/reference/growth.md and growth.svg; about a minute.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import tracemalloc
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -36,7 +37,7 @@ T, B = "T", "B"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class GrowthCurve:
     """One cell over sizes of `axis`, "T" or "B", the other being `fixed`. seconds: of a call; extra_bytes: see
     `extra_bytes`."""
 
@@ -49,6 +50,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
+        """Return what tells a sweep from the others over its axis."""
         other = B if self.axis == T else T
         return f"{self.cell}, {other} = {self.fixed}"
 
@@ -63,7 +65,8 @@ class Comparison:
         return max(float((t2 - t1) / (s2 - s1)) for (s1, t1), (s2, t2) in pairwise(points))
 
 
-def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparison:
+def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> GrowthCurve:
+    """Check and time one cell over the sizes of an axis."""
     model = Model(cell, I, H, readout="last")
     params = model.init(0)
     session = rnnbench.session(BACKEND, model, params)
@@ -73,18 +76,9 @@ def measured(cell: str, axis: str, sizes: Sequence[int], fixed: int) -> Comparis
     for size, x in inputs.items():
         check(session, model, params, x, f"{cell}, {axis} = {size}")
 
-    def call(size: int) -> clock.Call:
-        return lambda: session.forward(inputs[size])
-
-    counts = {size: clock.calibrated(call(size)) for size in sizes}
-    longest = max(clock.timed(call(size), counts[size])[0] for size in sizes)
-    seconds: dict[int, list[float]] = {size: [] for size in sizes}
-    for _, name in clock.turns([str(size) for size in sizes], clock.count(longest), Random(0)):
-        size = int(name)
-        session.forward(inputs[size])  # untimed: others have had the caches meanwhile
-        seconds[size].append(clock.timed(call(size), counts[size])[0] / counts[size])
+    seconds = clock.samples({size: partial(session.forward, x) for size, x in inputs.items()}, Random(0))
     best = tuple(min(seconds[size]) for size in sizes)
-    return Comparison(
+    return GrowthCurve(
         cell, axis, fixed, tuple(sizes), best, tuple(extra_bytes(session, inputs[size]) for size in sizes)
     )
 
@@ -100,7 +94,8 @@ def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int
         tracemalloc.stop()
 
 
-def document(sweeps: Sequence[Comparison], where: str) -> str:
+def document(sweeps: Sequence[GrowthCurve], where: str) -> str:
+    """Return the sweeps as Markdown. where: a line on the machine."""
     parts = [
         "# Growth with steps and rows",
         "Written by `python benchmarks/growth.py`. Forward passes of numba, float32, one thread, "
@@ -127,7 +122,7 @@ def document(sweeps: Sequence[Comparison], where: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def draw(sweeps: Sequence[Comparison], path: Path) -> None:
+def draw(sweeps: Sequence[GrowthCurve], path: Path) -> None:
     """Draw a panel for each axis. Dashed: in proportion, through a sweep's last point."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -152,6 +147,7 @@ def draw(sweeps: Sequence[Comparison], path: Path) -> None:
 
 
 def main() -> None:
+    """Measure all sweeps and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
     out = parser.parse_args().out

@@ -2,8 +2,8 @@
 
 Inference of a whole sequence and training steps (forward, backward and Adam) of LSTM and GRU, on one thread and two,
 and single steps of a stream. Every backend has a process of its own, is checked against the float64 reference before it
-is timed, and takes turns with the others; who waits is stopped. The tables go to results/reference/peers.md, and what
-was measured to results/reference/peers.json. About ten minutes.
+is timed, and is interleaved with the others; who waits is stopped. The tables go to results/reference/peers.md, and
+what was measured to results/reference/peers.json. About ten minutes.
 """
 
 import argparse
@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from rnnbench.report import markdown
 from rnnbench.roofline.limits import MachineLimits, case_limit, limits
 from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Loaded, MaybeNaN, Message
 from rnnbench.workers.sandbox import Sandbox, parent_cores
 from rnnbench.workers.worker import WorkerLimits
 
@@ -78,60 +78,99 @@ STREAM = Shape(1, 1, 8, 64)
 
 
 def problem(cell: str, shape: Shape) -> tuple[Model, dict[str, Array], Array, Array]:
-    """The model, its weights, x [T, B, I] and a target [T, B, H], the same in every process."""
+    """Return the model, its weights, x [T, B, I] and a target [T, B, H], the same in every process."""
     model = Model(cell, shape.I, shape.H, readout="all")
     rng = np.random.default_rng(0)
     x = rng.standard_normal((shape.T, shape.B, shape.I)).astype(np.float32)
     return model, model.init(0), x, rng.standard_normal((shape.T, shape.B, shape.H)).astype(np.float32)
 
 
-class PeerWork:
-    """What a worker does: `open` a case, then `calibrate` and `time` one of its calls."""
+@dataclass(frozen=True)
+class Errors:
+    """Against the reference's outputs, and its gradients where the case trains."""
+
+    errors: list[MaybeNaN]
+
+
+@dataclass(frozen=True)
+class OpenPeer:
+    """reference: a file of the right outputs and gradients over a case's first steps."""
+
+    cell: str
+    shape: Shape
+    reference: str
+    trains: bool
+
+    reply = Errors
+
+
+@dataclass(frozen=True)
+class CalibratePeer:
+    """Find how many calls of what was opened make a sample."""
+
+    what: str
+
+    reply = clock.Calibration
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of a call."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SamplePeer:
+    """Time one sample of what was calibrated."""
+
+    what: str
+
+    reply = Seconds
+
+
+class PeerActions:
+    """What a worker does: `open` a case, then `calibrate` one of its calls, and `sample` it."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
         self.session: Session
-        self.calls: dict[str, Callable[[], Any]] = {}
+        self.calls: dict[str, Callable[[], object]] = {}
 
-    def actions(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        return {name: getattr(self, name) for name in ("describe", "open", "calibrate", "time")}
+    def actions(self) -> tuple[Callable[..., Message], ...]:
+        """Return what can be asked for; the request of each is its argument's class."""
+        return self.open, self.calibrate, self.sample
 
-    def describe(self) -> dict[str, Any]:
-        return {"version": str(self.backend.version)}
-
-    def open(self, cell: str, shape: list[int], reference: str, trains: bool) -> dict[str, Any]:
-        """Sessions and their errors against the reference's outputs and gradients in the file, over its steps."""
-        sizes = Shape(*shape)
-        model, params, x, target = problem(cell, sizes)
+    def open(self, asked: OpenPeer) -> Errors:
+        """Make sessions; measure their errors over the reference's steps."""
+        sizes = asked.shape
+        model, params, x, target = problem(asked.cell, sizes)
         if reason := self.backend.unsupported(Case(model, sizes.B, sizes.T, self.threads)):
             raise Failure("unsupported", reason)
-        with np.load(reference, allow_pickle=False) as file:
+        with np.load(asked.reference, allow_pickle=False) as file:
             right = {name: file[name] for name in file.files}
         steps = len(right["y"])
         self.session = self.backend.session(model, params)
         errors = [parity.deviation({"y": self.session.forward(x[:steps])[0]}, {"y": right.pop("y")}).error]
         self.calls = {INFERENCE: lambda: self.session.forward(x), STREAMING: self._stream(x)}
-        if trains:
+        if asked.trains:
             found = self.session.gradients(x[:steps], target[:steps])[1]
             errors.append(parity.gradient_deviation(found, right).error)
             learner = self.backend.session(model, params)
             self.calls[TRAINING] = lambda: learner.train_step(x, target)
-        return {"errors": errors}
+        return Errors(errors)
 
-    def calibrate(self, what: str) -> dict[str, Any]:
-        call = self.calls[what]
-        call()
-        self._count = clock.calibrated(call)
-        return {"seconds": clock.timed(call, self._count)[0]}
+    def calibrate(self, asked: CalibratePeer) -> clock.Calibration:
+        """Find how many calls make a sample."""
+        self._calibration = clock.calibrated(self.calls[asked.what])
+        return self._calibration
 
-    def time(self, what: str) -> dict[str, Any]:
-        """Seconds of a call. One before, untimed, where calls are short: others have had the caches meanwhile."""
-        call = self.calls[what]
-        if self._count > 1:
-            call()
-        return {"seconds": clock.timed(call, self._count)[0] / self._count}
+    def sample(self, asked: SamplePeer) -> Seconds:
+        """Time one sample."""
+        return Seconds(clock.sample(self.calls[asked.what], self._calibration))
 
     def _stream(self, x: Array) -> Callable[[], None]:
+        """Return what takes the steps of a stream."""
         x_t = np.ascontiguousarray(x[0])
 
         def steps() -> None:
@@ -161,11 +200,12 @@ class Row:
 
     @property
     def behind(self) -> bool:
+        """Tell whether the ratio is below its bar."""
         return self.ratio is not None and self.ratio < BAR[self.what]
 
 
 def reference(path: Path, cell: str, shape: Shape, trains: bool) -> None:
-    """The float64 reference's outputs, and gradients, over the first steps of a case."""
+    """Write the float64 reference's outputs, and gradients, over the first steps of a case."""
     _, params, x, target = problem(cell, shape)
     wide = Model(cell, shape.I, shape.H, readout="all", dtype="float64")
     oracle = rnnbench.session("numpy", wide, {name: value.astype(np.float64) for name, value in params.items()})
@@ -174,24 +214,22 @@ def reference(path: Path, cell: str, shape: Shape, trains: bool) -> None:
     np.savez(path, allow_pickle=False, y=oracle.forward(x)[0], **right)
 
 
-def by_turns(lanes: Sequence[BackendRun], what: str, random: Random) -> dict[str, list[float]]:
-    """Seconds of a call of every lane, a value a round."""
+def interleaved(runs: Sequence[BackendRun], what: str, random: Random) -> dict[str, list[float]]:
+    """Return the seconds of a call of every run, a value a round."""
     longest = 0.0
-    for lane in lanes:
-        with lane.guarded():
-            longest = max(longest, lane.ask("calibrate", what=what)["seconds"])
-    names = {lane.name: lane for lane in lanes if lane.ok}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    count = max(FEWEST, min(clock.MOST, int(SECONDS / max(longest * len(names), 1e-9))))
-    for _, name in clock.turns(list(names), count, random):
-        lane = names[name]
-        with lane.guarded():
-            seconds[name].append(lane.ask("time", what=what)["seconds"])
-    return {name: values for name, values in seconds.items() if names[name].ok}
+    for run in runs:
+        with run.guarded():
+            longest = max(longest, run.ask(CalibratePeer(what)).seconds)
+    timed = [run for run in runs if run.ok]
+    seconds: dict[str, list[float]] = {run.name: [] for run in timed}
+    for run in clock.interleaved(timed, clock.count(longest * len(timed), SECONDS, FEWEST), random):
+        with run.guarded():
+            seconds[run.name].append(run.ask(SamplePeer(what)).seconds)
+    return {run.name: seconds[run.name] for run in timed if run.ok}
 
 
 def standing(row: Row, seconds: dict[str, list[float]]) -> None:
-    """Fills in times and the ratio to the fastest peer, the one with the smallest median."""
+    """Fill in times and the ratio to the fastest peer, the one with the smallest median."""
     unit = 1e6 / STREAMED if row.what == STREAMING else 1e3
     row.times = {name: float(np.median(values)) * unit for name, values in seconds.items()}
     peers = [name for name in row.times if name != OURS]
@@ -201,40 +239,38 @@ def standing(row: Row, seconds: dict[str, list[float]]) -> None:
         row.ratio, row.ratio_low, row.ratio_high = (float(np.quantile(ratios, q)) for q in (0.5, 0.25, 0.75))
 
 
-def measured(
-    lanes: Sequence[BackendRun],
-    threads: int,
-    cell: str,
-    shape: Shape,
-    wanted: Sequence[str],
-    place: Sandbox,
-    random: Random,
-) -> Iterator[Row]:
-    """The rows of one case: those of `wanted` that the lanes' backends can do."""
-    path = place.folder / "reference.npz"
-    reference(path, cell, shape, TRAINING in wanted)
-    open_lanes = [BackendRun(lane.name, lane.info, worker=lane.worker) for lane in lanes]
-    trainers = {lane.name for lane in open_lanes if lane.info.trains and TRAINING in wanted}
-    for lane in open_lanes:
-        with lane.guarded():
-            sizes = [shape.B, shape.T, shape.I, shape.H]
-            errors = lane.ask("open", cell=cell, shape=sizes, reference=str(path), trains=lane.name in trainers)[
-                "errors"
-            ]
-            allowed = (parity.FORWARD_TOLERANCE["float32"], parity.GRADIENT_TOLERANCE["float32"])
-            for kind, error, most in zip(("outputs", "gradients"), errors, allowed, strict=False):
-                if error > most:
-                    raise Failure("mismatch", f"{kind} are off by {error:.1e}; {most:g} is allowed")
-    for what in wanted:
-        able = [lane for lane in open_lanes if lane.ok and (what != TRAINING or lane.name in trainers)]
-        row = Row(what, threads, cell, shape)
-        standing(row, by_turns(able, what, random))
-        row.failures = {lane.name: f"{lane.status}: {lane.reason}" for lane in open_lanes if not lane.ok}
-        yield row
+@dataclass(frozen=True)
+class Peers:
+    """The backends' workers on so many threads, alive for all cases."""
+
+    runs: Sequence[BackendRun]
+    threads: int
+    folder: Path
+    random: Random
+
+    def measured(self, cell: str, shape: Shape, wanted: Sequence[str]) -> Iterator[Row]:
+        """Yield the rows of one case: those of `wanted` that the backends can do."""
+        path = self.folder / "reference.npz"
+        reference(path, cell, shape, TRAINING in wanted)
+        opened = [BackendRun(run.name, run.info, worker=run.worker) for run in self.runs]
+        trainers = {run.name for run in opened if run.info.trains and TRAINING in wanted}
+        allowed = (parity.FORWARD_TOLERANCE["float32"], parity.GRADIENT_TOLERANCE["float32"])
+        for run in opened:
+            with run.guarded():
+                errors = run.ask(OpenPeer(cell, shape, str(path), run.name in trainers)).errors
+                for kind, error, most in zip(("outputs", "gradients"), errors, allowed, strict=False):
+                    if not error <= most:
+                        raise Failure("mismatch", f"{kind} are off by {error:.1e}; {most:g} is allowed")
+        for what in wanted:
+            able = [run for run in opened if run.ok and (what != TRAINING or run.name in trainers)]
+            row = Row(what, self.threads, cell, shape)
+            standing(row, interleaved(able, what, self.random))
+            row.failures = {run.name: f"{run.status}: {run.reason}" for run in opened if not run.ok}
+            yield row
 
 
 def place_under_limit(row: Row, machine: MachineLimits) -> None:
-    """How much of the least time that the machine's arithmetic and bandwidth allow the row's time comes to."""
+    """Fill in how much of a row's time is the least that the machine's arithmetic and bandwidth allow."""
     if row.what == INFERENCE and OURS in row.times:
         model = Model(row.cell, row.shape.I, row.shape.H, readout="all")
         seconds, row.limit = case_limit(machine, model, row.shape.B, row.shape.T)
@@ -242,7 +278,7 @@ def place_under_limit(row: Row, machine: MachineLimits) -> None:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Markdown of rows that differ in cell and shape."""
+    """Return rows that differ in cell and shape as Markdown."""
     names = sorted({name for row in rows for name in row.times}, key=lambda name: (name != OURS, name))
     limited = any(row.limit for row in rows)
     unit = "µs a step" if rows[0].what == STREAMING else "ms"
@@ -260,7 +296,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def overview(rows: Sequence[Row]) -> str:
-    """A line for each kind of work, thread count and cell: the mean, the least and the most of the ratios."""
+    """Return a line for each kind of work, thread count and cell: the mean, the least and the most of the ratios."""
     heads = ["work", "threads", "cell", "fastest peer / numba, mean", "least", "most", "at the bar"]
     lines = []
     kinds = [
@@ -279,10 +315,11 @@ def overview(rows: Sequence[Row]) -> str:
 
 
 def document(rows: Sequence[Row], about: dict[str, str]) -> str:
+    """Return all tables as a page."""
     parts = [
         "# Kernels against their peers",
-        "Written by `python benchmarks/peers.py`. Medians over rounds by turns, a process for each backend; the ratio "
-        "is the median of the rounds' ratios of the fastest peer's time to numba's. **behind**: below "
+        "Written by `python benchmarks/peers.py`. Medians over interleaved rounds, a process for each backend; the "
+        "ratio is the median of the rounds' ratios of the fastest peer's time to numba's. **behind**: below "
         f"{BAR[INFERENCE]} (training: {BAR[TRAINING]}, streaming: {BAR[STREAMING]:g}). limit: what bounds the case on "
         "this machine, and the part of that bound which numba reaches.",
         "\n".join(f"- {name}: {value}" for name, value in about.items()),
@@ -299,33 +336,36 @@ def document(rows: Sequence[Row], about: dict[str, str]) -> str:
 
 
 def described(machine: MachineLimits) -> str:
+    """Return the machine's limits as a line."""
     levels = ", ".join(f"{level.name} {level.bandwidth / 1e9:.0f} GB/s" for level in machine.levels)
     return f"{machine.flops_peak / 1e9:.0f} GFLOP/s; read {levels}"
 
 
 def run(threads: int, backends: Sequence[str], shapes: Sequence[Shape], about: dict[str, str]) -> Iterator[Row]:
-    """Every case on so many threads; the workers live for all of them."""
-    random, found = Random(0), registry()
-    machine = limits("float32", threads)
+    """Yield the rows of every case on so many threads."""
+    found, machine = registry(), limits("float32", threads)
     about[f"limits, threads: {threads}"] = described(machine)
-    with Sandbox(WorkerLimits()) as place, parent_cores(place.cores, threads):
+    with Sandbox(WorkerLimits()) as sandbox, parent_cores(sandbox.cores, threads):
         infos = [found.backend(name) for name in backends]
-        workers = [place.start(info, threads, n, work="peers:PeerWork") for n, info in enumerate(infos)]
-        lanes = [BackendRun(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
-        for lane, worker in zip(lanes, workers, strict=True):
-            about[lane.name] = worker.receive(worker.limits.load_seconds)["version"]
+        workers = [sandbox.start(info, threads, n, work="peers:PeerActions") for n, info in enumerate(infos)]
+        for info, worker in zip(infos, workers, strict=True):
+            about[info.id] = worker.receive(Loaded, worker.limits.load_seconds).version
             worker.pause()
-        cases = [(cell, shape, (INFERENCE, TRAINING)) for cell in CELLS for shape in shapes]
+        runs = [BackendRun(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
+        peers = Peers(runs, threads, sandbox.folder, Random(0))
+        cases: list[tuple[str, Shape, tuple[str, ...]]] = [
+            (cell, shape, (INFERENCE, TRAINING)) for cell in CELLS for shape in shapes
+        ]
         if threads == 1:
             cases += [(cell, STREAM, (STREAMING,)) for cell in CELLS]
         for cell, shape, wanted in cases:
-            for row in measured(lanes, threads, cell, shape, wanted, place, random):
+            for row in peers.measured(cell, shape, wanted):
                 place_under_limit(row, machine)
                 yield row
 
 
 def save(rows: Sequence[Row], about: dict[str, str], out: Path) -> None:
-    """After every case, so that an interrupt costs one."""
+    """Write both files, after every case, so that an interrupt costs one."""
     kept = [{**vars(row), "shape": [row.shape.B, row.shape.T, row.shape.I, row.shape.H]} for row in rows]
     out.mkdir(parents=True, exist_ok=True)
     (out / "peers.json").write_text(json.dumps({"about": about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
@@ -333,6 +373,7 @@ def save(rows: Sequence[Row], about: dict[str, str], out: Path) -> None:
 
 
 def main() -> None:
+    """Measure what was asked for, and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backends", default="", help="comma-separated; all installed but numpy and keras by default")
     parser.add_argument("--threads", default="1,2", help="comma-separated")

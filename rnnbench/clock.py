@@ -1,26 +1,42 @@
-"""Timing by turns: how many calls make a sample, and who is timed when."""
+"""Timing: how many calls make a sample, what goes before one untimed, and who is timed when.
+
+The one rule, whatever is timed: `calibrated`, then rounds of samples, `interleaved` with those of the others. This file
+needs the standard library alone: a process that imports another commit's `rnnbench` loads it by its path.
+"""
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from random import Random
 from time import perf_counter
-from typing import Any
+from typing import TypeAlias, TypeVar
 
 SAMPLE_SECONDS = 0.005  # a thousand times the resolution and cost of any clock we use
+LONG_SAMPLE = 0.05  # seconds
 # Six is the fewest whose median has a 95 % interval; an odd number makes the median one of the samples. The more there
 # are, the less a neighbour's bursts count, so short samples are taken more often: 25 of them leave a process's ratio a
 # spread of 2 %, 51 of 1.5 % and 201 of 1 %. Shorter samples are no cure: more of each is spent on filling caches anew.
 FEWEST, MOST, ROUND_SECONDS = 7, 51, 0.4
 MOST_CALLS = 1 << 20
 
-Call = Callable[[], Any]
-Clock = Callable[[], float]
+T = TypeVar("T")
+Key = TypeVar("Key", bound=Hashable)
+Call: TypeAlias = Callable[[], T]
+Clock: TypeAlias = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How many calls make a sample, and the seconds that such a sample takes."""
+
+    calls: int
+    seconds: float
 
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Python's garbage collector would run at a moment of its own choosing."""
+    """Keep Python's garbage collector off meanwhile: it would run at a moment of its own choosing."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -30,20 +46,22 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def timed(call: Call, calls: int, clock: Clock = perf_counter) -> tuple[float, Any]:
-    """(seconds that `calls` calls take together, what the last one returned)."""
+def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float, T]:
+    """Return the seconds that `calls` calls take together, and what the last one returned."""
     repeats = range(calls)
-    result: Any = None
+    result: T = None  # type: ignore[assignment]  # there is at least one call
     with no_collection():
         start = clock()
         for _ in repeats:
-            result = None  # a result that is kept would put the next one where the caches have nothing
+            result = None  # type: ignore[assignment]  # a result that is kept would put the next one where the caches have nothing
             result = call()
         return clock() - start, result
 
 
-def calibrated(call: Call, target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> int:
-    """How many calls last `target` seconds or longer."""
+def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:
+    """Call once, untimed, for what only a first call does; find how many calls last `target` seconds or longer; time a
+    sample of as many."""
+    call()
     calls = 1
     while calls < MOST_CALLS:
         seconds, _ = timed(call, calls, clock)
@@ -51,19 +69,41 @@ def calibrated(call: Call, target: float = SAMPLE_SECONDS, clock: Clock = perf_c
             break
         wanted = target / seconds * calls if seconds > 0 else 10 * calls
         calls = min(MOST_CALLS, max(calls + 1, min(int(1.1 * wanted) + 1, 10 * calls)))
-    return calls
+    return Calibration(calls, timed(call, calls, clock)[0])
 
 
-def count(sample_seconds: float) -> int:
-    """How many rounds, where the longest sample of a round takes so long: as many as last `ROUND_SECONDS`."""
-    wanted = int(ROUND_SECONDS / sample_seconds) if sample_seconds > 0 else MOST
-    return min(MOST, max(FEWEST, wanted | 1))
+def warm_up(call: Call[object], calibration: Calibration) -> None:
+    """Call once before a sample, untimed, unless the sample is so long that it does not matter: others have had the
+    caches meanwhile, and a call of 6 ms took 4 to 9 % longer than the next."""
+    if calibration.seconds < LONG_SAMPLE:
+        call()
 
 
-def turns(names: Sequence[str], rounds: int, random: Random) -> Iterator[tuple[int, str]]:
-    """(round, name): everybody once a round, in an order of its own, so that drift and neighbours hit all alike."""
-    for number in range(rounds):
+def sample(call: Call[object], calibration: Calibration, clock: Clock = perf_counter) -> float:
+    """Return the seconds of a call: one sample, warmed up."""
+    warm_up(call, calibration)
+    return timed(call, calibration.calls, clock)[0] / calibration.calls
+
+
+def count(sample_seconds: float, seconds: float = ROUND_SECONDS, fewest: int = FEWEST) -> int:
+    """Return how many rounds last `seconds`, where the longest sample of a round takes so long; at least `fewest`."""
+    wanted = int(seconds / sample_seconds) if sample_seconds > 0 else MOST
+    return min(MOST, max(fewest, wanted | 1))
+
+
+def interleaved(names: Sequence[T], rounds: int, random: Random) -> Iterator[T]:
+    """Yield everybody once a round, each round in an order of its own: drift and neighbours hit all alike."""
+    for _ in range(rounds):
         order = list(names)
         random.shuffle(order)
-        for name in order:
-            yield number, name
+        yield from order
+
+
+def samples(calls: Mapping[Key, Call[object]], random: Random) -> dict[Key, list[float]]:
+    """Return the seconds of each call of this process, a value a round, all of them interleaved."""
+    calibrations = {name: calibrated(call) for name, call in calls.items()}
+    rounds = count(max(calibration.seconds for calibration in calibrations.values()))
+    found: dict[Key, list[float]] = {name: [] for name in calls}
+    for name in interleaved(list(calls), rounds, random):
+        found[name].append(sample(calls[name], calibrations[name]))
+    return found

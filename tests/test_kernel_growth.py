@@ -123,7 +123,7 @@ def test_a_kernel_allocates_nothing(cell_id: str, T: int, counting: None) -> Non
 
 
 def test_slopes_of_made_up_times() -> None:
-    square = growth.Comparison("lstm", "T", 1, (1, 10, 100, 1000), (1.0, 100.0, 1e4, 1e6), (0, 0, 0, 0))
+    square = growth.GrowthCurve("lstm", "T", 1, (1, 10, 100, 1000), (1.0, 100.0, 1e4, 1e6), (0, 0, 0, 0))
     assert square.slope() == pytest.approx(2)
     bent = replace(square, seconds=(1.0, 1.0, 10.0, 100.0))
     assert bent.slope(2) == pytest.approx(1)

@@ -1,18 +1,40 @@
 """One worker process and everything that can go wrong with it."""
 
+import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 
 import psutil
 import pytest
 from marks import marked
 
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Done, MaybeNaN
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
 GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Pong:
+    x: int
+    loss: MaybeNaN | None
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ping:
+    reply = Pong
+
+
+@dataclass(frozen=True)
+class Nudge:
+    reply = Done
+
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSIX signals")
 
 
@@ -37,7 +59,7 @@ def worker(tmp_path, request):
 
 def fails(worker, status):
     with pytest.raises(Failure) as caught:
-        worker.ask({"do": "anything"})
+        worker.ask(Ping())
     assert caught.value.status == status, caught.value.reason
     return caught.value.reason
 
@@ -46,8 +68,8 @@ READ = "import sys; sys.stdin.readline(); "
 
 
 def test_a_reply_arrives(worker):
-    one = worker(READ + """print('{"done": {"x": 1}}', flush=True); sys.stdin.readline()""")
-    assert one.ask({"do": "anything"}) == {"x": 1}
+    one = worker(READ + """print('{"done": {"x": 1, "loss": null, "seconds": [1, 2.5]}}', flush=True); input()""")
+    assert one.ask(Ping()) == Pong(1, None, (1.0, 2.5))
     assert one.alive
 
 
@@ -79,10 +101,10 @@ def test_a_signal_is_named(worker, name, call):
 
 def test_killed_from_outside(worker):
     one = worker(READ + "import time; time.sleep(60)")
-    one.send({"do": "anything"})
+    one.send(Ping())
     os.kill(one.pid, 9)
     with pytest.raises(Failure, match="SIGKILL"):
-        one.receive()
+        one.receive(Pong)
 
 
 @pytest.mark.parametrize(
@@ -103,24 +125,51 @@ def test_a_hang_ends_at_the_limit(worker, hang):
 
 def test_a_paused_worker_does_nothing_and_can_be_ended(worker):
     one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
-    assert one.ask({}) == {}
+    assert one.ask(Nudge()) == Done()
     one.pause()
     with pytest.raises(Failure, match="no answer"):
-        one.ask({}, seconds=0.5)
+        one.ask(Nudge(), seconds=0.5)
     assert not one.alive
 
 
 def test_a_resumed_worker_answers(worker):
     one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
     one.pause()
-    one.send({})
+    one.send(Nudge())
     one.resume()
-    assert one.receive() == {}
+    assert one.receive(Done) == Done()
 
 
 @pytest.mark.parametrize("reply", ["hello", "[1]", '{"done"', '{"other": 1}', '{"failed": 3}', "[" * 5000])
 def test_what_is_not_a_reply(worker, reply):
     assert "not a reply" in fails(worker(READ + f"print({reply!r}, flush=True); sys.stdin.read()"), "bad_output")
+
+
+@pytest.mark.parametrize(
+    ("reply", "complaint"),
+    [
+        ('{"loss": 1, "seconds": []}', "x is missing"),
+        ('{"x": 1.5, "loss": 1, "seconds": []}', "x is 1.5"),
+        ('{"x": true, "loss": 1, "seconds": []}', "x is True"),
+        ('{"x": 1, "loss": "1", "seconds": []}', "loss is '1'"),
+        ('{"x": 1, "loss": 1, "seconds": [0, NaN]}', "seconds is nan"),
+        ('{"x": 1, "loss": 1, "seconds": {}}', "seconds is {}"),
+        ('{"x": 1, "loss": 1, "seconds": [%s]}' % ("9" * 400), "too large"),
+        ('{"x": 1, "loss": 1, "seconds": [], "y": 0}', "y is not one of its fields"),
+        ("[1]", "[1] is not an object"),
+    ],
+)
+def test_a_reply_of_another_shape_names_what_was_asked(worker, reply, complaint):
+    one = worker(READ + f"print({reply!r}.join(['{{\"done\": ', '}}']), flush=True); sys.stdin.read()")
+    reason = fails(one, "bad_output")
+    assert reason.startswith("answered Ping with what is no Pong: ")
+    assert complaint in reason
+    assert not one.alive
+
+
+def test_nan_is_a_reply_where_it_means_something(worker):
+    one = worker(READ + """print('{"done": {"x": 1, "loss": NaN, "seconds": []}}', flush=True); input()""")
+    assert math.isnan(one.ask(Ping()).loss)
 
 
 def test_a_reply_without_end(worker):

@@ -9,7 +9,7 @@ from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, compare, load, settin
 from rnnbench.cli.compare import exit_code
 from rnnbench.comparison import rows as rows_module
 from rnnbench.comparison import timing
-from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.backend_run import BackendRun, RunSamples
 from rnnbench.comparison.traps import LATE_WARNING, LEAK_WARNING, STUCK_WARNING, SUBNORMAL_WARNING
 from rnnbench.records.comparisons import INFER
 from rnnbench.records.store import Store
@@ -148,10 +148,11 @@ def test_a_loss_that_does_not_fall_is_said_in_the_row(tmp_path, monkeypatch):
 
 def test_work_of_first_calls_is_said_in_the_row():
     slow_at_first = [3e-3] * 6 + [1e-3 + 1e-6 * k for k in range(19)]
-    lanes = [BackendRun(name, None, samples={INFER: slow_at_first if name == "b" else [1e-3] * 25}) for name in "abc"]
-    timing._warn_of_leaks(lanes)
-    assert [run.warnings for run in lanes] == [[], [LEAK_WARNING], []]
-    assert lanes[1].samples["leak_times"] == pytest.approx(3, rel=0.02)
+    rounds = {name: RunSamples(infer_seconds=slow_at_first if name == "b" else [1e-3] * 25) for name in "abc"}
+    runs = [BackendRun(name, None, samples=samples) for name, samples in rounds.items()]
+    timing._warn_of_leaks(runs)
+    assert [run.warnings for run in runs] == [[], [LEAK_WARNING], []]
+    assert runs[1].samples.leak_times == pytest.approx(3, rel=0.02)
 
 
 def test_a_backend_that_hangs_again_and_again_is_not_tried_for_ever(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from rnnbench.errors import UsageError
 from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 from rnnbench.tracking import ab, regressions
-from rnnbench.tracking.ab import BASE, CANDIDATE, Checkout, GatePlan, Sizes, measure
+from rnnbench.tracking.ab import BASE, CANDIDATE, Checkout, GatePlan, measure
+from rnnbench.tracking.ab_messages import Sizes
 from rnnbench.tracking.commits import Repository
 
 Capture = pytest.CaptureFixture[str]
@@ -188,8 +189,8 @@ NumpySession.forward = _slowed
     shapes = {key: [len(rounds) for rounds in processes] for key, processes in found.times.items()}
     assert shapes == {(side, "gru", figure): [ab.ROUNDS] * 2 for side in ab.SIDES for figure in ("infer", "step")}
     assert min(found.times[CANDIDATE, "gru", "infer"][0]) >= 0.01
-    assert found.facts[BASE, "gru"]["error"] < 1e-5
-    assert found.facts[CANDIDATE, "gru"]["error"] == pytest.approx(1.0, rel=1e-4)
+    assert found.facts[BASE, "gru"].error < 1e-5
+    assert found.facts[CANDIDATE, "gru"].error == pytest.approx(1.0, rel=1e-4)
     assert {side: len(values) for side, values in found.memory.items()} == dict.fromkeys(ab.SIDES, 2)
     worse = {(f.name, f.figure) for f in regressions.regressed(regressions.changes(found, "numpy"))}
     assert ("gru on numpy", "error") in worse
@@ -212,7 +213,7 @@ GRU = replace(GRU, stages=(replace(_stage, accumulators=(*_stage.accumulators, A
     plan = replace(TINY, cells=("gru",), figures=frozenset(), processes=2)
     found = measure(Checkout(checkout), candidate, plan, lambda _: None)
     assert found.failures == {}
-    assert found.facts[CANDIDATE, "gru"]["error"] is None
+    assert found.facts[CANDIDATE, "gru"].error is None
     worse = {f.figure for f in regressions.regressed(regressions.changes(found, "numpy"))}
     assert {"parameters", "parameters_two_bias"} <= worse
 

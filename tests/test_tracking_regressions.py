@@ -1,18 +1,20 @@
 """What the gate calls a regression, on scripted samples: no clock runs here."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from rnnbench.tracking import gate
-from rnnbench.tracking.ab import BASE, CANDIDATE, CONTROL, SIDES, TIMED, GatePlan, Samples
+from rnnbench.tracking.ab import BASE, CANDIDATE, CONTROL, SIDES, TIMED, ABSamples, GatePlan
+from rnnbench.tracking.ab_messages import ModelFacts
 from rnnbench.tracking.format import broken_sentence, sentence, summary
 from rnnbench.tracking.regressions import broken, changes, regressed
 
 CELLS = ("rnn-tanh", "lstm", "gru")
-FACTS = {"error": 3e-7, "parameters": 4385, "parameters_two_bias": 4513, "timed": sorted(TIMED)}
+FACTS = ModelFacts(3e-7, parameters=4385, parameters_two_bias=4513, timed=sorted(TIMED))
 PROCESS_SPREAD, ROUND_SPREAD = 0.01, 0.01  # of a quiet machine: between processes, and between rounds of one
 
 
@@ -23,16 +25,16 @@ def samples(
     score: float = 1.0,
     memory: float = 1.0,
     processes: int = 5,
-) -> Samples:
+) -> ABSamples:
     """slow: (cell, figure) -> by what the candidate's times are multiplied; facts: by cell, the candidate's. score,
     memory: by what the candidate's are multiplied."""
     random = np.random.default_rng(seed)
-    made = Samples()
+    made = ABSamples()
     for side in SIDES:
         candidate = side == CANDIDATE
         for cell in CELLS:
             changed = (facts or {}).get(cell, {}) if candidate else {}
-            made.facts[side, cell] = {**FACTS, **changed}
+            made.facts[side, cell] = replace(FACTS, **changed)
             worse = score if candidate else 1.0
             made.scores[side, cell] = {number: worse * (0.5 + 0.01 * number) for number in range(processes)}
             for figure in TIMED:
@@ -45,7 +47,7 @@ def samples(
     return made
 
 
-def flagged(made: Samples) -> list[tuple[str, str, str]]:
+def flagged(made: ABSamples) -> list[tuple[str, str, str]]:
     return [(f.name, f.figure, f.worse) for f in regressed(changes(made, "numba"))]
 
 
@@ -92,8 +94,8 @@ def test_the_number_of_series_is_corrected_for() -> None:
     """A p-value near 0.03 counts alone, and not as one of ten."""
     changes = [0.02, 0.05, 0.11, 0.06, 0.16]  # t = 3.3, p = 0.029
 
-    def one(cell: str) -> Samples:
-        made = Samples()
+    def one(cell: str) -> ABSamples:
+        made = ABSamples()
         for side in SIDES:
             made.facts[side, cell] = FACTS
             shift = changes if side == CANDIDATE else [0.0] * 5
@@ -126,7 +128,7 @@ def test_exact_figures_need_no_statistics(facts: dict[str, Any], expected: list[
 
 def test_an_error_below_rounding_is_not_told_apart() -> None:
     made = samples(facts={"gru": {"error": 1e-7}})
-    made.facts[BASE, "gru"] = {**FACTS, "error": 1e-9}
+    made.facts[BASE, "gru"] = replace(FACTS, error=1e-9)
     assert flagged(made) == []
 
 
@@ -166,7 +168,7 @@ def test_a_cell_that_no_longer_runs_is_told_and_a_new_one_is_not_blamed() -> Non
 # ---- twice ---------------------------------------------------------------------------------------------------------
 
 
-def twice(first: Samples, second: Samples) -> gate.GateResult:
+def twice(first: ABSamples, second: ABSamples) -> gate.GateResult:
     found, lost = changes(first, "numba"), broken(first, "numba")
     return gate.confirmed(found, regressed(found), lost, changes(second, "numba"), broken(second, "numba"))
 

@@ -36,11 +36,11 @@ def probed(cost):
 
 def test_an_ordinary_call_is_in_no_trap():
     found = probed(lambda x: 1.0)
-    assert {name: len(values) for name, values in found.items()} == dict.fromkeys(
+    assert {name: len(values) for name, values in vars(found).items()} == dict.fromkeys(
         ("repeated", "fresh", "subnormal"), probes.PAIRS
     )
-    assert traps.cached(found["repeated"], found["fresh"]) is None
-    assert traps.subnormal(found["fresh"], found["subnormal"]) is None
+    assert traps.cached(found.repeated, found.fresh) is None
+    assert traps.subnormal(found.fresh, found.subnormal) is None
 
 
 def by_identity(x, seen=[]):  # noqa: B006
@@ -58,17 +58,17 @@ def by_content(x, seen=set()):  # noqa: B006
 @pytest.mark.parametrize("cost", [by_identity, by_content])
 def test_a_result_that_was_kept_shows_in_the_time_of_fresh_inputs(cost):
     found = probed(cost)
-    assert traps.cached(found["repeated"], found["fresh"]) == pytest.approx(10)
+    assert traps.cached(found.repeated, found.fresh) == pytest.approx(10)
 
 
 def test_inputs_next_to_zero_that_cost_more_are_noticed():
     found = probed(lambda x: 12.0 if 0 < x.max() < 1e-38 else 1.0)
-    assert traps.subnormal(found["fresh"], found["subnormal"]) == pytest.approx(12)
-    assert traps.cached(found["repeated"], found["fresh"]) is None
+    assert traps.subnormal(found.fresh, found.subnormal) == pytest.approx(12)
+    assert traps.cached(found.repeated, found.fresh) is None
 
 
 def test_a_probe_of_slow_calls_ends_in_time():
-    assert len(probes.probe(lambda x: time.sleep(0.01), np.ones((1, 1, 1), np.float32), seconds=0.0)["fresh"]) == 1
+    assert len(probes.probe(lambda x: time.sleep(0.01), np.ones((1, 1, 1), np.float32), seconds=0.0).fresh) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -10,12 +10,13 @@ from rnnbench.tasks.spec import Data, Split
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Raises ValueError for an array of objects."""
+    """Write the arrays. Raises ValueError for one of objects."""
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, **dict(arrays))
 
 
 def load(path: Path) -> dict[str, Array]:
+    """Read the arrays. Raises ValueError for one of objects."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 
@@ -31,7 +32,7 @@ def load_split(path: Path) -> Split:
 
 
 def cast(data: Data, dtype: str) -> Data:
-    """The data as every backend and the reference get it: rounded to the row's dtype, class indices left alone."""
+    """Return the data as all backends and the reference get them: rounded to the row's dtype, but for class indices."""
     return Data(_cast(data.train, dtype), _cast(data.test, dtype))
 
 

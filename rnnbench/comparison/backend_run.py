@@ -1,65 +1,110 @@
 """One backend's way through one group: its worker, what was found so far, and how it ended."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.model import Array
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Reply, Request
 from rnnbench.workers.worker import Worker
 
 
 @dataclass
+class DraftRecord:
+    """The columns of a `Record` that a run fills, by the same names, as far as they are known."""
+
+    backend_version: str = ""
+    seq_len: int | None = None
+    score: float | None = None
+    learned: bool | None = None
+    train_steps: int | None = None
+    train_seconds: float | None = None
+    train_step_seconds: float | None = None
+    seconds_to_learn: float | None = None
+    infer_seconds: float | None = None
+    infer_seconds_low: float | None = None
+    infer_seconds_high: float | None = None
+    latency_p50_seconds: float | None = None
+    latency_p99_seconds: float | None = None
+    first_call_seconds: float | None = None
+    compile_seconds: float | None = None
+    compile_cache: str | None = None
+    peak_rss_bytes: int | None = None
+    forward_error: float | None = None
+    forward_tolerance: float | None = None
+    gradient_error: float | None = None
+    gradient_tolerance: float | None = None
+    flops_per_second: float | None = None
+    roofline_fraction: float | None = None
+
+
+@dataclass
+class RunSamples:
+    """Raw values, kept beside the record; None for what was not measured. infer_seconds and infer_threads: a value a
+    round. The figures of traps are there where a run fell into one."""
+
+    session_seconds: float | None = None
+    calls_per_sample: int | None = None
+    infer_seconds: list[float] | None = None
+    infer_threads: list[float] | None = None
+    step_seconds: list[float] | None = None
+    train_step_seconds: list[float] | None = None
+    train_losses: list[float | None] | None = None
+    scores: list[tuple[int, float]] | None = None  # after so many steps
+    peak_flops_per_second: float | None = None
+    subnormal_times: float | None = None
+    leak_times: float | None = None
+    loss_of_constant: float | None = None
+    unaccounted_times: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return what was measured, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass
 class BackendRun:
-    """columns: of the record, as far as they are known. samples: raw values, kept beside it."""
+    """A backend and its worker in one group. listed: False for a trainer that nobody asked for and for the control,
+    which have no row. action: what the user may do about a failure. weights: as trained, or as given to a runtime that
+    only infers. streams: takes single steps. loop_seconds: of the training loop, without the making of batches."""
 
     name: str
     info: BackendInfo
     worker: Worker | None = None
-    listed: bool = True  # a trainer that nobody asked for, and the control, have no row
-    columns: dict[str, Any] = field(default_factory=dict)
-    samples: dict[str, Any] = field(default_factory=dict)
+    listed: bool = True
+    record: DraftRecord = field(default_factory=DraftRecord)
+    samples: RunSamples = field(default_factory=RunSamples)
     warnings: list[str] = field(default_factory=list)
     status: str = "ok"
     reason: str = ""
-    action: str = ""  # what the user may do about it
-    weights: dict[str, Array] | None = None  # as trained, or as given to a runtime that only infers
-    streams: bool = False  # takes single steps
+    action: str = ""
+    weights: dict[str, Array] | None = None
+    streams: bool = False
     losses: list[float] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
-    loop_seconds: float = 0.0  # of the training loop, without the making of batches
+    loop_seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
+        """Tell whether nothing has gone wrong so far."""
         return self.status == "ok"
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """A failure inside ends this run, and nothing else."""
+        """Let a failure inside end this run, and nothing else."""
         try:
             yield
         except Failure as failure:
             self.fail(failure)
 
     def fail(self, failure: Failure) -> None:
+        """End this run as the failure says."""
         self.status, self.reason, self.action = failure.status, failure.reason, failure.action
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """The worker's reply, while nobody else's worker runs. Raises Failure."""
+    def ask(self, request: Request[Reply]) -> Reply:
+        """Return the worker's reply, while nobody else's worker runs. Raises Failure."""
         if self.worker is None:
             raise Failure("crashed", "it has no process")
-        self.worker.resume()
-        try:
-            return self.worker.ask({"do": do, **arguments})
-        finally:
-            self.worker.pause()
-
-    def warn(self, warning: str, name: str, figure: float) -> None:
-        """A trap it fell into, and how deep."""
-        self.warnings.append(warning)
-        self.samples[name] = figure
-
-    def put(self, columns: Mapping[str, Any]) -> None:
-        self.columns.update(columns)
+        return self.worker.ask_alone(request)

@@ -1,12 +1,12 @@
 """What every backend of a group is given: the same data, the same initial weights, the same batch, in files."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rnnbench.comparison import arrays
+from rnnbench.comparison.messages import CasePaths, OpenCase
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
@@ -31,7 +31,7 @@ class CaseInputs:
     fresh: Outputs
     gradients: dict[str, Array]
     losses: list[float]
-    files: dict[str, str]
+    files: CasePaths
 
     @property
     def scored(self) -> Task:
@@ -39,17 +39,10 @@ class CaseInputs:
         assert isinstance(self.task, Task), "a model that brings its weights is not scored"
         return self.task
 
-    def request(self, trains: bool) -> dict[str, Any]:
-        """The arguments of a worker's `open`."""
-        return {
-            "model": self.model.as_dict(),
-            "batch_size": self.training.batch_size,
-            "training": trains,
-            "loss": self.task.loss,
-            "optimiser": asdict(self.training.optimiser),
-            "seed": self.group.seed,
-            "files": self.files,
-        }
+    def opening(self, trains: bool) -> OpenCase:
+        """Return the request that opens this case."""
+        training, seed = self.training, self.group.seed
+        return OpenCase(self.model, training.batch_size, trains, self.task.loss, training.optimiser, seed, self.files)
 
 
 class CaseFiles:
@@ -57,13 +50,14 @@ class CaseFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._data: dict[tuple[str, int, str], tuple[Data, dict[str, str]]] = {}
+        self._data: dict[tuple[str, int, str], tuple[Data, str, str]] = {}
 
     def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
-        """Raises Failure where the task or the cell is at fault: that ends the group for every backend."""
+        """Make a case's inputs. Raises Failure where the task or the cell is at fault: that ends the group for every
+        backend."""
         try:
             model = group.model(task)
-            data, files = self._data_of(group, task)
+            data, train, test = self._data_of(group, task)
             if isinstance(task, FixedModel):
                 params = model.check_params(task.params)
             else:
@@ -77,27 +71,29 @@ class CaseFiles:
         except Exception as error:  # a plugin's task or cell may raise anything
             why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
             raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
-        files = {**files, "params": str(self._folder / "params.npz"), "batch": str(self._folder / "batch.npz")}
-        arrays.save(Path(files["params"]), params)
-        arrays.save_split(Path(files["batch"]), batch)
+        files = CasePaths(str(self.path("params.npz")), str(self.path("batch.npz")), train, test)
+        arrays.save(Path(files.params), params)
+        arrays.save_split(Path(files.batch), batch)
         return CaseInputs(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files)
 
     def path(self, name: str) -> Path:
+        """Return where a file of the case lies."""
         return self._folder / name
 
-    def _data_of(self, group: Group, task: Workload) -> tuple[Data, dict[str, str]]:
+    def _data_of(self, group: Group, task: Workload) -> tuple[Data, str, str]:
+        """Return the data and the files of its two splits, from the cell before where they are the same."""
         key = (task.id, group.seed, group.dtype)
         if key not in self._data:
             data = arrays.cast(task.data(group.seed), group.dtype)
             stem = f"{task.id}-{group.seed}-{group.dtype}"
-            files = {name: str(self._folder / f"{stem}-{name}.npz") for name in ("train", "test")}
-            arrays.save_split(Path(files["train"]), data.train)
-            arrays.save_split(Path(files["test"]), data.test)
+            train, test = self.path(f"{stem}-train.npz"), self.path(f"{stem}-test.npz")
+            arrays.save_split(train, data.train)
+            arrays.save_split(test, data.test)
             self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed comes back
-            self._data[key] = data, files
+            self._data[key] = data, str(train), str(test)
         return self._data[key]
 
 
 def timed_batch(test: Split, batch_size: int) -> Split:
-    """The first rows of the test split; from the start again where it has fewer than a batch."""
+    """Return the first rows of the test split; from the start again where it has fewer than a batch."""
     return test.rows(np.arange(batch_size) % test.count)

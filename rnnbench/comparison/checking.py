@@ -6,6 +6,7 @@ from functools import partial
 from rnnbench.comparison import arrays
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.messages import CheckOutputs, VerifySession
 from rnnbench.model import Array, Params
 from rnnbench.verify import parity
 from rnnbench.verify.diagnose import diagnose_outputs
@@ -14,12 +15,12 @@ from rnnbench.workers.failure import Failure
 
 
 def open_and_check(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
-    """A session with the initial weights, its first call, its outputs and its gradients. Raises Failure."""
-    first = run.ask("open", **inputs.request(run.info.trains))
-    run.samples["session_seconds"] = first["session_seconds"]
-    run.put({"seq_len": len(inputs.batch.x), "first_call_seconds": first["first_call_seconds"]})
+    """Open a session with the initial weights; check its outputs and its gradients. Raises Failure."""
+    opened = run.ask(inputs.opening(run.info.trains))
+    run.samples.session_seconds = opened.session_seconds
+    run.record.seq_len, run.record.first_call_seconds = len(inputs.batch.x), opened.first_call_seconds
     path = files.path(f"{run.info.id}-check.npz")
-    run.ask("check", out=str(path), gradients=run.info.trains)
+    run.ask(CheckOutputs(str(path), run.info.trains))
     gradients, outputs = _parted(arrays.load(path), GRADIENT)
     oracle, params, dtype = inputs.oracle, inputs.params, inputs.model.dtype
     _check_forward(run, inputs, params, outputs, inputs.fresh, partial(oracle.fresh, params, dtype))
@@ -28,17 +29,17 @@ def open_and_check(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> Non
 
 
 def check_trained(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
-    """The session that is about to be timed: its outputs with the weights it has now, by sequence and by single
+    """Check the session that is about to be timed: its outputs with the weights it has now, by sequence and by single
     steps. A run that trains tells its weights; another one was given them. Raises Failure."""
     path = files.path(f"{run.info.id}-verified.npz")
-    reason = run.ask("verify", out=str(path))["streaming"]
+    reason = run.ask(VerifySession(str(path))).streaming
     if reason and not inputs.model.bidirectional:
         run.warnings.append(f"no single steps: {reason}")
     run.streams = reason is None
-    told, outputs = _parted(arrays.load(path), PARAMETER)
+    parameters, outputs = _parted(arrays.load(path), PARAMETER)
     oracle, dtype = inputs.oracle, inputs.model.dtype
     if run.info.trains:
-        run.weights = {name.removeprefix(PARAMETER): value for name, value in told.items()}
+        run.weights = {name.removeprefix(PARAMETER): value for name, value in parameters.items()}
         if complaint := parity.malformed(run.weights, inputs.params, dtype):
             raise Failure("bad_output", f"after training, {complaint}")
     weights = run.weights if run.weights is not None else inputs.params
@@ -55,7 +56,10 @@ def _check_forward(
     expected: Outputs,
     rounded: Callable[[], Outputs],
 ) -> None:
-    """The worst of all checks so far goes into the record."""
+    """Hold outputs to the expected ones; the worst of all checks so far goes into the record. Raises Failure.
+
+    rounded: gives what the same formulas give in the row's dtype.
+    """
     dtype = inputs.model.dtype
     if complaint := parity.malformed(found, expected.arrays, dtype):
         raise Failure("bad_output", complaint)
@@ -64,13 +68,9 @@ def _check_forward(
     if worst.error > allowed:
         own = parity.deviation(rounded().arrays, expected.arrays, expected.scales)
         allowed = parity.widened(allowed, own.error)
-    columns = run.columns
-    run.put(
-        {
-            "forward_error": max(worst.error, columns.get("forward_error", 0.0)),
-            "forward_tolerance": max(allowed, columns.get("forward_tolerance", 0.0)),
-        }
-    )
+    record = run.record
+    record.forward_error = max(worst.error, record.forward_error or 0.0)
+    record.forward_tolerance = max(allowed, record.forward_tolerance or 0.0)
     if worst.error > allowed:
         batch = inputs.batch
         guess = diagnose_outputs(inputs.model, params, batch.x, batch.lengths, found["y"], allowed)
@@ -79,6 +79,7 @@ def _check_forward(
 
 
 def _check_gradients(run: BackendRun, inputs: CaseInputs, found: dict[str, Array]) -> None:
+    """Hold gradients to the reference's. Raises Failure."""
     dtype, expected = inputs.model.dtype, inputs.gradients
     if complaint := parity.malformed(found, expected, dtype):
         raise Failure("bad_output", complaint)
@@ -86,12 +87,12 @@ def _check_gradients(run: BackendRun, inputs: CaseInputs, found: dict[str, Array
     if worst.error > allowed:
         own = parity.gradient_deviation(inputs.oracle.gradients(inputs.params, dtype), expected)
         allowed = parity.widened(allowed, own.error)
-    run.put({"gradient_error": worst.error, "gradient_tolerance": allowed})
+    run.record.gradient_error, run.record.gradient_tolerance = worst.error, allowed
     if worst.error > allowed:
         raise Failure("mismatch", worst.reason("training", allowed))
 
 
 def _parted(found: dict[str, Array], prefix: str) -> tuple[dict[str, Array], dict[str, Array]]:
-    """(those whose name starts so, the others)."""
+    """Return those whose name starts so, and the others."""
     with_prefix = {name: value for name, value in found.items() if name.startswith(prefix)}
     return with_prefix, {name: value for name, value in found.items() if name not in with_prefix}

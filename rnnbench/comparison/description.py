@@ -49,7 +49,7 @@ class Description:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Description":
-        """Raises UsageError where `stored` is not what this version writes."""
+        """Read a description. Raises UsageError where `stored` is not what this version writes."""
         try:
             if stored["schema"] > SCHEMA:
                 raise UsageError(f"this run has settings of schema {stored['schema']}; update rnnbench to read it")

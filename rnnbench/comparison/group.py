@@ -1,4 +1,4 @@
-"""One group from start to end: every backend opened, checked, trained, scored and timed, by turns."""
+"""One group from start to end: every backend opened, checked, trained, scored and timed, interleaved."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +11,7 @@ from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import arrays, checking, learning, timing
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.messages import CloseCase, MeasurePeak, ResetSession
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -54,7 +55,7 @@ class GroupRun:
     state: RunState
 
     def run(self) -> list[BackendRun]:
-        """The runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
+        """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
         runs = [BackendRun(info.id, info) for info in self.infos]
         everybody = [*runs, *self.helpers]
         if isinstance(self.task, FixedModel):  # its weights are to be timed as they are
@@ -78,7 +79,7 @@ class GroupRun:
         return everybody
 
     def _admit(self, run: BackendRun) -> None:
-        """Reasons to go no further that need no process; else the process. Raises Failure."""
+        """Give the run its process, unless there is a reason to go no further: that is raised as Failure."""
         info, group = run.info, self.group
         if absent := info.missing():
             raise Failure("load_error", f"needs {absent.module}, which is not installed", absent.remedy)
@@ -89,7 +90,7 @@ class GroupRun:
         if self.state.timeouts.get((info.id, group.cell), 0) >= PATIENCE:
             raise Failure("timeout", f"not tried again after {PATIENCE} timeouts with this cell")
         run.worker = self.pool.worker(run.name)
-        run.put({"backend_version": self.pool.versions[run.name]})
+        run.record.backend_version = self.pool.versions[run.name]
 
     def _measure(self, runs: Sequence[BackendRun], inputs: CaseInputs) -> None:
         random = Random(self.group.key)
@@ -145,32 +146,33 @@ class GroupRun:
                 checking.check_trained(run, inputs, self.files)
 
     def _take(self, run: BackendRun, weights: dict[str, Array], path: Path, inputs: CaseInputs) -> None:
-        run.ask("reset", params=str(path))
+        run.ask(ResetSession(str(path)))
         run.weights = weights
         if run.listed:
             learning.put_score(run, inputs, learning.score(run, inputs, self.files))
 
     def _put_peak(self, runs: Sequence[BackendRun]) -> None:
-        """The share of the machine's peak, where the trainer's process can measure that peak."""
+        """Fill in the share of the machine's peak, where the trainer's process can measure that peak."""
         key = (self.group.dtype, self.group.threads)
         trainer = next((run for run in self._running(runs) if run.name == TRAINER), None)
         if key not in self.state.peaks and trainer:
             with self._clock():
                 try:
-                    peak = trainer.ask("peak", factory=PEAK, dtype=self.group.dtype)["flops_per_second"]
+                    peak = trainer.ask(MeasurePeak(PEAK, self.group.dtype)).flops_per_second
                 except Failure:  # no figure, but the row itself is none the worse
                     peak = None
             self.state.peaks[key] = peak
         if peak := self.state.peaks.get(key):
             for run in self._running(runs):
-                if "flops_per_second" in run.columns:
-                    run.put({"roofline_fraction": run.columns["flops_per_second"] / peak})
-                    run.samples["peak_flops_per_second"] = peak
+                if run.record.flops_per_second is not None:
+                    run.record.roofline_fraction = run.record.flops_per_second / peak
+                    run.samples.peak_flops_per_second = peak
 
     def _close(self, run: BackendRun) -> None:
-        done = run.ask("close")
-        run.put({name: done[name] for name in ("peak_rss_bytes", "compile_seconds", "compile_cache")})
-        if not done["peak_is_of_case"]:
+        closed, record = run.ask(CloseCase()), run.record
+        record.peak_rss_bytes = closed.peak_rss_bytes
+        record.compile_seconds, record.compile_cache = closed.compile_seconds, closed.compile_cache
+        if not closed.peak_is_of_case:
             run.warnings.append("peak state is that of the whole process: this system does not reset it")
 
     def _running(self, runs: Sequence[BackendRun], stage: str | None = None) -> Iterator[BackendRun]:

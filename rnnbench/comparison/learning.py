@@ -1,4 +1,4 @@
-"""Training by turns: slices of steps, evaluations between them, a score at the end."""
+"""Training, interleaved: slices of steps, evaluations between them, a score at the end."""
 
 from collections.abc import Sequence
 from random import Random
@@ -9,6 +9,7 @@ import numpy as np
 from rnnbench.comparison import arrays, traps
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.messages import CheckTraining, Predict, ResetSession, TakeSteps
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
 from rnnbench.workers.failure import Failure, explain
@@ -18,9 +19,9 @@ SLICE_SECONDS = 0.25  # short, so that every backend meets the same drift of the
 
 
 def check_training(run: BackendRun, inputs: CaseInputs) -> None:
-    """Holds the first losses to the reference's. Raises Failure."""
+    """Hold the first losses to the reference's. Raises Failure."""
     steps = min(CURVE_STEPS, inputs.training.steps)
-    losses = run.ask("check_training", steps=steps)["losses"]
+    losses = run.ask(CheckTraining(steps)).losses
     if not all(np.isfinite(losses)):
         raise Failure("diverged", f"the loss became {losses[-1]} at training step {len(losses)}")
     error = parity.curve_error(losses, inputs.losses) if steps else 0.0
@@ -33,12 +34,12 @@ def check_training(run: BackendRun, inputs: CaseInputs) -> None:
 
 
 def train(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFiles, random: Random) -> None:
-    """Trains every run that is ok, by turns, and scores it."""
+    """Train every run that is ok, interleaved, and score it."""
     steps = inputs.training.steps
     waiting = []
     for run in runs:
         with run.guarded():
-            run.ask("reset", params=inputs.files["params"])
+            run.ask(ResetSession(inputs.files.params))
             waiting.append(run)
     while waiting:
         random.shuffle(waiting)
@@ -50,19 +51,20 @@ def train(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFiles, rand
                 waiting.remove(run)
     for run in runs:
         if run.losses:
-            run.put({"train_steps": len(run.losses), **_seconds(run)})
-            run.samples |= {"train_step_seconds": run.step_seconds, "train_losses": _finite(run.losses)}
+            run.record.train_steps = len(run.losses)
+            run.record.train_step_seconds, run.record.train_seconds = _step_and_total(run.step_seconds)
+            run.samples.train_step_seconds, run.samples.train_losses = run.step_seconds, _finite(run.losses)
             if run.ok:
                 _warn_of_traps(run, inputs)
         elif run.ok:
-            run.put({"train_steps": 0})
+            run.record.train_steps = 0
 
 
 def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
-    """The task's score of the weights in force, from predictions for the whole test split. Raises Failure."""
+    """Return the task's score of the weights in force, from predictions for the whole test split. Raises Failure."""
     task = inputs.scored
     path, test, model = files.path(f"{run.info.id}-predictions.npz"), inputs.data.test, inputs.model
-    run.ask("predict", out=str(path))
+    run.ask(Predict(str(path)))
     y = arrays.load(path)["y"]
     shape = (*((len(test.x),) if model.readout == "all" else ()), test.count, task.output_size)
     if y.shape != shape:
@@ -80,42 +82,46 @@ def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
 
 
 def put_score(run: BackendRun, inputs: CaseInputs, value: float) -> None:
-    run.put({"score": value, "learned": inputs.scored.learned(value)})
+    """Fill in a score, and whether it counts as learned."""
+    run.record.score, run.record.learned = value, inputs.scored.learned(value)
 
 
 def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
-    """A turn: some steps, and where they reach the next evaluation and nothing is learned yet, that."""
+    """Take some steps; where they reach the next evaluation and nothing is learned yet, score them."""
     total, done = inputs.training.steps, len(run.losses)
     every = max(1, total // EVALUATIONS)
     until = min(total, (done // every + 1) * every)
-    reply = run.ask("train", steps=until - done, seconds=SLICE_SECONDS)
-    run.losses += reply["losses"]
-    run.step_seconds += reply["seconds"]
-    run.loop_seconds += reply["loop_seconds"]
+    taken = run.ask(TakeSteps(until - done, SLICE_SECONDS))
+    run.losses += taken.losses
+    run.step_seconds += taken.seconds
+    run.loop_seconds += taken.loop_seconds
     if not np.isfinite(run.losses[-1]):
         raise Failure("diverged", f"the loss became {run.losses[-1]} at training step {len(run.losses)}")
-    if len(run.losses) == until and "seconds_to_learn" not in run.columns:
+    if len(run.losses) == until and run.record.seconds_to_learn is None:
         value = score(run, inputs, files)
-        run.samples.setdefault("scores", []).append([until, value])
+        run.samples.scores = [*(run.samples.scores or ()), (until, value)]
         if inputs.scored.learned(value):
-            run.put({"seconds_to_learn": _seconds(run)["train_seconds"]})
+            run.record.seconds_to_learn = _step_and_total(run.step_seconds)[1]
 
 
 def _warn_of_traps(run: BackendRun, inputs: CaseInputs) -> None:
+    """Warn where the loss stayed at a constant answer's, and where steps do not add up to their loop."""
     trivial = traps.constant_loss(inputs.task.loss, inputs.data.train)
     if share := traps.stuck(run.losses, trivial):
-        run.warn(traps.STUCK_WARNING, "loss_of_constant", share)
+        run.warnings.append(traps.STUCK_WARNING)
+        run.samples.loss_of_constant = share
     if times := traps.unaccounted(run.step_seconds, run.loop_seconds):
-        run.warn(traps.LATE_WARNING, "unaccounted_times", times)
+        run.warnings.append(traps.LATE_WARNING)
+        run.samples.unaccounted_times = times
 
 
-def _seconds(run: BackendRun) -> dict[str, float]:
-    """The first step may compile, and compiling has a column of its own: it counts as much as the median step."""
-    steady = run.step_seconds[1:] or run.step_seconds
-    typical = median(steady)
-    return {"train_step_seconds": typical, "train_seconds": typical + sum(run.step_seconds[1:])}
+def _step_and_total(step_seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the seconds of a step and of all. The first step may compile, and compiling has a column of its own: it
+    counts as much as the median step."""
+    typical = median(step_seconds[1:] or step_seconds)
+    return typical, typical + sum(step_seconds[1:])
 
 
-def _finite(losses: list[float]) -> list[float | None]:
-    """JSON holds neither NaN nor infinity."""
+def _finite(losses: Sequence[float]) -> list[float | None]:
+    """Return the losses with None for NaN and infinity, which JSON does not hold."""
     return [loss if np.isfinite(loss) else None for loss in losses]

@@ -51,13 +51,13 @@ class Settings:
             raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r}")
 
     def digest(self) -> str:
-        """The same for the same settings: what `--resume` looks for."""
+        """Return the same for the same settings: what `--resume` looks for."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), timed by turns."""
+    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved."""
 
     task: str
     cell: str
@@ -70,7 +70,7 @@ class Group:
 
     @property
     def key(self) -> str:
-        """A file name's worth of identity."""
+        """Return a file name's worth of identity."""
         sides = "bi" if self.bidirectional else "uni"
         size = f"h{self.hidden_size}-l{self.layers}-{sides}"
         return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"

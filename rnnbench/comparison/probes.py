@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from time import monotonic, perf_counter
-from typing import Any
 
 import numpy as np
 
 from rnnbench.clock import Clock, no_collection
+from rnnbench.comparison.messages import ProbeSeconds
 from rnnbench.model import Array
 
 PAIRS = 7
@@ -15,28 +15,25 @@ SUBNORMAL = {"float32": 1e-40, "float64": 1e-310}  # between 0 and the smallest 
 
 
 def probe(
-    call: Callable[[Array], Any], x: Array, clock: Clock = perf_counter, pairs: int = PAIRS, seconds: float = SECONDS
-) -> dict[str, list[float]]:
-    """Seconds of single calls, by turns: `repeated`, on the very input of the call before; `fresh`, on numbers and in
+    call: Callable[[Array], object], x: Array, clock: Clock = perf_counter, pairs: int = PAIRS, seconds: float = SECONDS
+) -> ProbeSeconds:
+    """Time single calls, interleaved: `repeated`, on the very input of the call before; `fresh`, on numbers and in
     memory that no call has had; `subnormal`, on such numbers.
 
     call: takes x, [T, B, I], which is not changed.
     """
-    found: dict[str, list[float]] = {"repeated": [], "fresh": [], "subnormal": []}
+    found = ProbeSeconds([], [], [])
     end = monotonic() + seconds
     with no_collection():
         for number in range(1, pairs + 1):
-            if found["repeated"] and monotonic() > end:
+            if found.repeated and monotonic() > end:
                 break
             factor = x.dtype.type(1 - number / 256)
-            inputs = {
-                "repeated": x,
-                "fresh": x * factor,
-                "subnormal": np.full_like(x, SUBNORMAL[x.dtype.name]) * factor,
-            }
+            tiny = np.full_like(x, SUBNORMAL[x.dtype.name]) * factor
+            given = ((found.repeated, x), (found.fresh, x * factor), (found.subnormal, tiny))
             call(x)
-            for name, given in inputs.items():
+            for taken, value in given:
                 start = clock()
-                call(given)
-                found[name].append(clock() - start)
+                call(value)
+                taken.append(clock() - start)
     return found

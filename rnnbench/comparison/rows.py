@@ -21,7 +21,7 @@ def records(
     run: Run,
     versions: Mapping[str, Set[str]],
 ) -> list[Record]:
-    """versions: of each backend, in the groups that the run held before."""
+    """Return the listed runs' records. versions: of each backend, in the groups that the run held before."""
     shared = {**_of_group(group, task, training), **_of_run(run)}
     rows = []
     for backend_run in runs:
@@ -30,7 +30,7 @@ def records(
             rows.append(
                 Record(
                     **shared,
-                    **backend_run.columns,
+                    **vars(backend_run.record),
                     backend=backend_run.info.id,
                     status=backend_run.status,
                     reason=_reason(backend_run),
@@ -41,14 +41,14 @@ def records(
 
 
 def _reason(backend_run: BackendRun) -> str:
-    """The cause, then the remedy, which is not what is cut off."""
+    """Return the cause, then the remedy, which is not what is cut off."""
     action = f"; {printable(backend_run.action)}" if backend_run.action else ""
     return printable(backend_run.reason)[: LONGEST_REASON - len(action)] + action
 
 
 def samples(runs: Iterable[BackendRun]) -> Samples:
-    """By backend run: the control's are there too, a trainer's that nobody asked for as well."""
-    return {backend_run.name: backend_run.samples for backend_run in runs if backend_run.samples}
+    """Return them by backend run: the control's too, and a trainer's that nobody asked for."""
+    return {each.name: kept for each in runs if (kept := each.samples.as_json())}
 
 
 def _of_group(group: Group, task: Workload, training: Training) -> dict[str, Any]:
@@ -89,6 +89,6 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 
 def _version_warning(backend_run: BackendRun, versions: Mapping[str, Set[str]]) -> list[str]:
-    now, before = backend_run.columns.get("backend_version", ""), versions.get(backend_run.info.id, set())
+    now, before = backend_run.record.backend_version, versions.get(backend_run.info.id, set())
     others = sorted(before - {now, ""})
     return [f"other groups of this run were measured with version {', '.join(others)}"] if now and others else []

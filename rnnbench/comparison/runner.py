@@ -53,7 +53,7 @@ class Selection:
         return [info.id for info in self.infos]
 
     def specs(self) -> list[WorkerSpec]:
-        """A process each: the installed ones, the trainer if it has no row, and the control."""
+        """Return a process each: the installed ones, the trainer if it has no row, and the control."""
         specs = [WorkerSpec(info.id, info) for info in self.infos if info.missing() is None]
         if self.trainer:
             specs.append(WorkerSpec(self.trainer.id, self.trainer))
@@ -61,7 +61,7 @@ class Selection:
         return [*specs, *(WorkerSpec(CONTROL, info) for info in controlled if self.control)]
 
     def helpers(self, with_control: bool) -> list[BackendRun]:
-        """Fresh runs without a row of their own."""
+        """Return fresh runs without a row of their own."""
         helpers = [BackendRun(self.trainer.id, self.trainer, listed=False)] if self.trainer else []
         controlled = [info for info in self.infos if info.id == CONTROLLED and info.missing() is None]
         return [

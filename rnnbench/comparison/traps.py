@@ -31,21 +31,21 @@ LATE_WARNING = "its training steps add up to less than their loop took: train_st
 
 
 def cached(repeated: Sequence[float], fresh: Sequence[float]) -> float | None:
-    """How many times longer fresh inputs take, where that is more than chance."""
+    """Return how many times longer fresh inputs take, where that is more than chance."""
     usual = median(repeated)
     times = median(fresh) / usual
     return times if times > CACHED and min(fresh) > usual * (1 + CACHED) / 2 else None
 
 
 def subnormal(fresh: Sequence[float], tiny: Sequence[float]) -> float | None:
-    """How many times longer inputs next to zero take than others, where that is too much."""
+    """Return how many times longer inputs next to zero take than others, where that is too much."""
     times = median(tiny) / median(fresh)
     return times if times > SUBNORMALS else None
 
 
 def leak(rounds: Sequence[float], others: Sequence[Sequence[float]]) -> float | None:
-    """How many times slower the first quarter of the rounds was than the rest, where that is more than chance: all of
-    it slower than nine tenths of the rest, which are as far apart as the machine makes them.
+    """Return how many times slower the first quarter of the rounds was than the rest, where that is more than chance:
+    all of it slower than nine tenths of the rest, which are as far apart as the machine makes them.
 
     others: the same rounds of everybody else; what slowed all down at once was the machine, and is divided out. With
     nobody else it takes more to tell the two apart.
@@ -62,7 +62,7 @@ def leak(rounds: Sequence[float], others: Sequence[Sequence[float]]) -> float | 
 
 
 def constant_loss(loss: str, split: Split) -> float:
-    """The least loss that one and the same answer can have: the target's variance, or the entropy of its classes."""
+    """Return the least loss that one and the same answer can have: the target's variance, or its classes' entropy."""
     target = split.target
     if split.lengths is not None and split.every_step:
         valid = np.arange(len(split.x))[:, None] < split.lengths[None, :]
@@ -75,7 +75,7 @@ def constant_loss(loss: str, split: Split) -> float:
 
 
 def stuck(losses: Sequence[float], trivial: float) -> float | None:
-    """The last tenth of the losses over that of a constant answer, where training got no further."""
+    """Return the last tenth of the losses over that of a constant answer, where training got no further."""
     if len(losses) < STUCK_STEPS or not trivial > 0:
         return None
     share = fmean(losses[-(len(losses) // 10) :]) / trivial
@@ -83,7 +83,7 @@ def stuck(losses: Sequence[float], trivial: float) -> float | None:
 
 
 def unaccounted(step_seconds: Sequence[float], loop_seconds: float) -> float | None:
-    """How many times longer the training loop took than its steps say, where that is too much."""
+    """Return how many times longer the training loop took than its steps say, where that is too much."""
     total = sum(step_seconds)
     times = loop_seconds / total if total > 0 else 1.0
     return times if times > UNACCOUNTED else None

@@ -59,6 +59,7 @@ def turns_per_second(kernel: Any, arguments: list[tuple[Any, ...]], seconds: flo
         list(run(lambda own: kernel(turns, *own), arguments))
         return time.perf_counter() - start
 
+    # Not `clock.samples`: turns are counted inside the kernel, threads start together, and the best round counts.
     with ThreadPoolExecutor(len(arguments)) as pool:
         run = map if len(arguments) == 1 else pool.map  # handing work over costs tens of microseconds
         turns = 1

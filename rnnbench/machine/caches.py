@@ -21,12 +21,13 @@ class Cache:
     instances: tuple[int, ...]
 
     def held(self, threads: int) -> int:
-        """The bytes that `threads` threads, on cores as far apart as there are, can keep in it."""
+        """Return the bytes that `threads` threads, on cores as far apart as there are, can keep in it."""
         return sum(self.instances[:threads])
 
 
 def caches(cores: Iterable[int], root: Path = CPUS) -> tuple[tuple[Cache, ...], bool]:
-    """(the data caches of these cores from the first level on, whether the system told them or they are assumed)."""
+    """Return the data caches of these cores, from the first level on, and whether the system told them or they are
+    assumed."""
     cores = list(cores)
     found: dict[int, dict[str, int]] = {}
     for core in cores:
@@ -46,7 +47,7 @@ def caches(cores: Iterable[int], root: Path = CPUS) -> tuple[tuple[Cache, ...], 
 
 
 def _bytes(text: str) -> int:
-    """32K, 1M or 512 as a number of bytes. Raises ValueError."""
+    """Return 32K, 1M or 512 as a number of bytes. Raises ValueError."""
     match = re.fullmatch(r"([1-9]\d*)([KMG]?)", text)
     if not match:
         raise ValueError(text)

@@ -5,12 +5,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from rnnbench.backends.base import load_factory
-from rnnbench.machine.environment import core_count, cpu_model, machine, usable_cores
+from rnnbench.machine.environment import core_count, cpu_model, machine, read_line, usable_cores
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.statistics import minimum_effect
 from rnnbench.registry import Registry
@@ -62,7 +61,7 @@ class Facts:
 
 
 def gather(registry: Registry, noise: KnownNoise | None) -> Facts:
-    """Takes half a second, to see what else runs. noise: what `--noise` found here, now or before."""
+    """Gather the facts; half a second, to see what else runs. noise: what `--noise` found here, now or before."""
     busy, stolen = _watch()
     memory, facts = psutil.virtual_memory(), machine()
     place, notice = _cache()
@@ -77,7 +76,7 @@ def gather(registry: Registry, noise: KnownNoise | None) -> Facts:
         busy=busy,
         stolen=stolen,
         quota=_quota(),
-        clock=_line(SYSTEM / "clocksource/clocksource0/current_clocksource"),
+        clock=read_line(SYSTEM / "clocksource/clocksource0/current_clocksource"),
         resolution_seconds=time.get_clock_info("perf_counter").resolution,
         memory_bytes=memory.total,
         memory_free_bytes=memory.available,
@@ -92,7 +91,7 @@ def gather(registry: Registry, noise: KnownNoise | None) -> Facts:
 
 
 def judge(facts: Facts) -> Iterator[HealthCheck]:
-    """A line for each topic, in the order of display."""
+    """Yield a line for each topic, in the order of display."""
     yield HealthCheck("processor", facts.cpu)
     yield _cores(facts)
     yield _siblings(facts)
@@ -152,19 +151,15 @@ def _frequency(facts: Facts) -> HealthCheck:
 def _others(facts: Facts) -> HealthCheck:
     if facts.busy is None:
         return HealthCheck("other programs", "not told")
-    value = f"{facts.busy:.0%} of the processor"
-    if facts.busy > MOST_BUSY:
-        return HealthCheck("other programs", value, "they take turns with what is measured", "end them, or wait")
-    return HealthCheck("other programs", value)
+    trouble = ("they take turns with what is measured", "end them, or wait") if facts.busy > MOST_BUSY else ()
+    return HealthCheck("other programs", f"{facts.busy:.0%} of the processor", *trouble)
 
 
 def _host(facts: Facts) -> HealthCheck:
     if facts.stolen is None:
         return HealthCheck("other guests", "not told")
-    value = f"{facts.stolen:.1%} of the processor"
-    if facts.stolen > MOST_STOLEN:
-        return HealthCheck("other guests", value, "the host gives our time to them", "use a machine of your own")
-    return HealthCheck("other guests", value)
+    trouble = ("the host gives our time to them", "use a machine of your own") if facts.stolen > MOST_STOLEN else ()
+    return HealthCheck("other guests", f"{facts.stolen:.1%} of the processor", *trouble)
 
 
 def _clock(facts: Facts) -> HealthCheck:
@@ -215,7 +210,7 @@ def _noise(facts: Facts) -> HealthCheck:
 
 
 def _watch() -> tuple[float | None, float | None]:
-    """Shares of all cores' time that others used, and that the host took, while we slept."""
+    """Return the shares of all cores' time that others used, and that the host took, while we slept."""
     before, own = psutil.cpu_times(), time.process_time()
     time.sleep(WATCHED_SECONDS)
     after, own = psutil.cpu_times(), time.process_time() - own
@@ -234,7 +229,7 @@ def _boost() -> bool | None:
 
 
 def _quota() -> float | None:
-    words = (_line(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
+    words = (read_line(Path("/sys/fs/cgroup/cpu.max")) or "max").split()
     return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdecimal() else None
 
 
@@ -243,7 +238,7 @@ def _blas() -> tuple[str, ...]:
     from threadpoolctl import threadpool_info
 
     np.linalg.norm(np.ones(2))  # some are loaded when they are first needed
-    found: list[dict[str, Any]] = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    found = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     return tuple(f"{pool['internal_api']} {pool['version'] or ''}".strip() for pool in found)
 
 
@@ -252,13 +247,6 @@ def _cache() -> tuple[str | None, str]:
     return (None if place is None else str(place)), notice or ""
 
 
-def _line(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
-
-
 def _truth(path: Path) -> bool | None:
-    line = _line(path)
+    line = read_line(path)
     return None if line is None else line == "1"

@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import re
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,14 @@ from typing import Any
 import psutil
 
 from rnnbench.errors import UsageError
+from rnnbench.machine.git import git
 
 PACKAGES = ("rnnbench", "numpy", "numba", "llvmlite", "scipy")
+GIT_SECONDS = 10.0  # a run is not kept waiting for longer
 
 
 def machine() -> dict[str, Any]:
-    """The facts that are stored with a run; JSON types only, None where the system does not tell.
+    """Return the facts that are stored with a run; JSON types only, None where the system does not tell.
 
     ``id`` names the kind of machine, not the machine: two of a kind may be compared.
     """
@@ -33,7 +34,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "governor": _line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "governor": read_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "commit": commit,
         "dirty": dirty,
@@ -41,19 +42,19 @@ def machine() -> dict[str, Any]:
 
 
 def core_count() -> int:
-    """Physical cores, where the system tells them from logical ones."""
+    """Count the physical cores, where the system tells them from logical ones."""
     return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
 def machine_id(cpu: str, cores: int) -> str:
-    """A short name for a processor model with so many cores."""
+    """Return a short name for a processor model with so many cores."""
     words = "-".join(re.findall(r"[a-z0-9]+", cpu.lower()))[:32].strip("-")
     return f"{words}-{cores}c-{hashlib.sha256(f'{cpu}|{cores}'.encode()).hexdigest()[:6]}"
 
 
 def cpu_model() -> str:
-    """The processor's name with its family, model and stepping where the system tells: a name alone can stand for
-    several generations."""
+    """Return the processor's name with its family, model and stepping where the system tells: a name alone can stand
+    for several generations."""
     info = Path("/proc/cpuinfo")
     if info.is_file():
         block = info.read_text(errors="replace").split("\n\n")[0]
@@ -65,12 +66,12 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> list[int]:
-    """The cores this process may run on; empty where the system has no affinity."""
+    """Return the cores this process may run on; empty where the system has no affinity."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def check_threads(threads: int) -> None:
-    """Raises UsageError for more threads than there are cores for them."""
+    """Raise UsageError for more threads than there are cores for them."""
     cores = len(usable_cores()) or os.cpu_count() or 1
     if threads > cores:
         raise UsageError(f"--threads {threads} is more than the {cores} cores here; ask for {cores} at most")
@@ -83,20 +84,19 @@ def source_state() -> tuple[str, bool]:
     """
     if commit := os.environ.get("RNNBENCH_COMMIT"):
         return commit, False
-    here = Path(__file__).resolve().parent
-    if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return "", False
-    commit = _git(here, "rev-parse", "HEAD") or ""
+    commit = _git("rev-parse", "HEAD") or ""
     program = (":/", ":(top,exclude)results")  # asv rewrites its tracked results while it measures
-    return commit, bool(_git(here, "status", "--porcelain", "--untracked-files=no", "--", *program))
+    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", "--", *program))
 
 
-def _git(folder: Path, *arguments: str) -> str | None:
+def _git(*arguments: str) -> str | None:
+    """Return what git says of this file's folder; None where it says nothing in time."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
+        return git(Path(__file__).resolve().parent, *arguments, seconds=GIT_SECONDS).decode(errors="replace").strip()
+    except UsageError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:
@@ -106,7 +106,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _line(path: Path) -> str | None:
+def read_line(path: Path) -> str | None:
+    """Return a small file's text; None where the system does not have it."""
     try:
         return path.read_text().strip()
     except OSError:

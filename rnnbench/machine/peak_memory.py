@@ -8,7 +8,7 @@ _STATUS = Path("/proc/self/status")
 
 
 def reset_peak() -> bool:
-    """Sets the high-water mark to what is held now. False where the system cannot: the peak is the process's then."""
+    """Set the high-water mark to what is held now. False where the system cannot: the peak is the process's then."""
     try:
         _RESET.write_text("5")
     except OSError:
@@ -17,7 +17,7 @@ def reset_peak() -> bool:
 
 
 def peak_bytes() -> int:
-    """The largest resident size since the last reset."""
+    """Return the largest resident size in bytes since the last reset."""
     try:
         for line in _STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):

@@ -25,11 +25,12 @@ class ThreadReading:
 
     @classmethod
     def now(cls) -> "ThreadReading":
-        return cls(perf_counter(), process_time(), _times())
+        """Read all of it at this moment."""
+        return cls(perf_counter(), process_time(), thread_times())
 
 
 def runnable(before: ThreadReading, after: ThreadReading) -> float:
-    """The mean number of threads that ran or waited for a core; where that is not known, of those that ran.
+    """Return the mean number of threads that ran or waited for a core; where that is not known, of those that ran.
 
     A thread that did next to nothing does not count, however long it had to wait for that: all of a paused worker's
     threads have to be woken, the idle ones too. And none counts more than once, though its wait may have begun before.
@@ -47,14 +48,18 @@ def runnable(before: ThreadReading, after: ThreadReading) -> float:
     return (wanted + ended) / wall
 
 
-def _times() -> Times | None:
+def thread_times() -> Times | None:
+    """Return the nanoseconds that each thread has run and waited for a core; None where the system does not tell."""
     if not _TASKS.is_dir():
         return None
     found: Times = {}
     for task in _TASKS.iterdir():
         try:
             run, wait, _ = (task / "schedstat").read_text().split()
-        except FileNotFoundError:  # a thread that has just ended, or a kernel without these figures
+        except (
+            FileNotFoundError,
+            ProcessLookupError,
+        ):  # a thread that has just ended, or a kernel without these figures
             continue
         except (OSError, ValueError):
             return None

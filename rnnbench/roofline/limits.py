@@ -47,7 +47,7 @@ class MachineLimits:
     sizes_known: bool = True
 
     def reading(self, start: int, end: int) -> dict[str, float]:
-        """Seconds by level to read the bytes from `start` to `end` once, where byte 0 lies nearest."""
+        """Return the seconds by level to read the bytes from `start` to `end` once, where byte 0 lies nearest."""
         seconds, below = {}, 0.0
         for level in self.levels:
             above = inf if level.size is None else max(below, level.size)
@@ -70,11 +70,12 @@ class Part:
 
     @property
     def bytes_read(self) -> int:
+        """Count the bytes of the whole sequence."""
         return self.steps * self.each_step + self.once
 
 
 def limits(dtype: str = "float32", threads: int = 1) -> MachineLimits:
-    """Measures this machine; a second or two. Each cache is read over the geometric mean of its size and that of the
+    """Measure this machine; a second or two. Each cache is read over the geometric mean of its size and that of the
     level below it: too much for the one and comfortable in the other."""
     from rnnbench.kernels.bandwidth import measure_read_bandwidth
     from rnnbench.kernels.peak import measure_flops_peak
@@ -92,7 +93,7 @@ def limits(dtype: str = "float32", threads: int = 1) -> MachineLimits:
 
 
 def parts(model: Model, batch_size: int, seq_len: int) -> list[Part]:
-    """What inference on `batch_size` rows of `seq_len` steps computes, one after the other."""
+    """Return what inference on `batch_size` rows of `seq_len` steps computes, one after the other."""
     B, T, itemsize = batch_size, seq_len, np.dtype(model.dtype).itemsize
     found = [Part(2 * B * T * (W + R), T, R * itemsize, W * itemsize) for W, R in layer_weights(model)]
     if model.output_size is not None:
@@ -102,7 +103,7 @@ def parts(model: Model, batch_size: int, seq_len: int) -> list[Part]:
 
 
 def case_limit(limits: MachineLimits, model: Model, batch_size: int, seq_len: int) -> tuple[float, str]:
-    """(the fewest seconds that inference can take, what sets them: "arithmetic", or "L2 bandwidth" and the like).
+    """Return the fewest seconds that inference can take, and what sets them: "arithmetic", "L2 bandwidth" and the like.
 
     Each part takes as long as its operations or its reading, whichever is longer. What sets the limit is what most of
     these seconds are spent on.

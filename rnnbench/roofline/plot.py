@@ -3,12 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnbench.report.plot_file import save
 from rnnbench.report.text import counted, significant
 from rnnbench.roofline.limits import Level, MachineLimits
 from rnnbench.roofline.points import BACKEND, Point
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GIGA = 1e9
 INCHES = (9.0, 5.6)
@@ -22,15 +26,15 @@ MARKERS = ("o", "s", "^", "D", "v")
 
 
 def draw(points: Sequence[Point], limits: MachineLimits, path: Path) -> None:
-    """Writes the file that `check_figure` has allowed. The same points give the same file."""
+    """Write the file that `check_figure` has allowed. The same points give the same file."""
     import matplotlib
 
     with matplotlib.rc_context({"font.size": 8}):
         save(drawn(points, limits), path, dpi=150)
 
 
-def drawn(points: Sequence[Point], limits: MachineLimits) -> Any:
-    """The figure; points: at least one."""
+def drawn(points: Sequence[Point], limits: MachineLimits) -> "Figure":
+    """Draw the figure; points: at least one."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=INCHES, layout="constrained")
@@ -45,7 +49,7 @@ def drawn(points: Sequence[Point], limits: MachineLimits) -> Any:
     return figure
 
 
-def _axes(panel: Any, points: Sequence[Point], limits: MachineLimits) -> None:
+def _axes(panel: "Axes", points: Sequence[Point], limits: MachineLimits) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
     x = [point.intensity for point in points]
@@ -60,8 +64,8 @@ def _axes(panel: Any, points: Sequence[Point], limits: MachineLimits) -> None:
     panel.grid(alpha=0.25, which="both", linewidth=0.5)
 
 
-def _roof(panel: Any, level: Level, peak: float) -> None:
-    """A slope up to the peak, and the peak from there on."""
+def _roof(panel: "Axes", level: Level, peak: float) -> None:
+    """Draw a slope up to the peak, and the peak from there on."""
     start, high = _left_end(panel, level), panel.get_xlim()[1]
     corner = peak / level.bandwidth
     panel.plot(
@@ -72,15 +76,14 @@ def _roof(panel: Any, level: Level, peak: float) -> None:
     )
 
 
-def _left_end(panel: Any, level: Level) -> float:
-    """The intensity at which a slope enters the panel, from the left or from below."""
+def _left_end(panel: "Axes", level: Level) -> float:
+    """Return the intensity at which a slope enters the panel, from the left or from below."""
     entry: float = max(panel.get_xlim()[0], panel.get_ylim()[0] * GIGA / level.bandwidth)
     return entry
 
 
-def _roof_labels(panel: Any, limits: MachineLimits) -> None:
-    """What a slope is stands on it where it begins, or further along where another slope runs close by; the peak at its
-    right end."""
+def _roof_labels(panel: "Axes", limits: MachineLimits) -> None:
+    """Label each slope where it begins, or further along where another runs close by; the peak at its right end."""
     (left, low), (right, high) = panel.transData.transform([(1, 1), (10, 10)]) * 72 / panel.figure.dpi
     angle = math.atan2(high - low, right - left)
     along, above, off = ALONG, math.inf, 2
@@ -102,8 +105,8 @@ def _roof_labels(panel: Any, limits: MachineLimits) -> None:
     panel.annotate(f"{significant(peak)} GFLOP/s", (panel.get_xlim()[1], peak), xytext=(-4, 3), ha="right", **FAINT)
 
 
-def _points(panel: Any, points: Sequence[Point]) -> None:
-    """A mark for each case, a bar at its limit, and a line between the two."""
+def _points(panel: "Axes", points: Sequence[Point]) -> None:
+    """Draw a mark for each case, a bar at its limit, and a line between the two."""
     cells = list(dict.fromkeys(point.case.cell for point in points))
     for number, cell in enumerate(cells):
         own = [point for point in points if point.case.cell == cell]
@@ -117,9 +120,9 @@ def _points(panel: Any, points: Sequence[Point]) -> None:
     panel.legend(loc="lower right")
 
 
-def _labels(panel: Any, points: Sequence[Point]) -> None:
-    """Beside its point or, where points are close, above and below one another with a line to it; on the side where the
-    next points are further away."""
+def _labels(panel: "Axes", points: Sequence[Point]) -> None:
+    """Label each point beside it or, where points are close, above and below one another with a line to it; on the side
+    where the next points are further away."""
     columns = list(_side_by_side(points))
     edges = [0.0, *(column[0].intensity for column in columns), float("inf")]
     for number, column in enumerate(columns):
@@ -143,7 +146,7 @@ def _labels(panel: Any, points: Sequence[Point]) -> None:
 
 
 def _side_by_side(points: Sequence[Point]) -> Iterator[list[Point]]:
-    """Points of nearly one intensity, each such column from the bottom up; columns from left to right."""
+    """Yield points of nearly one intensity, each such column from the bottom up; columns from left to right."""
     column: list[Point] = []
     for point in sorted(points, key=lambda p: p.intensity):
         if column and point.intensity > NEARLY * column[0].intensity:
@@ -154,7 +157,7 @@ def _side_by_side(points: Sequence[Point]) -> Iterator[list[Point]]:
 
 
 def _apart(places: Sequence[float], spacing: float) -> list[float]:
-    """Rising places moved until they are `spacing` apart, with their middle where it was."""
+    """Return rising places moved until they are `spacing` apart, with their middle where it was."""
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + spacing) if moved else place)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from random import Random
 from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -39,10 +39,12 @@ class RooflineCase:
     hidden_size: int
 
     def model(self, dtype: str) -> Model:
+        """Return the layer in a dtype."""
         return Model(self.cell, self.input_size, self.hidden_size, readout="all", dtype=dtype)
 
     @property
     def shape(self) -> str:
+        """Return B, T, I, H."""
         return f"{self.batch_size}, {self.seq_len}, {self.input_size}, {self.hidden_size}"
 
 
@@ -63,7 +65,7 @@ class Point:
 
     @property
     def intensity(self) -> float:
-        """Operations for each byte of weights."""
+        """Return the operations for each byte of weights."""
         return self.flops / self.weight_bytes
 
     @property
@@ -76,11 +78,11 @@ class Point:
 
     @property
     def fraction(self) -> float:
-        """The part of its limit that the case reaches."""
+        """Return the part of its limit that the case reaches."""
         return self.limit_seconds / self.seconds
 
-    def as_row(self) -> dict[str, Any]:
-        """Flat, for JSON and CSV: numbers and strings only, with units in their names."""
+    def as_row(self) -> dict[str, float | str]:
+        """Return it flat, for JSON and CSV: numbers and strings only, with units in their names."""
         return {
             **asdict(self.case),
             "backend": BACKEND,
@@ -98,7 +100,7 @@ class Point:
 
 
 def measure(cases: Sequence[RooflineCase], limits: MachineLimits) -> Iterator[Point]:
-    """A point for each case, with the limits' dtype and threads. Raises Failure where an output is wrong."""
+    """Time each case, with the limits' dtype and threads. Raises Failure where an output is wrong."""
     for case in cases:
         model = case.model(limits.dtype)
         work = parts(model, case.batch_size, case.seq_len)
@@ -114,7 +116,7 @@ def measure(cases: Sequence[RooflineCase], limits: MachineLimits) -> Iterator[Po
 
 
 def check(session: Session, model: Model, params: Params, x: Array, where: str) -> None:
-    """Raises Failure, naming `where`, unless the session's output is that of the float64 reference."""
+    """Raise Failure, naming `where`, unless the session's output is that of the float64 reference."""
     exact = {name: value.astype("float64") for name, value in params.items()}
     oracle = loading.session(REFERENCE, replace(model, dtype="float64"), exact)
     outputs, expected = {"y": session.forward(x)[0]}, {"y": oracle.forward(x.astype("float64"))[0]}
@@ -126,15 +128,12 @@ def check(session: Session, model: Model, params: Params, x: Array, where: str) 
 
 
 def _forward_seconds(case: RooflineCase, model: Model, threads: int) -> float:
+    """Return the median of a forward pass, once its output is checked. Raises Failure."""
     params = model.init(0)
     rng = np.random.default_rng(0)
     x = rng.standard_normal((case.seq_len, case.batch_size, case.input_size)).astype(model.dtype)
     session = loading.session(BACKEND, model, params, threads)
     check(session, model, params, x, f"{case.cell}, B, T, I, H = {case.shape}")
 
-    def call() -> Any:
-        return session.forward(x)
-
-    calls = clock.calibrated(call)
-    sample, _ = clock.timed(call, calls)
-    return median(clock.timed(call, calls)[0] for _ in range(clock.count(sample))) / calls
+    (seconds,) = clock.samples({BACKEND: lambda: session.forward(x)}, Random(0)).values()
+    return median(seconds)

@@ -1,9 +1,8 @@
 """Cases under the machine's roof, as a report and as rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import geometric_mean
-from typing import Any
 
 from rnnbench.report.columns import Column
 from rnnbench.report.document import Report, Section
@@ -21,8 +20,8 @@ BASIS = (
 )
 
 
-def report(points: Sequence[Point], limits: MachineLimits, machine: dict[str, Any]) -> Report:
-    """points: at least one; machine: as `environment.machine` tells it."""
+def report(points: Sequence[Point], limits: MachineLimits, machine: Mapping[str, object]) -> Report:
+    """Return the report. points: at least one; machine: as `environment.machine` tells it."""
     section = Section(
         title=f"forward passes of {BACKEND}, {limits.dtype}, {counted(limits.threads, 'thread')}",
         score=f"this machine: {machine_limits(limits)}",
@@ -36,13 +35,13 @@ def report(points: Sequence[Point], limits: MachineLimits, machine: dict[str, An
 
 
 def machine_limits(limits: MachineLimits) -> str:
-    """The peak and every bandwidth, in a line."""
+    """Return the peak and every bandwidth in a line."""
     reads = [f"{level.name} {significant(level.bandwidth / GIGA)}" for level in limits.levels]
     return f"{significant(limits.flops_peak / GIGA)} GFLOP/s; reads {joined(reads)} GB/s"
 
 
-def as_json(limits: MachineLimits) -> dict[str, Any]:
-    """The limits, with units in the names; a size is null where there is no end to it."""
+def as_json(limits: MachineLimits) -> dict[str, object]:
+    """Return the limits, with units in the names; a size is null where there is no end to it."""
     return {
         "dtype": limits.dtype,
         "threads": limits.threads,
@@ -76,7 +75,7 @@ def _columns(points: Sequence[Point]) -> tuple[Column, ...]:
     )
 
 
-def _figures(values: Any) -> tuple[str, ...]:
+def _figures(values: Iterable[float]) -> tuple[str, ...]:
     return tuple(significant(value) for value in values)
 
 
@@ -91,7 +90,7 @@ def _finding(points: Sequence[Point]) -> str:
 
 
 def _troubles(points: Sequence[Point], limits: MachineLimits) -> Iterator[str]:
-    """What cannot be, and so was measured while something else ran."""
+    """Yield what cannot be, and so was measured while something else ran."""
     remedy = "something else ran while it was measured; repeat it on a quiet machine"
     for near, far in pairwise(limits.levels):
         if near.bandwidth < far.bandwidth:

@@ -1,11 +1,11 @@
 """How many cores a call wants at a time, on however busy a machine."""
 
 from collections.abc import Callable
-from pathlib import Path
 from time import perf_counter, process_time
 
+from rnnbench.machine.threads import thread_times
+
 SECONDS = 0.2
-_TASKS = Path("/proc/self/task")
 
 
 def cores_wanted(call: Callable[[], object], seconds: float = SECONDS) -> float:
@@ -26,11 +26,4 @@ def cores_wanted(call: Callable[[], object], seconds: float = SECONDS) -> float:
 
 def _demand() -> dict[str, int]:
     """Return the nanoseconds each thread has run or waited for a core so far; empty where the system does not tell."""
-    found = {}
-    for thread in _TASKS.iterdir() if _TASKS.is_dir() else ():
-        try:
-            ran, waited, _ = (thread / "schedstat").read_text().split()
-        except (OSError, ValueError):  # a thread that has just ended, or a kernel without the figures
-            continue
-        found[thread.name] = int(ran) + int(waited)
-    return found
+    return {thread: ran + waited for thread, (ran, waited) in (thread_times() or {}).items()}

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rnnbench.workers.messages import MaybeNaN
+
 
 @dataclass(frozen=True)
 class PropertyResult:
@@ -11,7 +13,7 @@ class PropertyResult:
 
     property: str
     ok: bool | None
-    figure: float | None = None
+    figure: MaybeNaN | None = None
     tolerance: float | None = None
     reason: str = ""
 
@@ -19,6 +21,18 @@ class PropertyResult:
         verdict = {True: "ok", False: "FAILED", None: "not judged"}[self.ok]
         figure = "" if self.figure is None else f" {self.figure:.2g} (allowed: {self.tolerance:g})"
         return f"{self.property}: {verdict}{figure}{'; ' if self.reason else ''}{self.reason}"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The request for a result. cores: all that the process may use: a thread too many must have a core to be seen
+    on."""
+
+    backend: str
+    property: str
+    cores: list[int]
+
+    reply = PropertyResult
 
 
 @dataclass(frozen=True)

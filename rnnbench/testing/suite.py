@@ -9,8 +9,9 @@ from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
 from rnnbench.registry import registry
 from rnnbench.testing.properties import PROPERTIES, Property
-from rnnbench.testing.results import PropertyResult
+from rnnbench.testing.results import Judge, PropertyResult
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits
 
@@ -74,16 +75,15 @@ class Inspection:
         return PropertyResult(LOADS, True, reason="its process starts, and its factory gives a backend")
 
     def judge(self, judged: Property) -> PropertyResult:
-        request = {"do": "judge", "backend": self._info.id, "name": judged.name, "cores": self._place.cores}
         try:
-            return PropertyResult(**self._live().ask(request))
+            return self._live().ask(Judge(self._info.id, judged.name, self._place.cores))
         except Failure as failure:
             return PropertyResult(judged.name, False, reason=failure.reason)
 
     def _live(self) -> Worker:
         if self._worker is None or not self._worker.alive:
             self._worker = self._place.start(self._info, self._threads, work=WORK)
-            self._worker.receive(self._worker.limits.load_seconds)
+            self._worker.receive(Loaded, self._worker.limits.load_seconds)
         return self._worker
 
 

@@ -1,39 +1,35 @@
 """The worker's side: judges one property at a time of the backend that its process has loaded."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from rnnbench.backends.base import Backend
 from rnnbench.registry import registry
 from rnnbench.testing.cases import PLAIN, ConformanceCase
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
-from rnnbench.testing.results import BrokenPromise, Measure, PropertyResult
+from rnnbench.testing.results import BrokenPromise, Judge, Measure, PropertyResult
 from rnnbench.workers.failure import Failure, explain, printable
 from rnnbench.workers.serve import pin
 
-Reply = dict[str, object]
 LONGEST_REASON = 300
 
 
 class ConformanceWork:
-    """Handed to a worker process by its import path, as `measure.case.CaseActions` is for a measurement."""
+    """Handed to a worker process by its import path, as `comparison.actions.CaseActions` is for a measurement."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
 
-    def actions(self) -> dict[str, Callable[..., Reply]]:
-        return {"describe": self.describe, "judge": self.judge}
+    def actions(self) -> tuple[Callable[[Judge], PropertyResult]]:
+        return (self.judge,)
 
-    def describe(self) -> Reply:
-        return {"version": str(self.backend.version)}
-
-    def judge(self, backend: str, name: str, cores: list[int]) -> Reply:
-        """Judge one property. cores: all that the process may use: a thread too many must have a core to be seen on."""
-        pin(cores)
-        subject = Subject(self.backend, registry().backend(backend), self.threads)
-        (judged,) = [each for each in PROPERTIES if each.name == name]
+    def judge(self, asked: Judge) -> PropertyResult:
+        """Judge one property."""
+        pin(asked.cores)
+        subject = Subject(self.backend, registry().backend(asked.backend), self.threads)
+        (judged,) = [each for each in PROPERTIES if each.name == asked.property]
         result = judge(judged, subject)
-        return asdict(replace(result, reason=printable(result.reason)[:LONGEST_REASON]))
+        return replace(result, reason=printable(result.reason)[:LONGEST_REASON])
 
 
 def judge(judged: Property, subject: Subject) -> PropertyResult:

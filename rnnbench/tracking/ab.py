@@ -14,11 +14,11 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from rnnbench import clock
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT
 from rnnbench.registry import requests
+from rnnbench.tracking import ab_messages as m
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt, worker_cores
 from rnnbench.workers.worker import Worker, WorkerLimits
@@ -27,18 +27,7 @@ BASE, CONTROL, CANDIDATE = "base", "control", "candidate"
 SIDES = (BASE, CONTROL, CANDIDATE)
 TIMED = ("infer", "step", "train")
 ROUNDS = 9
-SIDE = Path(__file__).with_name("checkout_worker.py")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Of the timed model: large enough that the kernels, not what calls them, take the time."""
-
-    batch: int = 16
-    steps: int = 32
-    input_size: int = 16
-    hidden_size: int = 96
-    output_size: int = 4
+CHECKOUT_WORKER = Path(__file__).with_name("checkout_worker.py")
 
 
 @dataclass(frozen=True)
@@ -50,7 +39,7 @@ class GatePlan:
     task: str = "sunspots"
     figures: frozenset[str] = frozenset((*TIMED, "score"))
     processes: int = PROCESSES_FOR_A_VERDICT
-    sizes: Sizes = field(default_factory=Sizes)
+    sizes: m.Sizes = field(default_factory=m.Sizes)
 
 
 @dataclass(frozen=True)
@@ -62,19 +51,20 @@ class Checkout:
 
 
 @dataclass
-class Samples:
+class ABSamples:
     """times: (side, cell, figure) -> for each process its rounds, in seconds. scores: (side, cell) -> by seed.
-    facts: (side, cell) -> what `open` answered. memory: side -> bytes of each process. failures: (side, cell) -> why.
+    facts: by (side, cell). memory: side -> bytes of each process. failures: (side, cell) -> why.
     better: "lower" or "higher", of the scores."""
 
     times: dict[tuple[str, str, str], list[list[float]]] = field(default_factory=dict)
     scores: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
-    facts: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    facts: dict[tuple[str, str], m.ModelFacts] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     better: str = "lower"
 
     def failed(self, cell: str) -> bool:
+        """Tell whether some side failed the cell."""
         return any((side, cell) in self.failures for side in SIDES)
 
 
@@ -83,58 +73,59 @@ Said = Callable[[str], None]
 
 def measure(
     base: Checkout, candidate: Checkout, plan: GatePlan, said: Said, limits: WorkerLimits | None = None
-) -> Samples:
-    """said: told, in a few words, where the measurement is."""
+) -> ABSamples:
+    """Measure base and candidate, process by process. said: told, in a few words, where the measurement is."""
     checkouts = {BASE: base, CONTROL: base, CANDIDATE: candidate}
-    samples = Samples()
+    samples = ABSamples()
     with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
         said("compiling or loading kernels")
         warm(sandbox, (base, candidate), plan)
         with parent_cores(sandbox.cores, 1):
             for number in range(plan.processes):
                 said(f"process {number + 1} of {plan.processes}")
-                Trio(sandbox, checkouts, plan, number, samples).run()
+                SideProcesses(sandbox, checkouts, plan, number, samples).run()
     return samples
 
 
 def warm(sandbox: Sandbox, sides: Sequence[Checkout], plan: GatePlan) -> None:
-    """Fills the kernel cache, both sides at once, so that no process that is measured has to compile: that would show
+    """Fill the kernel cache, both sides at once, so that no process that is measured has to compile: that would show
     in its memory. What fails here fails again where it is noted."""
     workers = [started(sandbox, side, plan, position) for position, side in enumerate(sides)]
     for worker in workers:
         with suppress(Failure):
-            worker.receive(worker.limits.load_seconds)
+            worker.receive(m.CheckoutLoaded, worker.limits.load_seconds)
     for cell in plan.cells:
         for number, worker in enumerate(workers):
             given = str(sandbox.folder / f"warm-{number}-{cell}.npz")
             with suppress(Failure):
-                worker.send({"do": "open", "cell": cell, "sizes": vars(plan.sizes), "given": given, "make": True})
+                worker.send(m.OpenModel(cell, plan.sizes, given, make=True))
         for worker in workers:
             with suppress(Failure):
-                worker.receive()
+                worker.receive(m.ModelFacts)
     for worker in workers:
         sandbox.dismiss(worker)
 
 
 def started(sandbox: Sandbox, checkout: Checkout, plan: GatePlan, position: int = 0) -> Worker:
-    """A process that is loading a side's package; position: as in `Sandbox.start`."""
-    worker = sandbox.launch([checkout.python, "-P", str(SIDE)], environment(checkout), threads=1)
+    """Start a process that loads a side's package; position: as in `Sandbox.start`."""
+    worker = sandbox.launch([checkout.python, "-P", str(CHECKOUT_WORKER)], environment(checkout), threads=1)
     cores = worker_cores(sandbox.cores, 1, position)
-    worker.send({"do": "load", "cores": cores, "plugins": list(requests()), "backend": plan.backend})
+    worker.send(m.LoadCheckout(cores, list(requests()), plan.backend))
     return worker
 
 
-class Trio:
+class SideProcesses:
     """Three processes, one a side, through all cells. A side that fails a cell leaves it out from then on."""
 
     def __init__(
-        self, sandbox: Sandbox, checkouts: Mapping[str, Checkout], plan: GatePlan, number: int, samples: Samples
+        self, sandbox: Sandbox, checkouts: Mapping[str, Checkout], plan: GatePlan, number: int, samples: ABSamples
     ) -> None:
         self.sandbox, self.checkouts, self.plan, self.number, self.samples = sandbox, checkouts, plan, number, samples
         self.random = Random(number)
         self.workers: dict[str, Worker] = {}
 
     def run(self) -> None:
+        """Take all three through all cells, and end them."""
         self.workers = {side: started(self.sandbox, self.checkouts[side], self.plan) for side in SIDES}
         for side, worker in self.workers.items():
             try:
@@ -146,17 +137,18 @@ class Trio:
             self._measure(cell)
         for side, worker in self.workers.items():
             with suppress(Failure):
-                self.samples.memory.setdefault(side, []).append(self._ask(side, "memory")["bytes"])
+                self.samples.memory.setdefault(side, []).append(self.workers[side].ask_alone(m.ReadMemory()).bytes)
             self.sandbox.dismiss(worker)
 
     def _settle(self, side: str, worker: Worker) -> None:
-        """Waits until the worker has loaded its package. Raises Failure, also where that is another than it should."""
-        package = worker.receive(worker.limits.load_seconds)["package"]
+        """Wait until the worker has loaded its package. Raises Failure, also where that is another than it should."""
+        package = worker.receive(m.CheckoutLoaded, worker.limits.load_seconds).package
         if Path(package).parent != self.checkouts[side].root.resolve():
             raise Failure("load_error", f"its process imported rnnbench from {package}, not from the commit")
         worker.pause()
 
     def _measure(self, cell: str) -> None:
+        """Open the cell on every side, and time it where all have."""
         for side in SIDES:
             self._try(side, cell, partial(self._open, side, cell))
         for figure in TIMED:
@@ -164,58 +156,51 @@ class Trio:
                 self._time(cell, figure)
 
     def _open(self, side: str, cell: str) -> None:
+        """Open the cell on one side, in a fresh process where the last has died. Raises Failure."""
         if not self.workers[side].alive:
             self.sandbox.dismiss(self.workers[side])
             self.workers[side] = started(self.sandbox, self.checkouts[side], self.plan)
             self._settle(side, self.workers[side])
         given = self.sandbox.folder / f"{cell}.npz"
         make = side == BASE and not given.exists()
-        facts = self._ask(side, "open", cell=cell, sizes=vars(self.plan.sizes), given=str(given), make=make)
-        if facts["error"] is not None and not isfinite(facts["error"]):
+        facts = self.workers[side].ask_alone(m.OpenModel(cell, self.plan.sizes, str(given), make))
+        if facts.error is not None and not isfinite(facts.error):
             raise Failure("bad_output", "its output holds NaN or infinity")
         self.samples.facts[side, cell] = facts
         if "score" in self.plan.figures:
             self._learn(side, cell)
 
     def _learn(self, side: str, cell: str) -> None:
-        done = self._ask(side, "learn", cell=cell, task=self.plan.task, seed=self.number)
-        if done["score"] is not None:
-            if not isfinite(done["score"]):
-                raise Failure("diverged", f"its score on {self.plan.task} is {done['score']}")
-            self.samples.scores.setdefault((side, cell), {})[self.number] = done["score"]
-            self.samples.better = done["better"]
+        """Train and score. Raises Failure where the score is not finite."""
+        done = self.workers[side].ask_alone(m.LearnTask(cell, self.plan.task, self.number))
+        if done.score is not None:
+            if not isfinite(done.score):
+                raise Failure("diverged", f"its score on {self.plan.task} is {done.score}")
+            self.samples.scores.setdefault((side, cell), {})[self.number] = done.score
+            self.samples.better = done.better
 
     def _time(self, cell: str, figure: str) -> None:
-        """Rounds of every side, all with the base's number of calls; where all can do it."""
-        if not all(figure in self.samples.facts[side, cell]["timed"] for side in SIDES):
+        """Take rounds of every side, all with the base's number of calls; where all can do it."""
+        if not all(figure in self.samples.facts[side, cell].timed for side in SIDES):
             return
-        calls: list[int] = []
+        calibrations: list[m.FigureCalibrated] = []
         taken: dict[str, list[float]] = {side: [] for side in SIDES}
 
         def calibrate() -> None:
-            calls.append(self._ask(BASE, "calibrate", figure=figure)["calls"])
+            calibrations.append(self.workers[BASE].ask_alone(m.CalibrateFigure(figure)))
 
         def sample(side: str) -> None:
-            taken[side].append(self._ask(side, "time", figure=figure, calls=calls[0])["seconds"])
+            taken[side].append(self.workers[side].ask_alone(m.TimeFigure(figure, calibrations[0])).seconds)
 
         self._try(BASE, cell, calibrate)
-        for _, side in clock.turns(SIDES, ROUNDS, self.random):
+        for side in clock.interleaved(SIDES, ROUNDS, self.random):
             self._try(side, cell, partial(sample, side))
         if not self.samples.failed(cell):
             for side, seconds in taken.items():
                 self.samples.times.setdefault((side, cell, figure), []).append(seconds)
 
-    def _ask(self, side: str, do: str, **arguments: Any) -> dict[str, Any]:
-        """The reply, while no other side runs. Raises Failure."""
-        worker = self.workers[side]
-        worker.resume()
-        try:
-            return worker.ask({"do": do, **arguments})
-        finally:
-            worker.pause()
-
     def _try(self, side: str, cell: str, do: Callable[[], None]) -> None:
-        """Does it, unless a side has failed this cell before; a failure is noted."""
+        """Do it, unless a side has failed this cell before; note a failure."""
         if not self.samples.failed(cell):
             try:
                 do()
@@ -227,7 +212,7 @@ class Trio:
 
 
 def environment(checkout: Checkout) -> dict[str, str]:
-    """Ours, with the checkout's package before any other; folders that hold another `rnnbench` are left out."""
+    """Return ours, with the checkout's package before any other; leave out folders that hold another `rnnbench`."""
     others: Sequence[str] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     kept = [path for path in others if not (Path(path) / "rnnbench").is_dir()]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(checkout.root), *kept])}

@@ -1,13 +1,13 @@
 """Two stored runs as the gate's changes."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rnnbench.errors import UsageError
 from rnnbench.records.comparisons import noise
 from rnnbench.records.figures import value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run
+from rnnbench.tracking.ab_messages import ModelFacts
 from rnnbench.tracking.from_runs import labels
 from rnnbench.tracking.reading import Labels
 from rnnbench.tracking.regressions import BrokenCell, Change, exact, grown, less_accurate
@@ -69,9 +69,9 @@ def _column(records: Mapping[int, Record], column: str) -> dict[int, float]:
     return {seed: float(value) for seed, value in found.items() if value is not None}
 
 
-def _facts(records: Sequence[Record]) -> dict[str, Any]:
-    figures = {"parameters": "parameters", "parameters_two_bias": "parameters_two_bias", "error": "forward_error"}
-    return {name: value(figure, records) for name, figure in figures.items()}
+def _facts(records: Sequence[Record]) -> ModelFacts:
+    one_bias, two = (int(value(figure, records) or 0) for figure in ("parameters", "parameters_two_bias"))
+    return ModelFacts(value("forward_error", records), one_bias, two)
 
 
 def _name(row: Labels) -> str:

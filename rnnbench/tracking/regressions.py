@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
-from typing import Any, Literal
+from typing import Literal
 
 from rnnbench.records.statistics import (
     CONFIDENCE,
@@ -31,7 +31,8 @@ from rnnbench.records.statistics import (
     paired_ratio,
     ratio,
 )
-from rnnbench.tracking.ab import BASE, CANDIDATE, SIDES, TIMED, Samples
+from rnnbench.tracking.ab import BASE, CANDIDATE, SIDES, TIMED, ABSamples
+from rnnbench.tracking.ab_messages import ModelFacts
 
 Worse = Literal["slower", "larger", "less accurate"]
 # A kernel that sums in another order moves its error by a factor of two or so; two bits lost are no rounding.
@@ -80,7 +81,7 @@ class BrokenCell:
     regressed: bool
 
 
-def changes(samples: Samples, backend: str) -> list[Change]:
+def changes(samples: ABSamples, backend: str) -> list[Change]:
     """Return every series that both sides have, from an interleaved measurement. Memory is that of all cells together,
     so it is left out where a side could not run one."""
     found = []
@@ -99,7 +100,7 @@ def changes(samples: Samples, backend: str) -> list[Change]:
     return found
 
 
-def broken(samples: Samples, backend: str) -> list[BrokenCell]:
+def broken(samples: ABSamples, backend: str) -> list[BrokenCell]:
     """Return the cells without changes. Where the base fails too, there is nothing to compare with and nobody to
     blame."""
     found = []
@@ -145,14 +146,14 @@ def less_accurate(
     return Change(name, "score", "less accurate", *typical, change, floor)
 
 
-def exact(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+def exact(name: str, before: ModelFacts, after: ModelFacts) -> list[Change]:
     """Compare parameter counts and the error against the reference, each one number a side."""
     found = [
-        _certain(name, figure, "larger", before[figure], after[figure], 0.0)
+        _certain(name, figure, "larger", getattr(before, figure), getattr(after, figure), 0.0)
         for figure in ("parameters", "parameters_two_bias")
     ]
-    if before["error"] is not None and after["error"] is not None:
-        was, now = (max(facts["error"], FLOAT32_EPSILON) for facts in (before, after))
+    if before.error is not None and after.error is not None:
+        was, now = (max(error, FLOAT32_EPSILON) for error in (before.error, after.error))
         found.append(_certain(name, "error", "less accurate", was, now, math.log(ERROR_FACTOR)))
     return found
 
@@ -162,7 +163,7 @@ def _certain(name: str, figure: str, worse: Worse, before: float, after: float, 
     return Change(name, figure, worse, before, after, Interval(effect, effect, effect, 1), floor, exact=True)
 
 
-def _time(samples: Samples, cell: str, figure: str, name: str) -> Change:
+def _time(samples: ABSamples, cell: str, figure: str, name: str) -> Change:
     """Compare round with round, so that drift within a process cancels too."""
     base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
     typical = [median(map(median, processes)) for processes in (base, candidate)]

@@ -15,7 +15,7 @@ SIZES = ("input_size", "hidden_size", "output_size", "layers", "bidirectional")
 
 
 def disagreement(asked: Trained, found: Trained) -> str | None:
-    """How `found` departs from `asked`, and by which convention; None where both give the same outputs.
+    """Tell how `found` departs from `asked`, and by which convention; None where both give the same outputs.
 
     Both are computed by the float64 reference on random inputs. The readout is `found`'s: a state_dict tells none.
     """

@@ -33,7 +33,7 @@ class Convention:
 
 
 def conventions(cell: Cell) -> Iterator[Convention]:
-    """Those that make sense for the cell; some may leave its parameters as they are (a bias that is 0)."""
+    """Yield those that make sense for the cell; some may leave its parameters as they are (a bias that is 0)."""
     yield from _gate_orders(cell)
     yield from _biases(cell)
     if any(a.name == "z" for a in cell.accumulators):
@@ -56,7 +56,7 @@ class Gate:
 
 
 def _gates(cell: Cell) -> list[Gate]:
-    """Empty for a cell whose gates do not all see both x and h."""
+    """Return the cell's gates; none where they do not all see both x and h."""
     w = [a.name for a in cell.w_accumulators]
     r = [a.name for a in cell.r_accumulators]
     b = [a.name for a in cell.accumulators]
@@ -82,7 +82,7 @@ def _gate_orders(cell: Cell) -> Iterator[Convention]:
 
 
 def _owner(cell: Cell, gates: Sequence[Gate], order: Sequence[Gate]) -> str:
-    """Whose order it is; or whose order our gates were brought into before they were taken for ours."""
+    """Tell whose order it is; or whose order our gates were brought into before they were taken for ours."""
     known = ORDERS.get(cell.id, {})
     there = "".join(gate.name for gate in order)
     back = "".join(gates[order.index(gate)].name for gate in gates)
@@ -92,7 +92,7 @@ def _owner(cell: Cell, gates: Sequence[Gate], order: Sequence[Gate]) -> str:
 
 
 def _read_as(gates: Sequence[Gate], order: Sequence[Gate], layer: Params) -> Params:
-    """Our blocks, taken for those of gates in another order: the first of them is thought to be order[0]'s."""
+    """Return our blocks, taken for those of gates in another order: the first of them is thought to be order[0]'s."""
     changed = {kind: value.copy() for kind, value in layer.items()}
     for source, taken_for in zip(gates, order, strict=True):
         changed["W"][taken_for.w], changed["R"][taken_for.r] = layer["W"][source.w], layer["R"][source.r]
@@ -142,7 +142,7 @@ def _moved(row: int, to: int, layer: Params) -> Params:
 
 
 def _negated(cell: Cell, name: str, layer: Params) -> Params:
-    """σ(-a) = 1 - σ(a)."""
+    """Return the layer with an accumulator negated: σ(-a) = 1 - σ(a)."""
     order = {"W": cell.w_accumulators, "R": cell.r_accumulators, "b": cell.accumulators}
     changed = {kind: value.copy() for kind, value in layer.items()}
     for kind, value in changed.items():
@@ -153,7 +153,7 @@ def _negated(cell: Cell, name: str, layer: Params) -> Params:
 
 
 def _transposed(kinds: Sequence[str], layer: Params) -> Params:
-    """Where a block is square: another would not have fitted."""
+    """Return the layer with its square blocks transposed: others would not have fitted."""
     return {
         kind: value.swapaxes(1, 2) if kind in kinds and value.shape[1] == value.shape[-1] else value
         for kind, value in layer.items()

@@ -31,7 +31,7 @@ class Suspect:
 def diagnose_outputs(
     model: Model, params: Params, x: Array, lengths: Array | None, y: Array, tolerance: float
 ) -> str | None:
-    """The conventions by which `y` [B, O] or [T, B, O] comes from x [T, B, I], in words; None where none is found.
+    """Name the conventions by which `y` [B, O] or [T, B, O] comes from x [T, B, I]; None where none is found.
 
     tolerance: of `parity.error`. An output that is right needs no explanation: None.
     """
@@ -50,7 +50,7 @@ def diagnose_outputs(
 
 
 def suspects(model: Model, params: Params) -> Iterator[Suspect]:
-    """model and params: in float64. A convention that leaves these parameters as they are is left out."""
+    """Yield every suspect. model and params: in float64. A convention that leaves these as they are is left out."""
     for words, changed in _changed(model, params):
         if any(not np.array_equal(changed[name], value) for name, value in params.items()):
             yield Suspect(words, model, changed)
@@ -74,7 +74,7 @@ def _changed(model: Model, params: Params) -> Iterator[tuple[str, Params]]:
 
 
 def _other_cells(model: Model, params: Params) -> Iterator[Suspect]:
-    """Cells whose parameters have the same names and shapes, and the GRU that resets on the other side."""
+    """Yield cells whose parameters have the same names and shapes, and the GRU that resets on the other side."""
     for cell in registry().cells.values():
         other = replace(model, cell=cell.id)
         if cell.id != model.cell and other.parameter_shapes() == model.parameter_shapes():
@@ -96,13 +96,13 @@ def _each_layer(model: Model, params: Params, change: Change) -> Params:
 
 
 def _other(name: str) -> str:
-    """The same parameter of the other direction; the head's is its own."""
+    """Return the same parameter of the other direction; the head's is its own."""
     parts = name.split(".")
     return ".".join(SIDES.get(part, part) for part in parts)
 
 
 def _sides_swapped(model: Model, name: str, value: Array) -> Array:
-    """What multiplies a layer's features, with the columns of the two directions in each other's place."""
+    """Return what multiplies a layer's features with the columns of the two directions swapped."""
     takes_features = name == "head.W" or (name.endswith(".W") and not name.startswith("layers.0."))
     return np.roll(value, model.hidden_size, axis=-1) if takes_features else value
 

@@ -37,13 +37,14 @@ class Deviation:
     tensor: str
 
     def reason(self, what: str, tolerance: float) -> str:
+        """Say it in words."""
         return (
             f"{what} differs from the float64 reference by {self.error:.1e} in {self.tensor} (allowed: {tolerance:g})"
         )
 
 
 def error(value: Array, reference: Array, smallest: float = 0.0) -> float:
-    """max |value - reference| / max |reference|, the denominator not below `smallest`; absolute where both are 0."""
+    """Return max |value - reference| / max |reference|, the latter not below `smallest`; absolute where both are 0."""
     if not reference.size:
         return 0.0
     difference = float(np.max(np.abs(value.astype(np.float64) - reference)))
@@ -54,8 +55,8 @@ def error(value: Array, reference: Array, smallest: float = 0.0) -> float:
 def deviation(
     values: Mapping[str, Array], references: Mapping[str, Array], scales: Mapping[str, float] | None = None
 ) -> Deviation:
-    """The worst of all tensors of `references`, which must not be empty. scales: by tensor, what the denominator is
-    not smaller than."""
+    """Return the worst of all tensors of `references`, which must not be empty. scales: by tensor, what the denominator
+    is not smaller than."""
     least = scales or {}
     errors = {name: error(values[name], value, least.get(name, 0.0)) for name, value in references.items()}
     worst = max(errors, key=lambda name: errors[name])
@@ -63,21 +64,23 @@ def deviation(
 
 
 def gradient_deviation(values: Mapping[str, Array], references: Mapping[str, Array]) -> Deviation:
+    """Return the worst of all gradients, each against at least a thousandth of the largest."""
     largest = max(float(np.max(np.abs(reference))) for reference in references.values())
     return deviation(values, references, dict.fromkeys(references, SMALLEST_GRADIENT * largest))
 
 
 def widened(tolerance: float, rounding: float) -> float:
-    """The tolerance where rounding alone, by the same formulas, already moves the result by `rounding`."""
+    """Return the tolerance where rounding alone, by the same formulas, already moves the result by `rounding`."""
     return max(tolerance, min(ROUNDINGS * rounding, WIDEST))
 
 
 def curve_error(losses: list[float], reference: list[float]) -> float:
+    """Return how far a curve of losses is from the reference's."""
     return error(np.array(losses), np.array(reference))
 
 
 def malformed(values: Mapping[str, Array], references: Mapping[str, Array], dtype: str) -> str | None:
-    """Why `values` cannot be compared at all, or None: a missing tensor, a wrong shape or dtype, NaN or infinity."""
+    """Tell why `values` cannot be compared, or None: a missing tensor, a wrong shape or dtype, NaN or infinity."""
     if odd := sorted(values.keys() ^ references.keys()):
         return f"left out {odd[0]}" if odd[0] in references else f"gave {odd[0]}, which the model does not have"
     for name, reference in references.items():

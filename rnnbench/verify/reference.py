@@ -46,13 +46,13 @@ class Oracle:
     first: Split
 
     def fresh(self, params: Mapping[str, Array], dtype: str = "float64") -> Outputs:
-        """Of the batch, and of the batch halved, by which a result cached by its input's identity is found out."""
+        """Compute the outputs of the batch, and of the batch halved: a result cached by its input's identity shows."""
         session = self._session(params, dtype)
         halved = replace(self.batch, x=self.batch.x * self.batch.x.dtype.type(0.5))
         return _outputs(session, self.batch) | _outputs(session, halved, "halved ")
 
     def trained(self, params: Mapping[str, Array], streams: bool, dtype: str = "float64") -> Outputs:
-        """Of the batch; with `streams` of single steps along its first row too."""
+        """Compute the outputs of the batch; with `streams` of single steps along its first row too."""
         session, batch = self._session(params, dtype), self.batch
         found = _outputs(session, batch)
         if streams:
@@ -63,13 +63,13 @@ class Oracle:
         return found
 
     def gradients(self, params: Mapping[str, Array], dtype: str = "float64") -> dict[str, Array]:
-        """Of the first training batch."""
+        """Compute the gradients of the first training batch."""
         target, first = _as(self.first.target, dtype), self.first
         _, named = self._session(params, dtype).gradients(first.x, target, first.lengths)
         return {f"{GRADIENT}{name}": value for name, value in named.items()}
 
     def losses(self, params: Mapping[str, Array], train: Split, seed: int) -> list[float]:
-        """Of the first steps of training."""
+        """Compute the losses of the first steps of training."""
         session = self._session(params, "float64")
         steps = islice(batches(train, self.training.batch_size, seed), min(CURVE_STEPS, self.training.steps))
         return [session.train_step(step.x, _as(step.target, "float64"), step.lengths) for step in steps]
@@ -93,5 +93,5 @@ def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:
 
 
 def _as(target: Array, dtype: str) -> Array:
-    """Class indices stay what they are."""
+    """Return the target in a dtype; class indices stay what they are."""
     return target.astype(dtype) if target.dtype.kind == "f" else target

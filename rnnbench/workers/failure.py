@@ -23,11 +23,11 @@ class Failure(Exception):
 
 
 def explain(error: BaseException) -> str:
-    """One printable line: a plugin's words end up in a terminal."""
+    """Return an error as one printable line: a plugin's words end up in a terminal."""
     lines = str(error).splitlines()
     return f"{type(error).__name__}: {printable(lines[0]) if lines else 'no message'}"
 
 
 def printable(text: str) -> str:
-    """Without control characters."""
+    """Return the text without control characters."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.workers.failure import Failure
+from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker
 
@@ -28,48 +29,48 @@ class WorkerPool:
     """A context. Workers wait, stopped, until a run asks them something."""
 
     def __init__(self, sandbox: Sandbox, specs: Sequence[WorkerSpec], threads: int, unloadable: LoadFailures) -> None:
-        self._place, self._threads, self._unloadable = sandbox, threads, unloadable
-        self._members = {spec.name: spec for spec in specs}
+        self._sandbox, self._threads, self._unloadable = sandbox, threads, unloadable
+        self._specs = {spec.name: spec for spec in specs}
         self._workers: dict[str, Worker] = {}
         self.versions: dict[str, str] = {}
 
     def __enter__(self) -> "WorkerPool":
         starting = {}
-        wanted = [spec for spec in self._members.values() if spec.info.id not in self._unloadable.reasons]
+        wanted = [spec for spec in self._specs.values() if spec.info.id not in self._unloadable.reasons]
         for position, spec in enumerate(wanted):
-            starting[spec.name] = self._place.start(spec.info, self._threads, position)
+            starting[spec.name] = self._sandbox.start(spec.info, self._threads, position)
         for name, worker in starting.items():
-            self._settle(self._members[name], worker)
+            self._settle(self._specs[name], worker)
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():
-            self._place.dismiss(worker)
+            self._sandbox.dismiss(worker)
 
     def worker(self, name: str) -> Worker:
-        """The live worker of a spec, a fresh one where the last has died. Raises Failure where it cannot load."""
-        spec = self._members[name]
+        """Return the live worker of a spec, a fresh one where the last has died. Raises Failure if it cannot load."""
+        spec = self._specs[name]
         if (worker := self._workers.get(name)) and worker.alive:
             return worker
         if worker:
             del self._workers[name]
-            self._place.dismiss(worker)
+            self._sandbox.dismiss(worker)
         if spec.info.id not in self._unloadable.reasons:
-            self._settle(spec, self._place.start(spec.info, self._threads))
+            self._settle(spec, self._sandbox.start(spec.info, self._threads))
         if reason := self._unloadable.reasons.get(spec.info.id):
             raise reason
         return self._workers[name]
 
     def _settle(self, spec: WorkerSpec, worker: Worker) -> None:
-        """Waits until the worker has loaded its backend, or notes why it cannot."""
+        """Wait until the worker has loaded its backend, or note why it cannot."""
         try:
-            self.versions[spec.name] = worker.receive(worker.limits.load_seconds)["version"]
+            self.versions[spec.name] = worker.receive(Loaded, worker.limits.load_seconds).version
         except Failure as failure:
             if failure.status != "unsupported":  # what it needs is not there, a GPU for one: no fault of its own
                 status = failure.status if failure.status in ("timeout", "oom") else "load_error"
                 failure = Failure(status, f"could not be loaded: {failure.reason}")
             self._unloadable.reasons[spec.info.id] = failure
-            self._place.dismiss(worker)
+            self._sandbox.dismiss(worker)
             return
         worker.pause()
         self._workers[spec.name] = worker

@@ -1,4 +1,4 @@
-"""Leaves nothing behind, even if the parent is killed outright: a small process that waits for the parent's end.
+"""A small process that waits for the parent's end, and leaves nothing behind even if that is killed outright.
 
 Every process below a worker carries a marker in its environment; when the pipe from the parent closes, for whatever
 reason, the reaper ends those that are left and removes the run's temporary folder.
@@ -14,7 +14,7 @@ SWEEPS = 5  # a process may start another while we look; five rounds without end
 
 
 def end_all(marker: str) -> None:
-    """Kills every process whose environment holds a marker that starts so, except this one."""
+    """Kill every process whose environment holds a marker that starts so, except this one."""
     import psutil
 
     for _ in range(SWEEPS):
@@ -31,7 +31,7 @@ def end_all(marker: str) -> None:
 
 
 def main() -> None:
-    """Arguments: the marker and the folder. Standard input: a pipe that closes when the parent has gone."""
+    """Wait for the end of standard input, a pipe from the parent; arguments: the marker and the folder."""
     marker, folder = sys.argv[1], Path(sys.argv[2])
     sys.stdin.buffer.read()
     end_all(marker)

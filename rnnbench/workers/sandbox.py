@@ -8,14 +8,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.machine.environment import usable_cores
 from rnnbench.registry import requests
+from rnnbench.workers.messages import Load
 from rnnbench.workers.reaper import end_all
 from rnnbench.workers.worker import Worker, WorkerLimits
 
@@ -70,27 +71,18 @@ class Sandbox:
                 self._reaper.wait(timeout=10)
 
     def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
-        """A worker that is loading `backend`; `receive` its reply to know that it has.
+        """Return a worker that is loading `backend`; `receive` its `Loaded` to know that it has.
 
         position: its number among those that load at the same time, each on cores of its own while there are enough;
         measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
         """
         worker = self.launch([sys.executable, "-P", "-m", "rnnbench.workers.serve"], _environment(), threads)
-        worker.send(
-            {
-                "do": "load",
-                "factory": backend.factory,
-                "threads": threads,
-                "loading_cores": worker_cores(self.cores, threads, position),
-                "cores": worker_cores(self.cores, threads),
-                "plugins": list(requests()),
-                "work": work,
-            }
-        )
+        loading, cores = worker_cores(self.cores, threads, position), worker_cores(self.cores, threads)
+        worker.send(Load(backend.factory, work, threads, loading, cores, list(requests())))
         return worker
 
     def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:
-        """A process that answers requests, with its libraries' pools limited to so many threads."""
+        """Start a process that answers requests, with its libraries' pools limited to so many threads."""
         self._count += 1
         worker = Worker(
             command,
@@ -103,13 +95,14 @@ class Sandbox:
         return worker
 
     def dismiss(self, worker: Worker) -> None:
+        """End one worker now."""
         self._workers.remove(worker)
         worker.kill()
 
 
 def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list[int]:
-    """The last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and the
-    parent. Empty where there are too few."""
+    """Return the last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and
+    the parent. Empty where there are too few."""
     places = len(usable) // threads
     if not places:
         return []
@@ -119,7 +112,7 @@ def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list
 
 @contextmanager
 def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
-    """Keeps this process off the workers' cores meanwhile, where there are others and the system can."""
+    """Keep this process off the workers' cores meanwhile, where there are others and the system can."""
     others = [core for core in usable if core not in worker_cores(usable, threads)]
     if not others:
         yield
@@ -131,36 +124,32 @@ def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
         os.sched_setaffinity(0, usable)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            if handler is not None:  # None: not set from Python, so not ours to restore
-                signal.signal(number, handler)
+def undisturbed() -> AbstractContextManager[None]:
+    """Let signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
+    return _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM)
+
+
+def termination_as_interrupt() -> AbstractContextManager[None]:
+    """Make SIGTERM raise KeyboardInterrupt meanwhile, as SIGINT does."""
+    return _handled(signal.default_int_handler, signal.SIGTERM)
 
 
 @contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt meanwhile, as SIGINT does."""
+def _handled(handler: Callable[[int, FrameType | None], object] | signal.Handlers, *numbers: int) -> Iterator[None]:
+    """Handle these signals so meanwhile, where that can be set: in the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = [signal.signal(number, handler) for number in numbers]
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handled in zip(numbers, before, strict=True):
+            if handled is not None:  # None: not set from Python, so not ours to restore
+                signal.signal(number, handled)
 
 
 def _environment() -> dict[str, str]:
-    """Ours, with our module search path: a worker must find what we found, and nothing that lies in its folder."""
+    """Return ours, with our module search path: a worker must find what we found, and nothing that lies in its
+    folder."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

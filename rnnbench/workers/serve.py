@@ -1,8 +1,8 @@
 """A worker process: `python -m rnnbench.workers.serve`. One backend, asked over a pipe of its own.
 
-Requests and replies are lines of JSON; the first request says who we are. Threads are limited by the environment
-that the parent gave us and by affinity, before anything heavy is imported. Standard output is turned into standard
-error first, so that nothing a plugin prints can be taken for a reply.
+Requests and replies are lines of JSON (see `messages`); the first request says who we are. Threads are limited by the
+environment that the parent gave us and by affinity, before anything heavy is imported. Standard output is turned into
+standard error first, so that nothing a plugin prints can be taken for a reply.
 """
 
 import json
@@ -10,24 +10,31 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
-Action = Callable[..., dict[str, Any]]
+if TYPE_CHECKING:
+    from rnnbench.workers.messages import Load, Loaded
+
+Action: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 
 def main() -> None:
+    """Become the worker of the backend that the first request names."""
+    from rnnbench.workers.messages import Load, Loaded, answering
+
     actions: dict[str, Action] = {}
 
-    def load(**identity: Any) -> dict[str, Any]:
-        actions.update(_load(**identity))
-        return actions["describe"]()
+    def load(asked: Load) -> Loaded:
+        loaded, own = _load(asked)
+        actions.update(own)
+        return loaded
 
-    actions["load"] = load
+    actions.update(answering([load]))
     serve(actions)
 
 
 def serve(actions: Mapping[str, Action]) -> None:
-    """Answers requests until there are no more; `actions` may grow meanwhile."""
+    """Answer requests until there are no more; `actions` may grow meanwhile."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "rb")
@@ -41,29 +48,30 @@ def serve(actions: Mapping[str, Action]) -> None:
         replies.flush()
 
 
-def _load(
-    factory: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str], work: str
-) -> dict[str, Action]:
-    pin(loading_cores)
+def _load(asked: "Load") -> tuple["Loaded", dict[str, Action]]:
+    """Import the backend and what measures it; return what to answer, and the actions."""
+    pin(asked.loading_cores)
     from rnnbench import registry as finder
     from rnnbench.backends.base import load_factory
+    from rnnbench.workers.messages import Loaded, answering
 
-    finder.configure(plugins)
-    backend = load_factory(factory)(threads)
-    actions: dict[str, Action] = load_factory(work)(backend, threads).actions()
-    pin(cores)
-    return actions
+    finder.configure(asked.plugins)
+    backend = load_factory(asked.factory)(asked.threads)
+    actions = answering(load_factory(asked.work)(backend, asked.threads).actions())
+    pin(asked.cores)
+    return Loaded(str(backend.version)), actions
 
 
-def _answer(action: Action, request: dict[str, Any]) -> dict[str, Any]:
-    """The action's result, or the status and reason of its failure. SystemExit is one of them."""
+def _answer(action: Action, request: Mapping[str, object]) -> dict[str, object]:
+    """Return the action's result, or the status and reason of its failure. SystemExit is one of them."""
     try:
-        return {"done": action(**request)}
+        return {"done": action(request)}
     except BaseException as error:
         return {"failed": _explain(error)}
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
+    """Return the status and reason that an error stands for."""
     from rnnbench.errors import Unsupported
     from rnnbench.workers.failure import Failure, explain, printable
 
@@ -75,7 +83,7 @@ def _explain(error: BaseException) -> tuple[str, str]:
 
 
 def pin(cores: list[int]) -> None:
-    """Every thread of this process onto these cores, where the system can. Threads started later inherit it."""
+    """Move every thread of this process to these cores, where the system can. Threads started later inherit it."""
     if not cores or not hasattr(os, "sched_setaffinity"):
         return
     tasks = Path("/proc/self/task")

@@ -14,12 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import psutil
 
 from rnnbench.units import GIB, MIB
 from rnnbench.workers.failure import Failure, printable
+from rnnbench.workers.messages import Message, Reply, Request, decode, encode
 from rnnbench.workers.reaper import MARKER, end_all
 
 POLL_SECONDS = 0.25
@@ -28,7 +28,7 @@ LAST_WORDS = 160  # characters of a dead worker's log that its reason quotes
 
 
 def memory_limit() -> int:
-    """Bytes a worker and its children may hold: a share of the machine's memory, or of the container's."""
+    """Return the bytes a worker and its children may hold: a share of the machine's memory, or of the container's."""
     total = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # "max" where there is no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
@@ -65,30 +65,43 @@ class Worker:
         self._replies: SimpleQueue[bytes | None] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.closed = False
+        self._asked, self.closed = "", False
 
     @property
     def pid(self) -> int:
+        """Return the process's number."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """Tell whether the process runs."""
         return not self.closed and self._process.poll() is None
 
-    def ask(self, request: Mapping[str, Any], seconds: float | None = None) -> dict[str, Any]:
-        """The reply to a request. Raises Failure; then the worker is dead, unless it reported an error itself."""
+    def ask(self, request: Request[Reply], seconds: float | None = None) -> Reply:
+        """Return the reply to a request. Raises Failure: the worker is dead then, unless it told of an error itself."""
         self.send(request)
-        return self.receive(seconds)
+        return self.receive(request.reply, seconds)
 
-    def send(self, request: Mapping[str, Any]) -> None:
+    def ask_alone(self, request: Request[Reply]) -> Reply:
+        """Ask a paused worker, and pause it again. Raises Failure, as `ask` does."""
+        self.resume()
+        try:
+            return self.ask(request)
+        finally:
+            self.pause()
+
+    def send(self, request: Request[Message]) -> None:
+        """Write a request, whose reply `receive` waits for. Raises Failure where the process has been ended."""
         assert self._process.stdin is not None
         if self.closed:
             raise Failure("crashed", "its process had ended before this case")
+        self._asked = type(request).__name__
         with suppress(BrokenPipeError):  # `receive` finds out how it died
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.write(json.dumps(encode(request)).encode() + b"\n")
             self._process.stdin.flush()
 
-    def receive(self, seconds: float | None = None) -> dict[str, Any]:
+    def receive(self, reply: type[Reply], seconds: float | None = None) -> Reply:
+        """Wait for the reply to the request before, for so many seconds at most. Raises Failure, as `ask` does."""
         limit = self.limits.call_seconds if seconds is None else seconds
         deadline = time.monotonic() + limit
         while True:
@@ -99,17 +112,18 @@ class Worker:
                     self._check(deadline, limit)
                     continue
                 line = self._parting_reply()
-            return self._decode(line)
+            return self._decode(reply, line)
 
     def pause(self) -> None:
-        """Stops the worker and its threads, where the system can: an idle framework may spin."""
+        """Stop the worker and its threads, where the system can: an idle framework may spin."""
         self._signal("SIGSTOP")
 
     def resume(self) -> None:
+        """Let a paused worker go on."""
         self._signal("SIGCONT")
 
     def kill(self) -> None:
-        """Ends the worker, whatever it is doing, and every process it started."""
+        """End the worker, whatever it is doing, and every process it started."""
         if self.closed:
             return
         for child in self._tree():
@@ -128,13 +142,14 @@ class Worker:
         self.closed = True
 
     def _signal(self, name: str) -> None:
+        """Send a signal to the process's group, where the system has such."""
         number = getattr(signal, name, None)
         if number is not None and hasattr(os, "killpg"):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
 
     def _read(self) -> None:
-        """In a thread of its own, since a pipe cannot be polled on every system. None stands for the end."""
+        """Queue its lines, in a thread of its own, since a pipe cannot be polled on every system. None is the end."""
         assert self._process.stdout is not None
         descriptor, pending = self._process.stdout.fileno(), bytearray()
         while chunk := os.read(descriptor, 1 << 16):
@@ -148,12 +163,13 @@ class Worker:
         self._replies.put(None)
 
     def _parting_reply(self) -> bytes | None:
-        """What an ended process had still sent. A child of its may hold the pipe open, so this does not wait long."""
+        """Return what an ended process had still sent. A child of its may hold the pipe open: do not wait long."""
         with suppress(Empty):
             return self._replies.get(timeout=1)
         return None
 
     def _check(self, deadline: float, limit: float) -> None:
+        """End the worker and raise Failure where it holds too much or takes too long."""
         if (held := self._resident_bytes()) > self.limits.memory_bytes:
             raise self._end(
                 Failure("oom", f"held {held / GIB:.1f} GiB; {self.limits.memory_bytes / GIB:.1f} are allowed")
@@ -161,7 +177,8 @@ class Worker:
         if time.monotonic() >= deadline:
             raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))
 
-    def _decode(self, line: bytes | None) -> dict[str, Any]:
+    def _decode(self, reply: type[Reply], line: bytes | None) -> Reply:
+        """Return the reply that a line holds. Raises Failure, and ends the worker unless it has told that itself."""
         if line is None:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=1)  # the pipe closes a moment before the process is gone
@@ -169,21 +186,26 @@ class Worker:
         if len(line) > self.limits.reply_bytes:
             raise self._end(Failure("bad_output", f"answered with more than {self.limits.reply_bytes} bytes"))
         try:
-            reply = json.loads(line)
-            if "failed" in reply:
-                raise Failure(*reply["failed"])
-            done: dict[str, Any] = reply["done"]
+            answer = json.loads(line)
+            if "failed" in answer:
+                raise Failure(*answer["failed"])
+            done = answer["done"]
         except (ValueError, KeyError, TypeError, RecursionError):
             why = "answered with something that is not a reply; does it write to our pipe?"
             raise self._end(Failure("bad_output", why)) from None
-        return done
+        try:
+            return decode(reply, done)
+        except (ValueError, OverflowError) as error:
+            why = f"answered {self._asked} with what is no {reply.__name__}: {printable(str(error))}"
+            raise self._end(Failure("bad_output", why)) from None
 
     def _end(self, failure: Failure) -> Failure:
-        """The failure, after the process has been ended."""
+        """End the process; return the failure."""
         self.kill()
         return failure
 
     def _obituary(self) -> str:
+        """Return how the process ended, with the last line of its log."""
         code = self._process.poll()
         if code is None:
             how = "its process closed its pipe"
@@ -196,6 +218,7 @@ class Worker:
         return f"{how}; its last words: {printable(last)[:LAST_WORDS]}" if last else how
 
     def _tree(self) -> list[psutil.Process]:
+        """Return the process and all below it."""
         try:
             own = psutil.Process(self._process.pid)
             return [own, *own.children(recursive=True)]
@@ -203,6 +226,7 @@ class Worker:
             return []
 
     def _resident_bytes(self) -> int:
+        """Return what all of them hold together."""
         total = 0
         for process in self._tree():
             with suppress(psutil.Error):

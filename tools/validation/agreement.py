@@ -1,40 +1,58 @@
-"""Our times against those of `torch.utils.benchmark`: the same call in the same process, by turns. Differences are
+"""Our times against those of `torch.utils.benchmark`: the same call in the same process, interleaved. Differences are
 formed within rounds, as everywhere: the machine changes its speed between them."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from statistics import median
 from typing import Any
 
 from rnnbench.aa_noise import timed_model
-from rnnbench.comparison import timing
+from rnnbench.clock import interleaved
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.messages import Calibrate, VerifySession
 from rnnbench.comparison.plan import Group, training
 from rnnbench.comparison.plan import Settings as PlanSettings
-from rnnbench.records.comparisons import INFER
+from rnnbench.comparison.timing import take_sample
 from rnnbench.registry import Registry, configure
 from rnnbench.tasks.model_file import model_task
+from rnnbench.workers.messages import Loaded, Message
 from rnnbench.workers.sandbox import Sandbox, parent_cores
 from rnnbench.workers.worker import WorkerLimits
 
 SHAPES = ((1, 25), (16, 25), (64, 100))  # batch and steps: a call of some tens of microseconds, of 0.3 ms, of some ms
 BACKENDS = ("numba", "torch")
-JUDGED = "validation.agreement:JudgedWork"
+WORK = "validation.agreement:TorchTimedActions"
 
 
-class JudgedWork(CaseActions):
+@dataclass(frozen=True)
+class TorchSeconds:
+    """Of a call."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TimeByTorch:
+    """Time one sample by torch's timer."""
+
+    reply = TorchSeconds
+
+
+class TorchTimedActions(CaseActions):
     """A worker that also asks torch's timer how long a call takes."""
 
-    def actions(self) -> dict[str, Any]:
-        return {**super().actions(), "judge": self.judge}
+    def actions(self) -> tuple[Callable[..., Message], ...]:
+        return *super().actions(), self.time_by_torch
 
-    def judge(self) -> dict[str, Any]:
+    def time_by_torch(self, _: TimeByTorch) -> TorchSeconds:
         """Time as many calls as our sample has; torch warms up with two of its own."""
         from torch.utils.benchmark import Timer
 
         timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
-        return {"seconds": timer.timeit(self.calls).median}
+        return TorchSeconds(timer.timeit(self.calibration.calls).median)
 
 
 def agreement(count: int) -> dict[str, Any]:
@@ -56,24 +74,19 @@ def agreement(count: int) -> dict[str, Any]:
 
 
 def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: int, count: int) -> dict[str, Any]:
-    lane = BackendRun(backend, registry.backend(backend))
-    lane.worker = place.start(lane.info, 1, work=JUDGED)
-    lane.worker.receive(lane.worker.limits.load_seconds)
-    lane.worker.pause()
-    assignment = _inputs(CaseFiles(place.folder), batch, steps)
-    lane.ask("open", **assignment.request(False))
-    lane.ask("verify", out=str(place.folder / "ready.npz"))
-    lane.ask("calibrate")
-    lane.samples |= {INFER: [], timing.RUNNABLE: []}
+    run = BackendRun(backend, registry.backend(backend), worker := place.start(registry.backend(backend), 1, work=WORK))
+    worker.receive(Loaded, worker.limits.load_seconds)
+    worker.pause()
+    inputs = _inputs(CaseFiles(place.folder), batch, steps)
+    run.ask(inputs.opening(False))
+    run.ask(VerifySession(str(place.folder / "verified.npz")))
+    run.ask(Calibrate())
     theirs: list[float] = []
-    order = Random(0)
-    for _ in range(count):
-        turns = [lambda: timing._sample(lane, assignment), lambda: theirs.append(lane.ask("judge")["seconds"])]
-        order.shuffle(turns)
-        for turn in turns:
-            turn()
-    place.dismiss(lane.worker)
-    ours = lane.samples[INFER]
+    takers = (lambda: take_sample(run, inputs), lambda: theirs.append(run.ask(TimeByTorch()).seconds))
+    for take in interleaved(takers, count, Random(0)):
+        take()
+    place.dismiss(worker)
+    ours = run.samples.infer_seconds or []
     within_rounds = median(own / other for own, other in zip(ours, theirs, strict=True))
     return {
         "backend": backend,

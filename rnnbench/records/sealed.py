@@ -17,7 +17,7 @@ class Damaged(ValueError):
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Writes `content` so that a reader sees the old file or the new one and never a part, whenever we are stopped.
+    """Write `content` so that a reader sees the old file or the new one and never a part, whenever we are stopped.
 
     Raises OSError where the system refuses, ValueError for NaN or infinity.
     """
@@ -26,7 +26,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a file that `write` made. Raises Damaged for anything else, a link included."""
+    """Return the content of a file that `write` made. Raises Damaged for anything else, a link included."""
     try:
         if path.is_symlink() or not path.is_file():
             raise Damaged("is not an ordinary file")

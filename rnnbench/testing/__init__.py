@@ -1,6 +1,7 @@
 """For authors of backends and cells: what a backend promises, property by property, and tests that hold one to it.
 
-In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backend")``.
+In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backend")``. Read `properties.py` first;
+`suite.py` asks for each in a worker process, where `work.py` judges it on the cases of `cases.py`.
 """
 
 from rnnbench.testing.gradient import gradient_error

@@ -1,5 +1,6 @@
 """One worker process and everything that can go wrong with it."""
 
+import json
 import math
 import os
 import sys
@@ -10,8 +11,11 @@ import psutil
 import pytest
 from marks import marked
 
+from rnnbench.comparison.messages import CasePaths, OpenCase
+from rnnbench.model import Model
+from rnnbench.training import Adam
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Done, MaybeNaN
+from rnnbench.workers.messages import Done, MaybeNaN, decode, encode
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
@@ -165,6 +169,19 @@ def test_a_reply_of_another_shape_names_what_was_asked(worker, reply, complaint)
     assert reason.startswith("answered Ping with what is no Pong: ")
     assert complaint in reason
     assert not one.alive
+
+
+def test_a_request_arrives_as_it_was_sent():
+    paths = CasePaths("params.npz", "batch.npz", "train.npz", "test.npz")
+    for output_size, clip_norm in ((None, None), (2, 1)):
+        model = Model("gru", 1, 4, output_size, layers=2, readout="all")
+        asked = OpenCase(model, 8, True, "mse", Adam(1e-2, clip_norm=clip_norm), 0, paths)
+        sent = json.loads(json.dumps(encode(asked)))
+        assert sent.pop("do") == "OpenCase"
+        assert decode(OpenCase, sent) == asked
+    sent["model"]["readout"] = "first"
+    with pytest.raises(ValueError, match="readout is 'first'"):
+        decode(OpenCase, sent)
 
 
 def test_nan_is_a_reply_where_it_means_something(worker):

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSI
 
 @pytest.fixture
 def worker(tmp_path, request):
-    """Starts a worker that runs a script in sandbox of ours; afterwards nothing of it may be left."""
+    """Starts a worker that runs a script of ours; afterwards nothing of it may be left."""
     started = []
 
     def start(script, **limits):
@@ -217,7 +217,7 @@ def test_the_memory_limit_is_below_what_the_machine_has():
     assert 0 < memory_limit() < psutil.virtual_memory().total
 
 
-def test_leaving_a_workplace_leaves_nothing():
+def test_leaving_a_sandbox_leaves_nothing():
     with Sandbox(WorkerLimits()) as sandbox:
         worker = sandbox._workers
         folder, marker = sandbox.folder, sandbox.marker

@@ -1,8 +1,8 @@
 """How the kernels' forward pass grows with steps and rows: python benchmarks/growth.py
 
 LSTM and GRU in float32 on one thread. Every size is checked against the float64 reference before it is timed. The sizes
-of a sweep are interleaved, so that a busy moment hits all of them alike; a time is the best of the rounds, since others
-can only make one longer. Each sweep has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost
+of a curve are interleaved, so that a busy moment hits all of them alike; a time is the best of the rounds, since others
+can only make one longer. Each curve has its slope on logarithmic axes: 1 is time in proportion, less is a fixed cost
 that more steps or rows share. Beside each time stands what a call allocates besides its output. Writes
 results/reference/growth.md and growth.svg; about a minute.
 """
@@ -50,7 +50,7 @@ class GrowthCurve:
 
     @property
     def name(self) -> str:
-        """Return what tells a sweep from the others over its axis."""
+        """Return what tells a curve from the others over its axis."""
         other = B if self.axis == T else T
         return f"{self.cell}, {other} = {self.fixed}"
 
@@ -94,8 +94,8 @@ def extra_bytes(session: Session, x: Array, lengths: Array | None = None) -> int
         tracemalloc.stop()
 
 
-def document(sweeps: Sequence[GrowthCurve], where: str) -> str:
-    """Return the sweeps as Markdown. where: a line on the machine."""
+def document(curves: Sequence[GrowthCurve], where: str) -> str:
+    """Return the curves as Markdown. where: a line on the machine."""
     parts = [
         "# Growth with steps and rows",
         "Written by `python benchmarks/growth.py`. Forward passes of numba, float32, one thread, "
@@ -107,12 +107,12 @@ def document(sweeps: Sequence[GrowthCurve], where: str) -> str:
             ("cell", "over", "slope", "of the upper half", "steepest between neighbours"),
             [
                 (s.name, s.axis, *(f"{v:.2f}" for v in (s.slope(), s.slope(len(s.sizes) // 2), s.steepest)))
-                for s in sweeps
+                for s in curves
             ],
         ),
     ]
     for axis in (T, B):
-        some = [sweep for sweep in sweeps if sweep.axis == axis]
+        some = [curve for curve in curves if curve.axis == axis]
         heads = (axis, *(f"{s.name}: ms" for s in some), *(f"{s.name}: bytes besides y" for s in some))
         lines = [
             (str(size), *(f"{1e3 * s.seconds[n]:.3g}" for s in some), *(str(s.extra_bytes[n]) for s in some))
@@ -122,18 +122,18 @@ def document(sweeps: Sequence[GrowthCurve], where: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def draw(sweeps: Sequence[GrowthCurve], path: Path) -> None:
-    """Draw a panel for each axis. Dashed: in proportion, through a sweep's last point."""
+def draw(curves: Sequence[GrowthCurve], path: Path) -> None:
+    """Draw a panel for each axis. Dashed: in proportion, through a curve's last point."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(9.0, 4.2), layout="constrained")
         for panel, (axis, words) in zip(figure.subplots(1, 2), ((T, "steps"), (B, "rows")), strict=True):
-            for sweep in (sweep for sweep in sweeps if sweep.axis == axis):
-                sizes, times = np.array(sweep.sizes), 1e3 * np.array(sweep.seconds)
+            for curve in (curve for curve in curves if curve.axis == axis):
+                sizes, times = np.array(curve.sizes), 1e3 * np.array(curve.seconds)
                 (line,) = panel.loglog(
-                    sizes, times, "o-", ms=3, lw=1, label=f"{sweep.name} (slope {sweep.slope():.2f})"
+                    sizes, times, "o-", ms=3, lw=1, label=f"{curve.name} (slope {curve.slope():.2f})"
                 )
                 panel.loglog(sizes, times[-1] * sizes / sizes[-1], "--", lw=0.8, alpha=0.6, color=line.get_color())
             panel.set_xticks(sizes, [str(size) for size in sizes], minor=False)
@@ -147,19 +147,19 @@ def draw(sweeps: Sequence[GrowthCurve], path: Path) -> None:
 
 
 def main() -> None:
-    """Measure all sweeps and write the page."""
+    """Measure all curves and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=OUT, help="the folder to write to")
     out = parser.parse_args().out
-    sweeps = []
+    curves = []
     for axis, sizes, fixed in ((T, STEPS, 1), (T, STEPS, 32), (B, ROWS, 100)):
         for cell in CELLS:
-            sweeps.append(measured(cell, axis, sizes, fixed))
-            last = sweeps[-1]
+            curves.append(measured(cell, axis, sizes, fixed))
+            last = curves[-1]
             print(f"{last.name}: over {axis} a slope of {last.slope():.2f}", flush=True)  # noqa: T201
     out.mkdir(parents=True, exist_ok=True)
-    draw(sweeps, out / "growth.svg")
-    (out / "growth.md").write_text(document(sweeps, machine_line(machine())), encoding="utf-8")
+    draw(curves, out / "growth.svg")
+    (out / "growth.md").write_text(document(curves, machine_line(machine())), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,13 +49,13 @@ def no_collection() -> Iterator[None]:
 def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float, T]:
     """Return the seconds that `calls` calls take together, and what the last one returned."""
     repeats = range(calls)
-    result: T = None  # type: ignore[assignment]  # there is at least one call
+    result: T | None = None
     with no_collection():
         start = clock()
         for _ in repeats:
-            result = None  # type: ignore[assignment]  # a result that is kept would put the next one where the caches have nothing
+            result = None  # a result that is kept would put the next one where the caches have nothing
             result = call()
-        return clock() - start, result
+        return clock() - start, result  # type: ignore[return-value]  # there is at least one call
 
 
 def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:

@@ -1,5 +1,6 @@
 """One worker process and everything that can go wrong with it."""
 
+import json
 import math
 import os
 import sys
@@ -10,8 +11,11 @@ import psutil
 import pytest
 from marks import marked
 
+from rnnbench.comparison.messages import CasePaths, OpenCase
+from rnnbench.model import Model
+from rnnbench.training import Adam
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Done, MaybeNaN
+from rnnbench.workers.messages import Done, MaybeNaN, decode, encode
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
@@ -40,7 +44,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSI
 
 @pytest.fixture
 def worker(tmp_path, request):
-    """Starts a worker that runs a script in sandbox of ours; afterwards nothing of it may be left."""
+    """Starts a worker that runs a script of ours; afterwards nothing of it may be left."""
     started = []
 
     def start(script, **limits):
@@ -167,6 +171,19 @@ def test_a_reply_of_another_shape_names_what_was_asked(worker, reply, complaint)
     assert not one.alive
 
 
+def test_a_request_arrives_as_it_was_sent():
+    paths = CasePaths("params.npz", "batch.npz", "train.npz", "test.npz")
+    for output_size, clip_norm in ((None, None), (2, 1)):
+        model = Model("gru", 1, 4, output_size, layers=2, readout="all")
+        asked = OpenCase(model, 8, True, "mse", Adam(1e-2, clip_norm=clip_norm), 0, paths)
+        sent = json.loads(json.dumps(encode(asked)))
+        assert sent.pop("do") == "OpenCase"
+        assert decode(OpenCase, sent) == asked
+    sent["model"]["readout"] = "first"
+    with pytest.raises(ValueError, match="readout is 'first'"):
+        decode(OpenCase, sent)
+
+
 def test_nan_is_a_reply_where_it_means_something(worker):
     one = worker(READ + """print('{"done": {"x": 1, "loss": NaN, "seconds": []}}', flush=True); input()""")
     assert math.isnan(one.ask(Ping()).loss)
@@ -200,7 +217,7 @@ def test_the_memory_limit_is_below_what_the_machine_has():
     assert 0 < memory_limit() < psutil.virtual_memory().total
 
 
-def test_leaving_a_workplace_leaves_nothing():
+def test_leaving_a_sandbox_leaves_nothing():
     with Sandbox(WorkerLimits()) as sandbox:
         worker = sandbox._workers
         folder, marker = sandbox.folder, sandbox.marker

@@ -68,7 +68,7 @@ def test_a_row_holds_everything_that_was_measured(stand_in, tmp_path):
     assert len(samples["numba"]["train_losses"]) == 12
 
 
-def test_the_twin_gives_the_machines_noise_for_the_first_cell_alone(stand_in, tmp_path):
+def test_the_control_gives_the_machines_noise_for_the_first_cell_alone(stand_in, tmp_path):
     chosen = settings(backends=("numba",), cells=("gru", "lstm"), seeds=2, steps=0)
     outcome, run = carry_out(tmp_path, chosen)
     controlled = [key for key, samples in run.samples().items() if CONTROL in samples]

@@ -218,6 +218,23 @@ GRU = replace(GRU, stages=(replace(_stage, accumulators=(*_stage.accumulators, A
     assert {"parameters", "parameters_two_bias"} <= worse
 
 
+def test_a_commit_whose_modules_lie_elsewhere_is_measured(checkout: Path, tmp_path: Path) -> None:
+    """As before measuring was divided into rooms; what such a commit cannot do is told by its own words."""
+    older = tmp_path / "older"
+    shutil.copytree(checkout, older)
+    package = older / "rnnbench"
+    (package / "measure").mkdir()
+    (package / "comparison" / "arrays.py").rename(package / "measure" / "arrays.py")
+    for room in ("comparison", "workers", "machine", "clock.py"):
+        shutil.rmtree(package / room) if (package / room).is_dir() else (package / room).unlink()
+    found = measure(
+        Checkout(older), Checkout(checkout), replace(TINY, cells=("gru", "gro"), processes=1), lambda _: None
+    )
+    assert set(found.failures) == {(BASE, "gro")}
+    assert "unknown cell 'gro'" in found.failures[BASE, "gro"]
+    assert (BASE, "gru", "infer") in found.times
+
+
 def test_both_sides_are_timed_by_the_gate_and_not_by_their_own_clock(checkout: Path, tmp_path: Path) -> None:
     """A commit that breaks the harness's timing does not change what its own speed is measured to be."""
     candidate = change(checkout, tmp_path / "candidate", "clock.py", "\ndef timed(*_):\n    return 1000.0, None\n")

@@ -1,7 +1,8 @@
 """From runs to what is stored: a record per backend, and the raw samples beside it."""
 
 from collections.abc import Iterable, Mapping, Set
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeAlias
 
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.plan import Group
@@ -10,6 +11,7 @@ from rnnbench.records.store import Run, Samples
 from rnnbench.tasks.spec import Task, Training, Workload
 from rnnbench.workers.failure import printable
 
+Columns: TypeAlias = dict[str, Any]  # of a `Record`, by name
 LONGEST_REASON = 300
 
 
@@ -51,34 +53,20 @@ def samples(runs: Iterable[BackendRun]) -> Samples:
     return {each.name: kept for each in runs if (kept := each.samples.as_json())}
 
 
-def _of_group(group: Group, task: Workload, training: Training) -> dict[str, Any]:
-    columns: dict[str, Any] = {
-        "task": task.id,
-        "cell": group.cell,
-        "input_size": task.input_size,
-        "hidden_size": group.hidden_size,
-        "layers": group.layers,
-        "bidirectional": group.bidirectional,
-        "dtype": group.dtype,
-        "threads": group.threads,
-        "seed": group.seed,
-        "batch_size": training.batch_size,
-    }
+def _of_group(group: Group, task: Workload, training: Training) -> Columns:
+    columns = {**asdict(group), "input_size": task.input_size, "batch_size": training.batch_size}
     if isinstance(task, Task):
         columns |= {
             "score_name": task.score_name,
             "score_baseline": task.baseline,
             "score_better": task.score_better,
         }
-    return columns | _parameters(group, task)
-
-
-def _parameters(group: Group, task: Workload) -> dict[str, int]:
     model = group.model(task)
-    return {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
+    counts = {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
+    return columns | counts
 
 
-def _of_run(run: Run) -> dict[str, Any]:
+def _of_run(run: Run) -> Columns:
     machine = run.machine
     return {
         "run_id": run.id,

@@ -1,4 +1,4 @@
-"""Carries out a comparison: plan in, records out.
+"""A comparison carried out: plan in, records out.
 
 Seeds are outermost: each has worker processes of its own, one a backend, and one more of `numba` as its A/A control.
 """

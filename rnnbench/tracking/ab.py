@@ -68,21 +68,21 @@ class ABSamples:
         return any((side, cell) in self.failures for side in SIDES)
 
 
-Said = Callable[[str], None]
+OnProgress = Callable[[str], None]
 
 
 def measure(
-    base: Checkout, candidate: Checkout, plan: GatePlan, said: Said, limits: WorkerLimits | None = None
+    base: Checkout, candidate: Checkout, plan: GatePlan, on_progress: OnProgress, limits: WorkerLimits | None = None
 ) -> ABSamples:
-    """Measure base and candidate, process by process. said: told, in a few words, where the measurement is."""
+    """Measure base and candidate, process by process. on_progress: told, in a few words, where the measurement is."""
     checkouts = {BASE: base, CONTROL: base, CANDIDATE: candidate}
     samples = ABSamples()
     with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
-        said("compiling or loading kernels")
+        on_progress("compiling or loading kernels")
         warm(sandbox, (base, candidate), plan)
         with parent_cores(sandbox.cores, 1):
             for number in range(plan.processes):
-                said(f"process {number + 1} of {plan.processes}")
+                on_progress(f"process {number + 1} of {plan.processes}")
                 SideProcesses(sandbox, checkouts, plan, number, samples).run()
     return samples
 

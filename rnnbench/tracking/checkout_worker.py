@@ -8,9 +8,9 @@ where a commit has changed that code. Of the checkout it uses what scripts may u
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rnnbench.machine import peak_memory
     from rnnbench.model import Array, Model
     from rnnbench.tracking import ab_messages as m
-    from rnnbench.workers import messages, serve
+    from rnnbench.workers import failure, messages, serve
 
 
 def ours(path: str) -> Any:
@@ -38,14 +38,15 @@ def ours(path: str) -> Any:
 def theirs(name: str, *homes: str) -> Any:
     """Return what the commit under test calls `name`, from the first of `homes` that it has: modules have moved."""
     for home in homes:
-        if find_spec(home):
+        with suppress(ModuleNotFoundError):
             return getattr(import_module(home), name)
     raise ImportError(f"none of {', '.join(homes)} is there; this commit is too old, or too new")
 
 
 if not TYPE_CHECKING:
     serve, messages, clock = ours("workers/serve.py"), ours("workers/messages.py"), ours("clock.py")
-    peak_memory, m = ours("machine/peak_memory.py"), ours("tracking/ab_messages.py")
+    failure, peak_memory = ours("workers/failure.py"), ours("machine/peak_memory.py")
+    m = ours("tracking/ab_messages.py")
 REGISTRY = ("rnnbench.registry", "rnnbench.plugins")
 
 
@@ -194,4 +195,4 @@ def stream(session: "Session", sequence: "Array") -> None:
 
 
 if __name__ == "__main__":
-    serve.serve(messages.answering(CheckoutActions().actions()))
+    serve.serve(messages.answering(CheckoutActions().actions()), failure.fault)

@@ -1,14 +1,14 @@
 """The gate: two commits measured interleaved, or two stored runs of one machine, and what got worse."""
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rnnbench.errors import UsageError
 from rnnbench.records.store import Run
 from rnnbench.tracking import compare_runs, regressions
-from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, measure
+from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, OnProgress, measure
 from rnnbench.tracking.commits import Commit, Repository
 from rnnbench.tracking.regressions import BrokenCell, Change
 from rnnbench.workers.worker import WorkerLimits
@@ -50,7 +50,7 @@ def gate_commits(
     base: Commit,
     candidate: Commit,
     plan: GatePlan,
-    notify: Callable[[str], None],
+    on_progress: OnProgress,
     pythons: Pythons,
     limits: WorkerLimits | None = None,
 ) -> GateResult:
@@ -61,15 +61,15 @@ def gate_commits(
         # Names of one length: how long its environment is can move a program's stack, and with it its speed.
         before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons.base)
         after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons.candidate)
-        first = measure(before, after, plan, notify, limits)
+        first = measure(before, after, plan, on_progress, limits)
         found, broken = regressions.changes(first, plan.backend), regressions.broken(first, plan.backend)
         if not found and not any(cell.regressed for cell in broken):
             raise UsageError(f"the base, {base}, cannot be measured: {broken[0].reason}; choose a later one")
         flagged, lost = regressions.regressed(found), [cell for cell in broken if cell.regressed]
         if not flagged and not lost:
             return GateResult(tuple(found), (), (), tuple(broken))
-        notify(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
-        second = measure(before, after, narrowed(plan, flagged, lost), notify, limits)
+        on_progress(f"{len(flagged) + len(lost)} of {len(found) + len(lost)} series look worse; measuring again")
+        second = measure(before, after, narrowed(plan, flagged, lost), on_progress, limits)
     return confirmed(
         found, flagged, broken, regressions.changes(second, plan.backend), regressions.broken(second, plan.backend)
     )

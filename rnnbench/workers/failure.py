@@ -22,6 +22,17 @@ class Failure(Exception):
         self.action = ACTIONS.get(status, "") if action is None else action
 
 
+def fault(error: BaseException) -> tuple[str, str]:
+    """Return the status and reason by which an error ends a row."""
+    from rnnbench.errors import Unsupported
+
+    if isinstance(error, Failure):
+        return error.status, error.reason
+    if isinstance(error, Unsupported):
+        return "unsupported", printable(str(error)) or "the backend gives no reason"
+    return "oom" if isinstance(error, MemoryError) else "crashed", explain(error)
+
+
 def explain(error: BaseException) -> str:
     """Return an error as one printable line: a plugin's words end up in a terminal."""
     lines = str(error).splitlines()

@@ -20,6 +20,7 @@ Action: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
 
 def main() -> None:
     """Become the worker of the backend that the first request names."""
+    from rnnbench.workers.failure import fault
     from rnnbench.workers.messages import Load, Loaded, answering
 
     actions: dict[str, Action] = {}
@@ -30,11 +31,12 @@ def main() -> None:
         return loaded
 
     actions.update(answering([load]))
-    serve(actions)
+    serve(actions, fault)
 
 
-def serve(actions: Mapping[str, Action]) -> None:
-    """Answer requests until there are no more; `actions` may grow meanwhile."""
+def serve(actions: Mapping[str, Action], fault: Callable[[BaseException], tuple[str, str]]) -> None:
+    """Answer requests until there are no more: by an action's result or, whatever it raises (SystemExit too), by the
+    status and reason that `fault` makes of that. `actions` may grow meanwhile."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "rb")
@@ -43,7 +45,11 @@ def serve(actions: Mapping[str, Action]) -> None:
     os.close(nothing)
     for line in requests:
         request = json.loads(line)
-        reply = _answer(actions[request.pop("do")], request)
+        action = actions[request.pop("do")]
+        try:
+            reply: dict[str, object] = {"done": action(request)}
+        except BaseException as error:
+            reply = {"failed": fault(error)}
         replies.write(json.dumps(reply).encode() + b"\n")
         replies.flush()
 
@@ -60,26 +66,6 @@ def _load(asked: "Load") -> tuple["Loaded", dict[str, Action]]:
     actions = answering(load_factory(asked.work)(backend, asked.threads).actions())
     pin(asked.cores)
     return Loaded(str(backend.version)), actions
-
-
-def _answer(action: Action, request: Mapping[str, object]) -> dict[str, object]:
-    """Return the action's result, or the status and reason of its failure. SystemExit is one of them."""
-    try:
-        return {"done": action(request)}
-    except BaseException as error:
-        return {"failed": _explain(error)}
-
-
-def _explain(error: BaseException) -> tuple[str, str]:
-    """Return the status and reason that an error stands for."""
-    from rnnbench.errors import Unsupported
-    from rnnbench.workers.failure import Failure, explain, printable
-
-    if isinstance(error, Failure):
-        return error.status, error.reason
-    if isinstance(error, Unsupported):
-        return "unsupported", printable(str(error)) or "the backend gives no reason"
-    return "oom" if isinstance(error, MemoryError) else "crashed", explain(error)
 
 
 def pin(cores: list[int]) -> None:

@@ -81,8 +81,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "exit 0 without a reply": (*workers("leaves"), f"{PROCESS}test_exit_without_a_reply"),
     "a grandchild left running": (*workers("abandons"), f"{PROCESS}test_a_child_left_behind_is_ended_too"),
-    "a reply that is not JSON, or 1 GB long": (
+    "a reply that is not JSON, not of the shape that was asked for, or 1 GB long": (
         f"{PROCESS}test_what_is_not_a_reply",
+        f"{PROCESS}test_a_reply_of_another_shape_names_what_was_asked",
         f"{PROCESS}test_a_reply_without_end",
     ),
     "NaN loss": workers("nan-loss"),

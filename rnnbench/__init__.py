@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.api import Interrupted, compare, load_run, load_weights, save_weights, session
+    from rnnbench.api import Interrupted, compare, load_run
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
     from rnnbench.cells.spec import Accumulator, Cell, Stage
     from rnnbench.errors import RnnbenchWarning, Unsupported, UsageError
     from rnnbench.hookspecs import hookimpl
+    from rnnbench.loading import load_weights, save_weights, session
     from rnnbench.model import Model
     from rnnbench.records.record import Record
     from rnnbench.records.store import Run
@@ -22,11 +23,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rnnbench.api": ("Interrupted", "compare", "load_run", "load_weights", "save_weights", "session"),
+    "rnnbench.api": ("Interrupted", "compare", "load_run"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
     "rnnbench.errors": ("RnnbenchWarning", "Unsupported", "UsageError"),
     "rnnbench.hookspecs": ("hookimpl",),
+    "rnnbench.loading": ("load_weights", "save_weights", "session"),
     "rnnbench.model": ("Model",),
     "rnnbench.records.record": ("Record",),
     "rnnbench.records.store": ("Run",),

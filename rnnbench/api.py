@@ -1,7 +1,7 @@
 """The calls that scripts start from. The command line calls nothing else.
 
-`compare` carries out a comparison and stores it; `load_run` finds a stored one again; `session`, `load_weights` and
-`save_weights` (loading.py) work with one backend and one file.
+`compare` carries out a comparison and stores it; `load_run` finds a stored one again. What works with one backend or one
+file, and needs no comparison, is in loading.py.
 """
 
 import os
@@ -13,14 +13,11 @@ from rnnbench.comparison.listener import Listener, Silent
 from rnnbench.comparison.options import NAMES, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
 from rnnbench.errors import RnnbenchWarning
-from rnnbench.loading import load_weights, save_weights, session
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
 from rnnbench.report.progress import LineProgress
 from rnnbench.weights.spec import Trained
-
-__all__ = ["Interrupted", "compare", "load_run", "load_weights", "save_weights", "session"]
 
 RESULTS = "results/runs"
 PathLike = str | os.PathLike[str]

@@ -1,4 +1,4 @@
-"""The calls that scripts start from."""
+"""One backend, one file: sessions in this process, and trained weights read and written."""
 
 import os
 from pathlib import Path

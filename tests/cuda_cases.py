@@ -15,11 +15,11 @@ import numpy as np
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends.numba_cuda import CudaSession
-from rnnbench.kernels.cuda import large, library
-from rnnbench.kernels.cuda.choose import Question
-from rnnbench.kernels.cuda.layout import Layout
-from rnnbench.kernels.cuda.plan import Plan, backward_phases, forward_phases
+from rnnbench.backends.numba_cuda.session import CudaSession
+from rnnbench.kernels.cuda import compiled, large
+from rnnbench.kernels.cuda.choose import ScanPlanner
+from rnnbench.kernels.cuda.layout import CudaLayout
+from rnnbench.kernels.cuda.plan import ScanPlan, backward_phases, forward_phases
 from rnnbench.kernels.cuda.target import device
 from rnnbench.model import Model
 from rnnbench.registry import registry
@@ -39,7 +39,7 @@ class Blocks:
 # Neither 5 units nor 3 rows are a multiple of what a block takes.
 MODES = {
     "alone": Blocks(5, 2, resident=True, looped=True),
-    "meeting": Blocks(2, 2, resident=True, looped=True),
+    "cooperative": Blocks(2, 2, resident=True, looped=True),
     "streamed": Blocks(3, 2, resident=False, looped=True),
     "stepped": Blocks(2, 2, resident=False, looped=False),
 }
@@ -48,25 +48,25 @@ MODE_CELLS = ("lstm", "gru-before")
 
 @contextmanager
 def forced(blocks: Blocks) -> Iterator[None]:
-    def plan(cell: object, dtype: str, hidden: int, batch: int, backward: bool) -> Plan:
-        phases = (backward_phases if backward else forward_phases)(Layout(cell))
+    def plan(cell: object, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
+        phases = (backward_phases if backward else forward_phases)(CudaLayout(cell))
         roomy = replace(device(), multiprocessors=64, threads=8)
-        made = Question(phases, hidden, batch, np.dtype(dtype).itemsize, roomy).plan(**asdict(blocks))
+        made = ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, roomy).plan(**asdict(blocks))
         assert made is not None
         assert made.resident == blocks.resident
         return made
 
-    chosen, library.plan = library.plan, plan
+    chosen, compiled.plan = compiled.plan, plan
     try:
         yield
     finally:
-        library.plan = chosen
+        compiled.plan = chosen
 
 
 def problem(
     cell: str, dtype: str, T: int, B: int, layers: int = 1, two_way: bool = True, ragged: bool = True
 ) -> Problem:
-    """In float64, with numbers that are exact in `dtype`."""
+    """Return one in float64, with numbers that are exact in `dtype`."""
     readout, O = ("all", 2) if two_way else ("last", None)
     p = Problem(Model(cell, 2, 5, O, layers, two_way, readout, "float64"), T, B, ragged=ragged)
     for name in ("x", "target"):
@@ -81,7 +81,7 @@ def error(value: np.ndarray, reference: np.ndarray) -> float:
 
 
 def compared(p: Problem, dtype: str) -> dict[str, float]:
-    """Outputs, states and gradients of the simulated kernels against the float64 reference."""
+    """Compare outputs, states and gradients of the simulated kernels with the float64 reference."""
     session = rnnbench.session("numba-cuda", replace(p.model, dtype=dtype), p.params)
     reference = rnnbench.session("numpy", p.model, p.params)
     y, final = session.forward(p.x, p.lengths, p.state)
@@ -105,9 +105,9 @@ def mode(cell: str, blocks: Blocks) -> dict[str, float]:
         return compared(problem(cell, "float64", T=3, B=3, two_way=False), "float64")
 
 
-def met_again() -> dict[str, float]:
-    """Launch after launch, of sequences of different lengths: the barriers' counters go on from where they were."""
-    with forced(MODES["meeting"]):
+def barriers_resumed() -> dict[str, float]:
+    """Launch again and again, sequences of different lengths: the barriers' counters go on from where they were."""
+    with forced(MODES["cooperative"]):
         problems = [problem("gru-before", "float64", T=T, B=3, two_way=False) for T in (3, 2)]
         session, worst = rnnbench.session("numba-cuda", problems[0].model, problems[0].params), 0.0
         for p in problems:
@@ -118,14 +118,14 @@ def met_again() -> dict[str, float]:
             worst = max(worst, *relative_errors(gradients, expected).values())
         for backward in (False, True):
             scan = session.stack.layers[0].scan(3, backward)
-            assert scan.plan.meeting_blocks > 1
-            assert scan.goal == sum(p.x.shape[0] for p in problems) * scan.plan.meetings * scan.plan.meeting_blocks
+            assert scan.plan.barrier_blocks > 1
+            assert scan.goal == sum(p.x.shape[0] for p in problems) * scan.plan.barriers * scan.plan.barrier_blocks
             assert set(scan.counters) == {scan.goal}
     return {"gradients": worst}
 
 
 def parts() -> dict[str, float]:
-    """Blocks that share the inner dimension of dW and dR, and of the sums over visits."""
+    """Have blocks divide the inner dimension of dW and dR, and of the sums over visits."""
     before, large.PART_DEPTH = large.PART_DEPTH, 2
     try:
         return compared(problem("gru", "float64", T=3, B=3, two_way=False), "float64")
@@ -134,7 +134,7 @@ def parts() -> dict[str, float]:
 
 
 def trained(clip_norm: float | None) -> dict[str, float]:
-    """Three steps of Adam: parameters against the reference's, and the losses."""
+    """Take three steps of Adam: compare parameters and losses with the reference's."""
     p = problem("gru", "float64", T=2, B=2, two_way=False)
     settings = Adam(learning_rate=0.05, clip_norm=clip_norm)
     pair = [rnnbench.session(name, p.model, p.params, optimiser=settings) for name in ("numba-cuda", "numpy")]
@@ -149,7 +149,7 @@ def trained(clip_norm: float | None) -> dict[str, float]:
 
 
 def streamed() -> dict[str, float]:
-    """Steps joined are the sequence; a second call of another size does not see what the first left."""
+    """Join steps: they are the sequence, and a second call of another size does not see what the first left."""
     p = problem("lstm", "float64", T=2, B=2, two_way=False, ragged=False)
     session = CudaSession(p.model, p.params, "mse", DEFAULT_ADAM)
     session.forward(np.ones((3, 3, 2)), np.array([3, 1, 2]), None)
@@ -173,7 +173,7 @@ def cases() -> dict[str, Callable[[], dict[str, float]]]:
         for cell in MODE_CELLS:
             found[f"{cell} {name}"] = lambda cell=cell, blocks=blocks: mode(cell, blocks)
     return found | {
-        "met again": met_again,
+        "barriers resumed": barriers_resumed,
         "parts": parts,
         "trained": lambda: trained(None),
         "trained, clipped": lambda: trained(0.01),

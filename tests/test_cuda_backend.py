@@ -51,7 +51,7 @@ def test_the_simulator_needs_neither(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_listing_gives_the_reason_and_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(numba_cuda.Package, "met", lambda self: False)
+    monkeypatch.setattr(numba_cuda.CudaPackage, "met", lambda self: False)
     assert main(["list", "backends", "--json"]) == 0
     rows = {row["backend"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["numba-cuda"]["status"] == "needs numba_cuda"
@@ -64,3 +64,14 @@ def test_listing_imports_no_numba() -> None:
     code = f"import sys; from rnnbench.registry import registry; {asking}; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_what_it_says_of_itself_is_light() -> None:
+    """Beyond the contract, importing it takes nothing but a few modules of rnnbench, and no kernel."""
+    code = (
+        "import sys; import rnnbench.backends.base, rnnbench.hookspecs; before = set(sys.modules)\n"
+        "import rnnbench.backends.numba_cuda; print(*sorted(sys.modules.keys() - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    kernels = {"rnnbench.kernels", "rnnbench.kernels.cuda", "rnnbench.kernels.cuda.provider"}
+    assert set(done.stdout.split()) == {"rnnbench.backends.numba_cuda"} | kernels

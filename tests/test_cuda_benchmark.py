@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from importlib.util import module_from_spec, spec_from_file_location
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,14 +55,11 @@ def test_it_writes_a_table(run: tuple[subprocess.CompletedProcess[str], Path]) -
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = spec_from_file_location("gpu_script", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def script() -> Iterator[ModuleType]:
+    """Import the module where its own processes find it too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SCRIPT.parent)
+        yield import_module("gpu")
 
 
 BROKEN = {"what": "check", "cell": "no such cell", "dtype": "float32", "shape": [2, 2, 2, 3, False]}

@@ -6,14 +6,14 @@ import pytest
 
 from rnnbench import Unsupported
 from rnnbench.cells.spec import Accumulator, Cell, Stage
-from rnnbench.kernels.cuda.choose import MOST_PAIRS, Question
-from rnnbench.kernels.cuda.layout import DIGIT_BITS, Layout, digits
+from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
+from rnnbench.kernels.cuda.layout import DIGIT_BITS, CudaLayout, digits
 from rnnbench.kernels.cuda.plan import (
     A100,
     BARRIER,
     H200,
     Device,
-    Plan,
+    ScanPlan,
     Tile,
     backward_phases,
     forward_phases,
@@ -23,10 +23,12 @@ from rnnbench.registry import registry
 SIZES = list(itertools.product((1, 5, 32, 256), (1, 17, 64, 300, 512, 1024, 2048)))
 
 
-def plan(cell: str, hidden: int, batch: int, backward: bool = False, device: Device = H200, itemsize: int = 4) -> Plan:
-    layout = Layout(registry().cell(cell))
+def plan(
+    cell: str, hidden: int, batch: int, backward: bool = False, device: Device = H200, itemsize: int = 4
+) -> ScanPlan:
+    layout = CudaLayout(registry().cell(cell))
     phases = backward_phases(layout) if backward else forward_phases(layout)
-    return Question(phases, hidden, batch, itemsize, device).best()
+    return ScanPlanner(phases, hidden, batch, itemsize, device).best()
 
 
 @pytest.mark.parametrize("device", [H200, A100], ids=lambda device: device.name)
@@ -40,13 +42,13 @@ def test_every_plan_fits_its_gpu(cell_id: str, device: Device, itemsize: int, ba
         assert made.elements * itemsize <= device.shared_bytes
         assert made.pairs <= MOST_PAIRS[itemsize]
         assert made.pairs * made.threads >= made.units * made.rows
-        if made.meeting_blocks > 1:  # those that wait for each other must all be alive
+        if made.barrier_blocks > 1:  # those that wait for each other must all be alive
             assert made.unit_blocks * made.row_blocks <= device.multiprocessors
-        for works, tiles in zip(made.phases, made.tiles, strict=True):
-            for work, tile in zip(works, tiles, strict=True):
+        for products, tiles in zip(made.phases, made.tiles, strict=True):
+            for product, tile in zip(products, tiles, strict=True):
                 assert tile.threads <= made.threads
                 assert tile.rows >= made.rows
-                assert tile.columns >= work.columns * made.units
+                assert tile.columns >= product.columns * made.units
                 assert made.chunk % tile.depth_multiple == 0
 
 
@@ -61,8 +63,8 @@ def test_a_middling_layer_is_split_over_units_and_stays_on_chip() -> None:
     made = plan("lstm", 512, 32)
     assert made.resident
     assert made.looped
-    assert made.meeting_blocks == made.unit_blocks > 1
-    assert made.row_blocks > 1, "rows are split too, so that fewer blocks meet"
+    assert made.barrier_blocks == made.unit_blocks > 1
+    assert made.row_blocks > 1, "rows are split too, so that fewer blocks wait for each other"
 
 
 def test_a_large_layer_streams_its_weights() -> None:
@@ -74,13 +76,13 @@ def test_a_large_layer_streams_its_weights() -> None:
 
 def test_gates_that_do_not_see_h_need_no_barrier() -> None:
     made = plan("mingru", 512, 32)
-    assert made.meeting_blocks == 1
-    assert made.meetings == 0
+    assert made.barrier_blocks == 1
+    assert made.barriers == 0
     assert made.clocks(4) < BARRIER
 
 
-def test_half_the_precision_of_room() -> None:
-    """R in float64 takes twice the room: where float32 stays on chip, float64 may not."""
+def test_twice_the_precision_takes_twice_the_memory() -> None:
+    """R in float64 takes twice the memory: where float32 stays on chip, float64 may not."""
     assert plan("lstm", 1024, 1, itemsize=4).resident
     assert not plan("lstm", 1024, 1, itemsize=8).resident
 
@@ -94,9 +96,9 @@ def test_a_costlier_barrier_makes_for_fewer_blocks(monkeypatch: pytest.MonkeyPat
 
 
 def test_two_stages_are_two_phases() -> None:
-    layout = Layout(registry().cell("gru-before"))
-    assert [[work.columns for work in works] for works in forward_phases(layout)] == [[1], [1, 1]]
-    assert [[work.segments for work in works] for works in backward_phases(layout)] == [[2], [1]]
+    layout = CudaLayout(registry().cell("gru-before"))
+    assert [[product.columns for product in phase] for phase in forward_phases(layout)] == [[1], [1, 1]]
+    assert [[product.segments for product in phase] for phase in backward_phases(layout)] == [[2], [1]]
 
 
 def test_a_tile_has_a_thread_for_every_sum() -> None:
@@ -116,4 +118,4 @@ def test_a_cell_of_too_many_accumulators_is_refused() -> None:
     gates = tuple(Accumulator(f"a{n}") for n in range(16))
     cell = Cell("wide", "Wide", ("h",), (Stage(gates, lambda m: (lambda pre, prev: (pre, pre), None)),), "a test")
     with pytest.raises(Unsupported, match="at most 15 accumulators"):
-        Layout(cell)
+        CudaLayout(cell)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnbench.kernels.cuda.choose import MOST_PAIRS, Question
-from rnnbench.kernels.cuda.layout import Layout
-from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, Plan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
+from rnnbench.kernels.cuda.layout import CudaLayout
+from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, backward_phases, forward_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
 from rnnbench.registry import registry
 
@@ -35,9 +35,9 @@ BATCH = 32
 # Hidden units and rows that take each way over the GPU, among them those with the most registers in use.
 SIZES = [(64, 1), (64, 256), (512, 1), (512, 128), (512, 256), (1024, 64), (1024, 128), (2048, 1), (2048, 256)]
 SLOW = pytest.mark.slow
-# A meeting of blocks, between two of the block's own threads: one thread makes what they wrote visible, counts itself
+# A barrier of blocks, between two of the block's own threads: one thread makes what they wrote visible, counts itself
 # in, looks until all are there, and drops what was cached; no load or store of data comes in between.
-MEETING = re.compile(
+BARRIER = re.compile(
     r"bar\.sync\s+0;(?:(?!bar\.sync|membar).)*membar\.gl;NO_DATAatom\.global\.add\.u64[^;]*, 1;NO_DATA"
     r"atom\.global\.add\.u64[^;]*, 0;NO_DATAmembar\.gl;NO_DATAbar\.sync\s+0;".replace(
         "NO_DATA", r"(?:(?!bar\.sync|membar|ld\.global|st\.global).)*"
@@ -106,21 +106,23 @@ def compile_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compile:
     return compiled
 
 
-def planned(cell: str, dtype: str, backward: bool, device: Device, hidden: int, batch: int) -> Plan:
-    layout = Layout(registry().cell(cell))
+def planned(cell: str, dtype: str, backward: bool, device: Device, hidden: int, batch: int) -> ScanPlan:
+    layout = CudaLayout(registry().cell(cell))
     phases = backward_phases(layout) if backward else forward_phases(layout)
-    return Question(phases, hidden, batch, np.dtype(dtype).itemsize, device).best()
+    return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device).best()
 
 
-def scan_of(plan: Plan, cell: str, dtype: str, backward: bool, only: int | None = None) -> tuple[Any, tuple[Any, ...]]:
+def scan_of(
+    plan: ScanPlan, cell: str, dtype: str, backward: bool, only: int | None = None
+) -> tuple[Any, tuple[Any, ...]]:
     from rnnbench.kernels.cuda.backward import make_backward
-    from rnnbench.kernels.cuda.library import BACKWARD, FORWARD
+    from rnnbench.kernels.cuda.compiled import BACKWARD, FORWARD
     from rnnbench.kernels.cuda.scan import make_forward
     from rnnbench.kernels.cuda.target import signature
 
     kind = np.dtype(dtype)
     make, kinds = (make_backward, BACKWARD) if backward else (make_forward, FORWARD)
-    return make(Layout(registry().cell(cell)), kind, plan, only), signature(kinds, kind)
+    return make(CudaLayout(registry().cell(cell)), kind, plan, only), signature(kinds, kind)
 
 
 def check(compiled: Compiled, dtype: str, threads: int, target: tuple[int, int]) -> None:
@@ -141,9 +143,9 @@ def check_scan(compile_kernel: Compile, cell: str, dtype: str, backward: bool, t
     assert plan.looped
     compiled = compile_kernel(*scan_of(plan, cell, dtype, backward), plan.threads, target)
     check(compiled, dtype, plan.threads, target)
-    assert ("cudaCGGetIntrinsicHandle" in compiled.ptx) == (plan.meeting_blocks > 1), "cooperative where blocks meet"
-    assert ("atom" in compiled.ptx) == (plan.meeting_blocks > 1)
-    assert len(MEETING.findall(compiled.ptx)) == plan.meetings
+    assert ("cudaCGGetIntrinsicHandle" in compiled.ptx) == (plan.barrier_blocks > 1), "cooperative where blocks wait"
+    assert ("atom" in compiled.ptx) == (plan.barrier_blocks > 1)
+    assert len(BARRIER.findall(compiled.ptx)) == plan.barriers
 
 
 def test_the_lstm_keeps_to_registers(compile_kernel: Compile) -> None:
@@ -192,8 +194,8 @@ def test_every_way_over_the_gpu(compile_kernel: Compile, dtype: str, hidden: int
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: f"sm_{target[0]}{target[1]}")
 def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target: tuple[int, int]) -> None:
     from rnnbench.kernels.cuda import elementwise
+    from rnnbench.kernels.cuda.compiled import ADAM, LARGE, NORM_BLOCKS
     from rnnbench.kernels.cuda.large import LargeTile, make_large
-    from rnnbench.kernels.cuda.library import LARGE, NORM_BLOCKS
     from rnnbench.kernels.cuda.target import signature
 
     kind, tile = np.dtype(dtype), LargeTile.on(H200)
@@ -201,13 +203,13 @@ def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target
         compiled = compile_kernel(make_large(kind, tile, a_deep, b_deep), signature(LARGE, kind), tile.threads, target)
         check(compiled, dtype, tile.threads, target)
     for function, kinds in (
-        (elementwise.make_sum_rows(kind, 256), "aaiii"),
-        (elementwise.make_fold(kind, 256), "aaiii"),
+        (elementwise.make_sum_rows(kind, 256), elementwise.SUM_ROWS),
+        (elementwise.make_fold(kind, 256), elementwise.FOLD),
     ):
         check(compile_kernel(function, signature(kinds, kind), 256, target), dtype, 256, target)
     for function, kinds in (  # these take float64 from the host, or sum in it
-        (elementwise.make_squares(256, NORM_BLOCKS), "adi"),
-        (elementwise.make_adam(kind, 256), "aaaaiffffff"),
+        (elementwise.make_squares(256, NORM_BLOCKS), elementwise.SQUARES),
+        (elementwise.make_adam(kind, 256), ADAM),
     ):
         compiled = compile_kernel(function, signature(kinds, kind), 256, target)
         assert ".local" not in compiled.ptx
@@ -221,7 +223,7 @@ def test_a_cooperative_kernel_links_with_the_device_runtime(compile_kernel: Comp
     runtime = of_the_wheels("*/lib/libcudadevrt.a")
     assert runtime is not None
     plan = planned("gru", "float32", False, H200, 512, BATCH)
-    assert plan.meeting_blocks > 1
+    assert plan.barrier_blocks > 1
     ptx = compile_kernel(*scan_of(plan, "gru", "float32", False), plan.threads, (9, 0)).ptx.encode()
     options = ["-arch=sm_90", "-verbose", "-Xptxas=-v"]
     linker = nvjitlink.create(len(options), options)

@@ -17,14 +17,14 @@ SECONDS = 600
 TOLERANCES = {"float64": 1e-12, "float32": 2e-6}
 # In float32 a gradient is a sum over visits, and the loss a sum over outputs.
 GRADIENTS = {"float64": 1e-10, "float32": 1e-5}
-MODES = ("alone", "meeting", "streamed", "stepped")
+MODES = ("alone", "cooperative", "streamed", "stepped")
 
 Results = dict[str, dict[str, float] | str]
 
 
 @pytest.fixture(scope="module")
 def results() -> Results:
-    """Of all cases, from one process."""
+    """Return those of all cases, from one process."""
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(CASES)], capture_output=True, text=True, timeout=SECONDS, env=environment
@@ -58,7 +58,7 @@ def test_every_way_over_the_gpu_agrees(results: Results, cell: str, mode: str) -
     assert max(found.values()) <= TOLERANCES["float64"]
 
 
-@pytest.mark.parametrize("name", ["met again", "parts", "trained", "trained, clipped", "streamed"])
+@pytest.mark.parametrize("name", ["barriers resumed", "parts", "trained", "trained, clipped", "streamed"])
 def test_around_the_scan(results: Results, name: str) -> None:
     found = errors(results, name)
     found.pop("launches", None)

@@ -6,20 +6,49 @@ last first, leaves the gradients of its accumulators in `pre`, where the next pr
 and db are large products over all visits, afterwards (`large.py`).
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from rnnbench.kernels.cuda.barrier import in_turn
-from rnnbench.kernels.cuda.gates import device_maths, make_pull, make_push
-from rnnbench.kernels.cuda.layout import Layout, digits
-from rnnbench.kernels.cuda.plan import Plan
-from rnnbench.kernels.cuda.product import NOTHING, digit, make_product, visited
+from rnnbench.cells.maths import Maths
+from rnnbench.kernels.cuda.barrier import PhaseFunctions, in_sequence
+from rnnbench.kernels.cuda.gates import device_maths, make_load, make_store
+from rnnbench.kernels.cuda.layout import CudaLayout, digits
+from rnnbench.kernels.cuda.plan import ScanPlan
+from rnnbench.kernels.cuda.product import NOTHING, digit, make_pair, make_product, visited
 from rnnbench.kernels.cuda.target import cuda, device_function
+from rnnbench.kernels.cuda.types import DeviceArray, DeviceFunction, DType, IntegerArray, KernelFunction
 
 
-def make_locate_gradient(slots: tuple[int, ...], segment: int, G: int) -> Any:
-    """The gradients in `pre` of one step's visits: k is unit k % segment of the accumulator k // segment."""
+class CudaBackwardArgs(NamedTuple):
+    """The arguments of a backward scan, the same for all its launches; arrays as in `CudaForwardArgs`.
+
+    dy: with `every`, the gradient of step t of row b's output at (t * B + b) * dy_stride + dy_at; without, that of its
+    final h at b * dy_stride + dy_at. carry [states, B, H]: the states' gradients from one launch of a stepped scan to
+    the next.
+    """
+
+    counters: IntegerArray
+    pre: DeviceArray
+    theta: DeviceArray
+    saved: DeviceArray
+    before: DeviceArray
+    dy: DeviceArray
+    carry: DeviceArray
+    lengths: IntegerArray
+    R_at: int
+    T: int
+    B: int
+    H: int
+    dy_stride: int
+    dy_at: int
+    every: int
+    reverse: int
+
+
+def make_locate_gradient(slots: tuple[int, ...], segment: int, G: int) -> DeviceFunction:
+    """Make locate for the gradients in `pre` of one step's visits: k is unit k % segment of the accumulator
+    k // segment."""
     code = digits(slots)
 
     @device_function
@@ -33,8 +62,9 @@ def make_locate_gradient(slots: tuple[int, ...], segment: int, G: int) -> Any:
     return locate
 
 
-def make_locate_transposed(rows: tuple[int, ...], units: int, segment: int) -> Any:
-    """R the other way round: column c is the unit of h or of a stage's result, k as in `make_locate_gradient`."""
+def make_locate_transposed(rows: tuple[int, ...], units: int, segment: int) -> DeviceFunction:
+    """Make locate for R the other way round: column c is the unit of h or of a stage's result, k as in
+    `make_locate_gradient`."""
     code = digits(rows)
 
     @device_function
@@ -47,157 +77,143 @@ def make_locate_transposed(rows: tuple[int, ...], units: int, segment: int) -> A
     return locate
 
 
-def make_ends(states: int, is_last: bool) -> tuple[Any, Any]:
-    """How a stage meets the states' gradients that a thread carries from step to step:
+def make_state_gradients(states: int, is_last: bool) -> tuple[DeviceFunction, DeviceFunction]:
+    """Make the functions by which a stage uses the states' gradients that a thread carries from step to step.
 
-    take(state, at, sent, given): what the stage's backward starts from: for the last stage the states' gradients, with
-    the output's added; for an earlier one what the next stage sent through its R.
-    give(state, at, dprev): puts, or for an earlier stage adds, the part that reaches the states before.
+    take(state, at, through_R, output): what the stage's backward starts from: for the last stage the states' gradients,
+    with the output's added; for an earlier one what came through the next stage's R.
+    give(state, at, dprev): stores, or for an earlier stage adds, the part that reaches the states before.
     """
-    pull, push = make_pull(states), make_push(states)
+    load, store = make_load(states), make_store(states)
 
     @device_function
-    def take_states(state, at, sent, given):
-        state[at] += given
-        return pull(state, at, 1)
+    def take_states(state, at, through_R, output):
+        state[at] += output
+        return load(state, at, 1)
 
     @device_function
-    def put_states(state, at, dprev):
-        push(state, at, 1, dprev)
+    def store_states(state, at, dprev):
+        store(state, at, 1, dprev)
 
     @device_function
-    def take_sent(state, at, sent, given):
-        return (sent,)
+    def take_result(state, at, through_R, output):
+        return (through_R,)
 
     @device_function
     def add_states(state, at, dprev):
         for s in range(states):
             state[at + s] += dprev[s]
 
-    return (take_states, put_states) if is_last else (take_sent, add_states)
+    return (take_states, store_states) if is_last else (take_result, add_states)
 
 
-def make_stage(layout: Layout, dtype: np.dtype[Any], plan: Plan, phase: int, m: Any) -> tuple[Any, Any]:
-    """(load, run) of a phase: the last stage's is 0. For the arguments see `make_backward`."""
+def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: Maths) -> PhaseFunctions:
+    """Make the functions of a phase; the last stage's is phase 0."""
     number = len(layout.stages) - 1 - phase
     stage, states, slots, G = layout.stages[number], layout.states, layout.saved, layout.accumulators
     is_last, saves = phase == 0, stage.saved
     backward = device_function(layout.cell.stages[number].pair(m)[1])
-    pull_saved, pull_before, push_pre = make_pull(saves), make_pull(states), make_push(stage.accumulators)
-    take, give = make_ends(states, is_last)
-    units, rows, threads, pairs, segment = plan.units, plan.rows, plan.threads, plan.pairs, plan.segment
+    load_saved, load_before, store_pre = make_load(saves), make_load(states), make_store(stage.accumulators)
+    take, give = make_state_gradients(states, is_last)
+    pairs, segment, pair = plan.pairs, plan.segment, make_pair(plan)
     first, slot, count, zero = stage.first, stage.slot, stage.accumulators, dtype.type(0)
-    each = saves + states + 1  # held of each pair: saved values, states before, and the output's gradient
-    held_size = pairs * each
+    each = saves + states + 1  # loaded of each pair: saved values, states before, and the output's gradient
+    loaded_size = pairs * each
     if is_last:
-        fed, fed_rows = layout.h_slots, layout.h_rows
+        users, rows = layout.h_slots, layout.h_rows
     else:
         following = layout.stages[number + 1]
-        fed, fed_rows = tuple(following.first + n for n in following.u), following.u_rows
+        users, rows = tuple(following.first + n for n in following.u), following.u_rows
     product = NOTHING
-    if fed:
-        locate = make_locate_gradient(fed, segment, G)
-        transposed = make_locate_transposed(fed_rows, units, segment)
+    if users:  # the accumulators that h, or the stage's result, is an operand of
+        locate, transposed = make_locate_gradient(users, segment, G), make_locate_transposed(rows, plan.units, segment)
         product = make_product(dtype, plan, phase, 0, locate, transposed, False)
-    multiply, sums_at, stride, is_fed = product.run, product.sums_at, product.column_stride, bool(fed)
-    ahead = 1 if is_last else 0  # h fed the step after; a stage's result fed the same step
+    multiply, sums_at, stride, is_operand = product.run, product.sums_at, product.column_stride, bool(users)
+    ahead = 1 if is_last else 0  # h is an operand in the step after, a stage's result in the same step
 
     @device_function
-    def run(shared, arrays, lengths, state, span, step, sizes, here, ask):
-        pre, theta, saved, before, dy = arrays
-        T, B, H = sizes
-        row0, unit0, thread = here
-        R_at, dy_stride, dy_at, every, reverse = ask
-        held = cuda.local.array(held_size, dtype)
+    def run(shared, args, block, state, span, step):
+        _, pre, theta, saved, before, dy, _carry, lengths, R_at, T, B, H, dy_stride, dy_at, every, reverse = args
+        row0, unit0, thread = block
+        loaded = cuda.local.array(loaded_size, dtype)
         for i in range(pairs):  # asked for now, needed after the product
-            p = thread + i * threads
-            row, unit = row0 + p // units, unit0 + p % units
-            owned = p < units * rows and row < B and unit < H
+            row, unit, inside = pair(i, block)
+            owned = inside and row < B and unit < H
             visit = visited(step, span[i], reverse) * B + row
             for v in range(saves):
-                held[i * each + v] = saved[(visit * slots + slot + v) * H + unit if owned else 0]
+                loaded[i * each + v] = saved[(visit * slots + slot + v) * H + unit if owned else 0]
             for s in range(states):
-                held[i * each + saves + s] = before[(s * T * B + visit) * H + unit if owned else 0]
-            given = dy[visit * dy_stride + dy_at + unit if owned and every else 0]
-            held[i * each + saves + states] = given if every else zero
-        feeding = is_fed and step + ahead < T
-        if feeding:
-            multiply(shared, pre, (row0, step + ahead, reverse, B, H), theta, (R_at, unit0, H), lengths, thread)
+                loaded[i * each + saves + s] = before[(s * T * B + visit) * H + unit if owned else 0]
+            output = dy[visit * dy_stride + dy_at + unit if owned and every else 0]
+            loaded[i * each + saves + states] = output if every else zero
+        multiplies = is_operand and step + ahead < T
+        if multiplies:
+            place, weights = (row0, step + ahead, reverse, B, H), (R_at, unit0, H)
+            multiply(shared, pre, place, theta, weights, lengths, thread)
         for i in range(pairs):
-            p = thread + i * threads
-            n, c = p // units, p % units
-            row, unit = row0 + n, unit0 + c
-            if p < units * rows and row < B and unit < H:
+            row, unit, inside = pair(i, block)
+            if inside and row < B and unit < H:
                 at = ((visited(step, span[i], reverse) * B + row) * G + first) * H + unit
-                sent = shared[sums_at + n * stride + c] if feeding else zero
+                through_R = shared[sums_at + (row - row0) * stride + unit - unit0] if multiplies else zero
                 if ahead:
-                    state[i * states] += sent
+                    state[i * states] += through_R
                 if step < span[i]:
-                    results = take(state, i * states, sent, held[i * each + saves + states])
-                    old = pull_before(held, i * each + saves, 1)
-                    dpre, dprev = backward(pull_saved(held, i * each, 1), old, results)
-                    push_pre(pre, at, H, dpre)
+                    results = take(state, i * states, through_R, loaded[i * each + saves + states])
+                    old = load_before(loaded, i * each + saves, 1)
+                    dpre, dprev = backward(load_saved(loaded, i * each, 1), old, results)
+                    store_pre(pre, at, H, dpre)
                     give(state, i * states, dprev)
                 else:
                     for g in range(count):
                         pre[at + g * H] = zero
 
-    return product.load, run
+    return PhaseFunctions(product.load, run)
 
 
-def make_backward(layout: Layout, dtype: np.dtype[Any], plan: Plan, only: int | None = None) -> Any:
-    """The kernel, not yet compiled:
+def make_backward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | None = None) -> KernelFunction:
+    """Make the kernel, not yet compiled; its arguments are the fields of `StepRange` and `CudaBackwardArgs`.
 
-    scan(pre, theta, saved, before, dy, carry, lengths, counters,
-         R_at, goal, first, last, T, B, H, dy_stride, dy_at, every, reverse)
-
-    Arrays as in `make_forward`. Steps first > step >= last are computed, from T - 1 down. dy: with `every`, the
-    gradient of step t of row b's output at (t * B + b) * dy_stride + dy_at; without, that of its final h at
-    b * dy_stride + dy_at. carry [states, B, H]: the states' gradients from one launch of a stepped scan to the next.
-    only: the phase that such a launch computes.
+    Steps are computed from T - 1 down. only: the phase that a launch of a stepped scan computes.
     """
     m, states = device_maths(dtype), layout.states
-    units, rows, threads, pairs = plan.units, plan.rows, plan.threads, plan.pairs
+    units, rows, pairs, pair = plan.units, plan.rows, plan.pairs, make_pair(plan)
     phases = range(len(layout.stages)) if only is None else (only,)
-    load, run = in_turn([make_stage(layout, dtype, plan, n, m) for n in phases], plan.meeting_blocks)
-    resident, meets, raised = plan.resident, plan.meeting_blocks > 1, plan.meeting_blocks * len(phases)
+    load, run = in_sequence([make_stage(layout, dtype, plan, n, m) for n in phases], plan.barrier_blocks)
+    resident, waits, raised = plan.resident, plan.barrier_blocks > 1, plan.barrier_blocks * len(phases)
     stepped, starts, state_size, zero = only is not None, phases[0] == 0, pairs * states, dtype.type(0)
 
     def scan(
-        pre, theta, saved, before, dy, carry, lengths, counters,
-        R_at, goal, first, last, T, B, H, dy_stride, dy_at, every, reverse
+        goal, first, last, counters, pre, theta, saved, before, dy, carry, lengths,
+        R_at, T, B, H, dy_stride, dy_at, every, reverse
     ):  # fmt: skip
-        if meets:
+        if waits:
             cuda.cg.this_grid()  # asks for a cooperative launch: all blocks alive, or an error
+        args = (
+            counters, pre, theta, saved, before, dy, carry, lengths, R_at, T, B, H, dy_stride, dy_at, every, reverse
+        )  # fmt: skip
+        row0, unit0, thread, size = cuda.blockIdx.y * rows, cuda.blockIdx.x * units, cuda.threadIdx.x, B * H
+        block = (row0, unit0, thread)
         shared = cuda.shared.array(0, dtype)
         state, span = cuda.local.array(state_size, dtype), cuda.local.array(pairs, np.int64)
-        thread, which = cuda.threadIdx.x, cuda.blockIdx.y
-        unit0, row0, size = cuda.blockIdx.x * units, cuda.blockIdx.y * rows, B * H
         if resident:
             load(shared, theta, (R_at, unit0, H), lengths, thread)
         begins = starts and first == T
         for i in range(pairs):
-            p = thread + i * threads
-            row, unit = row0 + p // units, unit0 + p % units
-            owned = p < units * rows and row < B and unit < H
+            row, unit, inside = pair(i, block)
+            owned = inside and row < B and unit < H
             span[i] = lengths[row if owned else 0]
             for s in range(states):
                 value = zero if begins else carry[s * size + row * H + unit if owned else 0]
                 state[i * states + s] = value
             if begins and not every:
                 state[i * states] = dy[row * dy_stride + dy_at + unit if owned else 0]
-        arrays, ask = (pre, theta, saved, before, dy), (R_at, dy_stride, dy_at, every, reverse)
         for back in range(first - last):
-            run(
-                shared, arrays, lengths, state, span, first - 1 - back, (T, B, H), (row0, unit0, thread), ask,
-                counters, which, goal,
-            )  # fmt: skip
+            run(shared, args, block, state, span, first - 1 - back, goal)
             goal += raised
         if stepped:
             for i in range(pairs):
-                p = thread + i * threads
-                row, unit = row0 + p // units, unit0 + p % units
-                if p < units * rows and row < B and unit < H:
+                row, unit, inside = pair(i, block)
+                if inside and row < B and unit < H:
                     for s in range(states):
                         carry[s * size + row * H + unit] = state[i * states + s]
 

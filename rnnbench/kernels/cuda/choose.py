@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from rnnbench.kernels.cuda.plan import Device, Phases, Plan, Tile, power_below
+from rnnbench.kernels.cuda.plan import Device, Phases, ScanPlan, Tile, power_below
 
 # (unit, row) pairs of one thread, whose states it keeps in registers, by the element's size: the most with which no
 # tested plan's kernel spilled. With 8 float32 did, with 4 float64.
@@ -13,8 +13,8 @@ STEP_COLUMNS, STEP_ROWS = 64, 64  # a block of a stepped scan
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is to be planned: a scan in one direction of time."""
+class ScanPlanner:
+    """Plans a scan in one direction of time."""
 
     phases: Phases
     hidden: int
@@ -22,17 +22,17 @@ class Question:
     itemsize: int
     device: Device
 
-    def plan(self, units: int, rows: int, resident: bool, looped: bool) -> Plan | None:
-        """With these blocks; None where they do not fit the device."""
+    def plan(self, units: int, rows: int, resident: bool, looped: bool) -> ScanPlan | None:
+        """Return the plan with these blocks; None where they do not fit the device."""
         device = self.device
         threads = device.threads
         tiles: list[tuple[Tile, ...]] = []
-        for works in self.phases:
-            found = [Tile.over(rows, units * work.columns, self.hidden, threads) for work in works]
+        for products in self.phases:
+            found = [Tile.over(rows, units * product.columns, self.hidden, threads) for product in products]
             if None in found:
                 return None
             tiles.append(tuple(tile for tile in found if tile is not None))
-        plan = Plan(self.hidden, self.batch, units, rows, threads, resident, looped, self.phases, tuple(tiles), 1)
+        plan = ScanPlan(self.hidden, self.batch, units, rows, threads, resident, looped, self.phases, tuple(tiles), 1)
         multiple = max((tile.depth_multiple for some in tiles for tile in some), default=1)
         alive = plan.unit_blocks * plan.row_blocks
         if plan.pairs > MOST_PAIRS[self.itemsize] or (looped and alive > device.multiprocessors and any(self.phases)):
@@ -44,7 +44,7 @@ class Question:
         return None
 
     def _chunks(self, multiple: int, resident: bool) -> Iterator[int]:
-        """Lengths of the inner dimension to hold at a time, longest first: whole multiples of what a tile steps by."""
+        """Yield lengths of the inner dimension to keep at a time, longest first: multiples of what a tile steps by."""
         if not resident:
             yield max(STREAM_DEPTH // multiple, 1) * multiple
             return
@@ -56,26 +56,26 @@ class Question:
                 return
             parts *= 2
 
-    def best(self) -> Plan:
-        """The cheapest plan, by the model."""
+    def best(self) -> ScanPlan:
+        """Return the cheapest plan, by the model."""
         if not any(self.phases):
-            return self._alone()
+            return self._without_products()
         looped = [plan for resident in (True, False) for plan in self._looped(resident)]
         stepped = self._stepped()
         return min([*looped, stepped], key=lambda plan: plan.clocks(self.itemsize) * self._waves(plan))
 
-    def _alone(self) -> Plan:
-        """For cells whose gates do not see h: every (unit, row) pair has a thread of its own, and nobody waits."""
+    def _without_products(self) -> ScanPlan:
+        """Plan cells whose gates do not see h: every (unit, row) pair has a thread of its own, and nobody waits."""
         units = min(self.hidden, self.device.warp)
         plan = self.plan(units, min(self.batch, max(1, self.device.threads // units)), True, True)
         assert plan is not None, "without products there is nothing that could be too large"
         return plan
 
-    def _waves(self, plan: Plan) -> int:
-        """How often the device has to be filled to run all blocks."""
+    def _waves(self, plan: ScanPlan) -> int:
+        """Count how often the device has to be filled to run all blocks."""
         return -(-plan.unit_blocks * plan.row_blocks // self.device.multiprocessors)
 
-    def _looped(self, resident: bool) -> Iterator[Plan]:
+    def _looped(self, resident: bool) -> Iterator[ScanPlan]:
         for wanted in _halves(self.device.multiprocessors):
             units = -(-self.hidden // wanted)
             for row_blocks in _halves(max(1, self.device.multiprocessors // -(-self.hidden // units))):
@@ -83,8 +83,8 @@ class Question:
                 if plan is not None:
                     yield plan
 
-    def _stepped(self) -> Plan:
-        columns = max((work.columns for works in self.phases for work in works), default=1)
+    def _stepped(self) -> ScanPlan:
+        columns = max((product.columns for products in self.phases for product in products), default=1)
         most = self.device.threads * MOST_PAIRS[self.itemsize]
         rows = min(self.batch, STEP_ROWS, most)
         units = max(1, min(self.hidden, STEP_COLUMNS // columns, most // rows))
@@ -96,7 +96,7 @@ class Question:
 
 
 def _halves(most: int) -> Iterator[int]:
-    """most, and the powers of two below it, down to 1."""
+    """Yield most, and the powers of two below it, down to 1."""
     yield most
     power = power_below(most - 1)
     while power:

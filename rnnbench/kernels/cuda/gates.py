@@ -5,16 +5,14 @@ typed: a bare one would widen float32 to float64, which a GPU computes at a frac
 """
 
 import math
-from typing import Any
-
-import numpy as np
 
 from rnnbench.cells.maths import Maths
 from rnnbench.kernels.cuda.target import device_function
+from rnnbench.kernels.cuda.types import DeviceFunction, DType
 
 
-def device_maths(dtype: np.dtype[Any]) -> Maths:
-    """For scalars of `dtype`."""
+def device_maths(dtype: DType) -> Maths:
+    """Make the namespace for scalars of `dtype`."""
     zero, one, two = dtype.type(0), dtype.type(1), dtype.type(2)
 
     @device_function
@@ -47,40 +45,40 @@ def device_maths(dtype: np.dtype[Any]) -> Maths:
     return Maths(sigmoid, tanh, relu, d_sigmoid, d_tanh, d_relu, zero, one)
 
 
-def make_pull(count: int) -> Any:
-    """pull(values, at, step): the tuple values[at], values[at + step], ... of `count`."""
+def make_load(count: int) -> DeviceFunction:
+    """Make load(values, at, step): the tuple values[at], values[at + step], ... of `count`."""
     if count == 0:
 
         @device_function
-        def pull_none(values, at, step):
+        def load_none(values, at, step):
             return ()
 
-        return pull_none
+        return load_none
 
-    earlier, last = make_pull(count - 1), count - 1
+    earlier, last = make_load(count - 1), count - 1
 
     @device_function
-    def pull(values, at, step):
+    def load(values, at, step):
         return (*earlier(values, at, step), values[at + last * step])
 
-    return pull
+    return load
 
 
-def make_push(count: int) -> Any:
-    """push(target, at, step, values): target[at + n * step] = values[n] for `count` values."""
+def make_store(count: int) -> DeviceFunction:
+    """Make store(target, at, step, values): target[at + n * step] = values[n] for `count` values."""
     if count == 0:
 
         @device_function
-        def push_none(target, at, step, values):
+        def store_none(target, at, step, values):
             pass
 
-        return push_none
+        return store_none
 
-    earlier, last = make_push(count - 1), count - 1
+    earlier, last = make_store(count - 1), count - 1
 
     @device_function
-    def push(target, at, step, values):
+    def store(target, at, step, values):
         earlier(target, at, step, values)
         target[at + last * step] = values[last]
 
-    return push
+    return store

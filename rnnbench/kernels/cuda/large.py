@@ -1,18 +1,17 @@
 """The large products of a layer, before and after its scan: x · W, dx, dW and dR, the head's, and sums over visits.
 
 One tile: a block computes `rows` x `columns` of the result, `depth` of the inner dimension at a time through shared
-memory. Where the result is small and the inner dimension long (dW sums over every visit), blocks share the inner
-dimension, and a second kernel adds their parts up, in an order that does not change from run to run.
+memory. Where the result is small and the inner dimension long (dW sums over every visit), blocks divide the
+inner dimension, and a second kernel adds their parts up, in an order that does not change from run to run.
 """
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
+from typing import NamedTuple
 
 from rnnbench.kernels.cuda.plan import Device, Tile
 from rnnbench.kernels.cuda.target import cuda, device_function
-from rnnbench.kernels.cuda.tile import make_fill, make_multiply
+from rnnbench.kernels.cuda.tile import make_fill, make_tile_product
+from rnnbench.kernels.cuda.types import DeviceArray, DType, KernelFunction
 
 WRITE, ADD, ADD_BIAS = 0, 1, 2
 PART_DEPTH = 512  # the least of the inner dimension that is worth a block of its own
@@ -35,7 +34,7 @@ class LargeTile:
 
     @property
     def elements(self) -> int:
-        """Of shared memory: the operand's and the weights' chunk, and the result on its way out."""
+        """Count those of shared memory: the operand's and the weights' chunk, and the result on its way out."""
         tile = self.tile
         return self.depth * (tile.row_stride + tile.column_stride) + tile.rows * tile.column_stride
 
@@ -43,35 +42,59 @@ class LargeTile:
         return -(-M // self.tile.rows), -(-N // self.tile.columns)
 
     def parts(self, M: int, N: int, K: int) -> int:
-        """How many blocks share the inner dimension K."""
+        """Count the blocks that divide the inner dimension K."""
         across, down = self.grid(M, N)
         return max(1, min(self.blocks // (across * down), K // PART_DEPTH))
 
 
+class ProductArgs(NamedTuple):
+    """The arguments of a product, out[m, n] = Σ_k a[m, k] · b[n, k] for m < M and n < N.
+
+    Element (m, k) of a lies at a_at + m * a_row + k * a_k, b's likewise, (m, n) of out at out_at + m * out_row + n.
+    mode: WRITE, ADD to what is there, or ADD_BIAS, bias[n]. Part p of the inner dimension, of `parts`, writes its
+    result p * part_size further on.
+    """
+
+    a: DeviceArray
+    b: DeviceArray
+    bias: DeviceArray
+    out: DeviceArray
+    a_at: int
+    a_row: int
+    a_k: int
+    b_at: int
+    b_column: int
+    b_k: int
+    bias_at: int
+    out_at: int
+    out_row: int
+    part_size: int
+    M: int
+    N: int
+    K: int
+    parts: int
+    mode: int
+
+
 @device_function
 def locate_strided(i, k, place, _):
-    """Element (i, k) of a matrix by its strides; k is counted from `begin` and ends at `end`."""
+    """Return where element (i, k) of a matrix lies by its strides; k is counted from `begin` and ends at `end`."""
     base, count, stride, k_stride, begin, end = place
     k += begin
     return base + i * stride + k * k_stride if i < count and k < end else -1
 
 
-def make_large(dtype: np.dtype[Any], large: LargeTile, a_deep: bool, b_deep: bool) -> Any:
-    """The kernel, not yet compiled:
+def make_large(dtype: DType, large: LargeTile, a_contiguous: bool, b_contiguous: bool) -> KernelFunction:
+    """Make the kernel, not yet compiled; its arguments are the fields of `ProductArgs`.
 
-    multiply(a, b, bias, out,
-             a_at, a_row, a_k, b_at, b_column, b_k, bias_at, out_at, out_row, part_size, M, N, K, parts, mode)
-
-    out[m, n] = Σ_k a[m, k] · b[n, k] for m < M, n < N, at out_at + m * out_row + n. mode: WRITE, ADD to what is there,
-    or ADD_BIAS, bias[n]. a_deep, b_deep: neighbours in memory are neighbours in k. Grid: tiles of m times parts, tiles
-    of n; part p of the inner dimension writes its result p * part_size further on.
+    a_contiguous, b_contiguous: neighbours in memory are neighbours in k. Grid: tiles of m times parts, tiles of n.
     """
     tile, depth, threads = large.tile, large.depth, large.threads
     rows, columns, stride = tile.rows, tile.columns, tile.column_stride
     weights_at, sums_at = depth * tile.row_stride, depth * (tile.row_stride + tile.column_stride)
-    fill_a = make_fill(dtype, rows, depth, tile.row_stride, threads, locate_strided, a_deep)
-    fill_b = make_fill(dtype, columns, depth, stride, threads, locate_strided, b_deep)
-    clear, accumulate, settle = make_multiply(dtype, tile, depth, threads)
+    fill_a = make_fill(dtype, rows, depth, tile.row_stride, threads, locate_strided, a_contiguous)
+    fill_b = make_fill(dtype, columns, depth, stride, threads, locate_strided, b_contiguous)
+    clear, accumulate, settle = make_tile_product(dtype, tile, depth, threads)
     size, zero = tile.rows_each * tile.columns_each, dtype.type(0)
 
     def multiply(

@@ -38,7 +38,7 @@ class StageLayout:
 
 
 @dataclass(frozen=True)
-class Layout:
+class CudaLayout:
     """A cell's stages, and how much is kept a visit. Raises Unsupported for more accumulators than the kernels take."""
 
     cell: Cell
@@ -87,20 +87,20 @@ class Layout:
 
     @property
     def kept(self) -> int:
-        """Arrays of `before`."""
+        """Count the arrays of `before`."""
         return self.states + len(self.stages) - 1
 
     @property
     def h_slots(self) -> tuple[int, ...]:
-        """All accumulators whose R multiplies h, by index in the cell."""
+        """Return all accumulators whose R multiplies h, by index in the cell."""
         return tuple(stage.first + n for stage in self.stages for n in stage.h)
 
     @property
     def h_rows(self) -> tuple[int, ...]:
-        """Their rows in R."""
+        """Return their rows in R."""
         return tuple(row for stage in self.stages for row in stage.h_rows)
 
 
 def digits(values: tuple[int, ...]) -> int:
-    """Small numbers in one integer, so that a kernel looks one up by arithmetic and no array goes to local memory."""
+    """Pack small numbers into one integer: a kernel looks one up by arithmetic, and no array is in local memory."""
     return sum(value << (DIGIT_BITS * place) for place, value in enumerate(values))

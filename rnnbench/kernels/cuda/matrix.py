@@ -1,61 +1,65 @@
 """Launches of the large products and sums, on matrices that lie anywhere in flat device memory."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from rnnbench.kernels.cuda import library
-from rnnbench.kernels.cuda.large import WRITE
-from rnnbench.kernels.cuda.memory import Memory
+from rnnbench.kernels.cuda import compiled
+from rnnbench.kernels.cuda.large import ADD_BIAS, WRITE, ProductArgs
+from rnnbench.kernels.cuda.memory import DeviceMemory
+from rnnbench.kernels.cuda.types import DeviceArray
 
 ROWS_OF_A_SUM = 64  # the least that is worth a block of its own
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix in a flat array: element (i, k) at `at + i * row + k * deep`."""
+    """A matrix in a flat array: element (i, k) at `at + i * row + k * inner`."""
 
-    memory: Any
+    memory: DeviceArray
     at: int
     row: int
-    deep: int
+    inner: int
+
+    @property
+    def transposed(self) -> "Matrix":
+        return Matrix(self.memory, self.at, self.inner, self.row)
 
 
 class Products:
-    """For one dtype; the memory for parts of sums is shared by all that use it."""
+    """For one dtype; the memory for parts of sums is common to all that use it."""
 
     def __init__(self, dtype: str) -> None:
         self.dtype = dtype
-        self._memory = Memory(np.dtype(dtype))
+        self._memory = DeviceMemory(np.dtype(dtype))
 
     def multiply(
-        self, a: Matrix, b: Matrix, out: Matrix, M: int, N: int, K: int, mode: int = WRITE, bias: Matrix | None = None
-    ) -> None:
-        """out[m, n] = Σ_k a[m, k] · b[n, k], as `large.py` has it."""
-        tile, kernel = library.large_tile(), library.large(self.dtype, a.deep == 1, b.deep == 1)
+        self, a: Matrix, b: Matrix, out: Matrix, sizes: tuple[int, int, int], mode: int = WRITE,
+        bias: Matrix | None = None,
+    ) -> None:  # fmt: skip
+        """Launch out[m, n] = Σ_k a[m, k] · b[n, k], as `large.py` has it; sizes: M, N, K. With a bias, its mode."""
+        (M, N, K), mode = sizes, mode if bias is None else ADD_BIAS
+        tile, kernel = compiled.large_tile(), compiled.large(self.dtype, a.inner == 1, b.inner == 1)
         across, down = tile.grid(M, N)
         parts = tile.parts(M, N, K) if mode == WRITE and out.row == N else 1
-        place, target = out, out.memory
-        if parts > 1:
-            target = self._memory.need("parts", parts * M * N)
-            place = Matrix(target, 0, N, 1)
+        place = out if parts == 1 else Matrix(self._memory.buffer("parts", parts * M * N), 0, N, 1)
         added = bias or Matrix(b.memory, 0, 0, 0)
-        kernel.launch(
-            (across * parts, down), a.memory, b.memory, added.memory, target, a.at, a.row, a.deep, b.at, b.row, b.deep,
+        args = ProductArgs(
+            a.memory, b.memory, added.memory, place.memory, a.at, a.row, a.inner, b.at, b.row, b.inner,
             added.at, place.at, place.row, M * N, M, N, K, parts, mode,
         )  # fmt: skip
+        kernel.launch((across * parts, down), *args)
         if parts > 1:
-            self._fold(target, out.memory, out.at, M * N, parts)
+            self._fold(place.memory, out.memory, out.at, M * N, parts)
 
-    def sum_rows(self, source: Any, rows: int, columns: int, out: Any, out_at: int) -> None:
-        """out[out_at + n] = Σ over rows of source [rows, columns]."""
-        kernel = library.sum_rows(self.dtype)
-        parts = max(1, min(library.large_tile().blocks, rows // ROWS_OF_A_SUM))
-        sums = self._memory.need("parts", parts * columns)
+    def sum_rows(self, source: DeviceArray, rows: int, columns: int, out: DeviceArray, out_at: int) -> None:
+        """Launch out[out_at + n] = Σ over rows of source [rows, columns]."""
+        kernel = compiled.sum_rows(self.dtype)
+        parts = max(1, min(compiled.large_tile().blocks, rows // ROWS_OF_A_SUM))
+        sums = self._memory.buffer("parts", parts * columns)
         kernel.launch((-(-columns // kernel.threads), parts), source, sums, rows, columns, parts)
         self._fold(sums, out, out_at, columns, parts)
 
-    def _fold(self, source: Any, out: Any, out_at: int, size: int, parts: int) -> None:
-        kernel = library.fold(self.dtype)
+    def _fold(self, source: DeviceArray, out: DeviceArray, out_at: int, size: int, parts: int) -> None:
+        kernel = compiled.fold(self.dtype)
         kernel.launch((-(-size // kernel.threads), 1), source, out, out_at, size, parts)

@@ -1,32 +1,29 @@
 """Device memory by name, kept from call to call."""
 
-from typing import Any
-
-import numpy as np
-
 from rnnbench.kernels.cuda.target import refill, zeros
+from rnnbench.kernels.cuda.types import DeviceArray, DType
 from rnnbench.model import Array
 
 
-class Memory:
+class DeviceMemory:
     """Flat arrays of one dtype. They grow and never shrink; what is in a new one is zero, and stale in an old one."""
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    def __init__(self, dtype: DType) -> None:
         self._dtype = dtype
-        self._held: dict[str, Any] = {}
+        self._buffers: dict[str, DeviceArray] = {}
 
-    def __getitem__(self, name: str) -> Any:
-        return self._held[name]
+    def __getitem__(self, name: str) -> DeviceArray:
+        return self._buffers[name]
 
-    def need(self, name: str, size: int) -> Any:
-        """The array of that name, with room for at least `size` elements."""
-        if name not in self._held or self._held[name].size < size:
-            self._held.pop(name, None)  # freed before its successor is taken
-            self._held[name] = zeros(size, self._dtype)
-        return self._held[name]
+    def buffer(self, name: str, size: int) -> DeviceArray:
+        """Return the array of that name, of at least `size` elements."""
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers.pop(name, None)  # freed before its successor is taken
+            self._buffers[name] = zeros(size, self._dtype)
+        return self._buffers[name]
 
-    def fill(self, name: str, values: Array) -> Any:
-        """The same, its first elements being `values`."""
-        held = self.need(name, values.size)
-        refill(held, values)
-        return held
+    def fill(self, name: str, values: Array) -> DeviceArray:
+        """Return the same, its first elements being `values`."""
+        buffer = self.buffer(name, values.size)
+        refill(buffer, values)
+        return buffer

@@ -3,7 +3,7 @@
 The grid is `unit_blocks` by `row_blocks`: a block computes `units` hidden units of `rows` rows, for the whole sequence.
 Three ways, of which `choose.py` takes the cheapest that fits:
 
-    resident, looped    R stays in shared memory across steps, one launch for the sequence. Blocks of the same rows meet
+    resident, looped    R stays in shared memory across steps, one launch for the sequence. Blocks of the same rows wait
                         at a barrier each step; with one unit block nobody else is needed and there is no barrier.
     streamed, looped    R is too large to stay, and is read again each step; one launch, the same barrier.
     streamed, stepped   more blocks than can be alive at once: one launch a step and phase, which is the barrier.
@@ -15,7 +15,7 @@ this project yet (docs/gpu.md).
 from dataclasses import dataclass
 from functools import cached_property
 
-from rnnbench.kernels.cuda.layout import Layout
+from rnnbench.kernels.cuda.layout import CudaLayout
 
 UNROLLED = 4  # steps of a product's sum that are written out, so that loads run ahead of their use
 MOST_SLICES = 32
@@ -52,25 +52,28 @@ A100 = Device("NVIDIA A100", multiprocessors=108, shared_bytes=163 * 1024 - RESE
 
 
 @dataclass(frozen=True)
-class Work:
+class ProductSize:
     """A product of one phase: `columns` sums a unit, over `segments` times H."""
 
     columns: int
     segments: int
 
 
-Phases = tuple[tuple[Work, ...], ...]
+Phases = tuple[tuple[ProductSize, ...], ...]
 
 
-def forward_phases(layout: Layout) -> Phases:
-    """A phase a stage: h times its R, and the earlier stage's result times its."""
-    return tuple(tuple(Work(len(rows), 1) for rows in (stage.h_rows, stage.u_rows) if rows) for stage in layout.stages)
+def forward_phases(layout: CudaLayout) -> Phases:
+    """Return a phase for each stage: h times its R, and the earlier stage's result times its."""
+    return tuple(
+        tuple(ProductSize(len(rows), 1) for rows in (stage.h_rows, stage.u_rows) if rows) for stage in layout.stages
+    )
 
 
-def backward_phases(layout: Layout) -> Phases:
-    """The last stage's phase begins with the step after: all that h fed. An earlier stage is fed by the next one."""
-    first = (Work(1, len(layout.h_rows)),) if layout.h_rows else ()
-    rest = ((Work(1, len(stage.u_rows)),) if stage.u_rows else () for stage in layout.stages[:0:-1])
+def backward_phases(layout: CudaLayout) -> Phases:
+    """Return a phase for each stage, the last first. Its product sums over all that h was an operand of in the step
+    after; an earlier stage's, over what its result was an operand of in the next one."""
+    first = (ProductSize(1, len(layout.h_rows)),) if layout.h_rows else ()
+    rest = ((ProductSize(1, len(stage.u_rows)),) if stage.u_rows else () for stage in layout.stages[:0:-1])
     return (first, *rest)
 
 
@@ -100,8 +103,8 @@ class Tile:
 
     @property
     def row_stride(self) -> int:
-        """Elements between two inner indices of the operand in shared memory: odd, so that a column is free of bank
-        conflicts as well."""
+        """Return the elements between two inner indices of the operand in shared memory: odd, so that a column is free
+        of bank conflicts as well."""
         return self.rows | 1
 
     @property
@@ -114,7 +117,7 @@ class Tile:
 
     @classmethod
     def over(cls, rows: int, columns: int, depth: int, threads: int) -> "Tile | None":
-        """depth: the inner dimension. None where even one slice takes more threads than there are."""
+        """Return the tile of a product of this inner `depth`; None where one slice already takes too many threads."""
         rows_each = TALLEST if rows >= 64 else min(4, rows)
         columns_each = min(WIDEST, columns)
         across = -(-rows // rows_each) * -(-columns // columns_each)
@@ -125,7 +128,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScanPlan:
     """A scan's layout over the GPU, and where everything lies in a block's shared memory (in elements)."""
 
     hidden: int
@@ -153,49 +156,49 @@ class Plan:
 
     @property
     def communicates(self) -> bool:
-        """Whether a step needs what other units' blocks computed."""
+        """Tell whether a step needs what other units' blocks computed."""
         return self.unit_blocks > 1 and any(self.phases)
 
     @property
-    def meeting_blocks(self) -> int:
-        """How many blocks meet at a barrier after each phase; 1 where a block's own threads are all."""
+    def barrier_blocks(self) -> int:
+        """Count the blocks that wait at a barrier after each phase; 1 where a block's own threads are all."""
         return self.unit_blocks if self.looped and self.communicates else 1
 
     @property
-    def meetings(self) -> int:
-        """How often they meet in a step."""
-        return len(self.phases) if self.meeting_blocks > 1 else 0
+    def barriers(self) -> int:
+        """Count the barriers of a step."""
+        return len(self.phases) if self.barrier_blocks > 1 else 0
 
     @property
     def pairs(self) -> int:
-        """(unit, row) pairs a thread owns."""
+        """Count the (unit, row) pairs that a thread owns."""
         return -(-self.units * self.rows // self.threads)
 
     @property
     def segment(self) -> int:
-        """H, padded to whole chunks."""
+        """Return H padded to whole chunks."""
         return -(-self.hidden // self.chunk) * self.chunk
 
-    def depth(self, work: Work) -> int:
-        return work.segments * self.segment
+    def depth(self, product: ProductSize) -> int:
+        return product.segments * self.segment
 
     @cached_property
     def weights_at(self) -> tuple[tuple[int, ...], ...]:
-        """Where each product's weights begin; all at 0 when they are streamed."""
+        """Return where each product's weights begin; all at 0 when they are streamed."""
         at, starts = 0, []
-        for works, tiles in zip(self.phases, self.tiles, strict=True):
+        for products, tiles in zip(self.phases, self.tiles, strict=True):
             places = []
-            for work, tile in zip(works, tiles, strict=True):
+            for product, tile in zip(products, tiles, strict=True):
                 places.append(at if self.resident else 0)
-                at += self.depth(work) * tile.column_stride
+                at += self.depth(product) * tile.column_stride
             starts.append(tuple(places))
         return tuple(starts)
 
     @property
     def weights_size(self) -> int:
-        every = [(w, t) for ws, ts in zip(self.phases, self.tiles, strict=True) for w, t in zip(ws, ts, strict=True)]
+        every = [(p, t) for ps, ts in zip(self.phases, self.tiles, strict=True) for p, t in zip(ps, ts, strict=True)]
         if self.resident:
-            return sum(self.depth(work) * tile.column_stride for work, tile in every)
+            return sum(self.depth(product) * tile.column_stride for product, tile in every)
         return max((self.chunk * tile.column_stride for _, tile in every), default=0)
 
     @property
@@ -208,7 +211,7 @@ class Plan:
 
     @cached_property
     def sums_at(self) -> tuple[tuple[int, ...], ...]:
-        """Where each product's sums lie, [slice, row, column]; phases take turns in the same place."""
+        """Return where each product's sums lie, [slice, row, column]; phases use the same place one after another."""
         starts = []
         for tiles in self.tiles:
             at, places = self.operand_at + self.operand_size, []
@@ -224,14 +227,14 @@ class Plan:
         return self.operand_at + self.operand_size + max(sums, default=0)
 
     def clocks(self, itemsize: int) -> float:
-        """What the model thinks a step takes."""
+        """Estimate the clocks that a step takes."""
         total = 0.0
-        for works in self.phases:
-            for work in works:
-                depth = work.segments * self.hidden
-                macs = self.rows * self.units * work.columns * depth
-                read = self.rows * depth + (0 if self.resident else self.units * work.columns * depth)
-                chunks = work.segments * (self.segment // self.chunk)
+        for products in self.phases:
+            for product in products:
+                depth = product.segments * self.hidden
+                macs = self.rows * self.units * product.columns * depth
+                read = self.rows * depth + (0 if self.resident else self.units * product.columns * depth)
+                chunks = product.segments * (self.segment // self.chunk)
                 total += macs / (MACS[itemsize] * SHARED_EFFICIENCY) + read * itemsize / L2_BYTES + LATENCY * chunks
             total += CELL
             if self.communicates:
@@ -240,5 +243,5 @@ class Plan:
 
 
 def power_below(most: int) -> int:
-    """The largest power of two that is not larger; 0 for 0."""
+    """Return the largest power of two that is not larger; 0 for 0."""
     return 1 << (most.bit_length() - 1) if most else 0

@@ -1,42 +1,84 @@
 """The forward scan of one layer and direction, for every cell: see `plan.py` for how it is laid over the GPU.
 
 A thread owns a few (unit, row) pairs for the whole sequence and keeps their states in registers. At each step and stage
-the block multiplies what all units' blocks left in `work` by its part of R, the owners apply the cell's forward, and
-what the next product needs goes back to `work`. A row that has ended keeps its state.
+the block multiplies what all units' blocks left in `workspace` by its part of R, the owners apply the cell's forward,
+and what the next product needs goes back to `workspace`. A row that has ended keeps its state.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from rnnbench.kernels.cuda.barrier import in_turn
-from rnnbench.kernels.cuda.gates import device_maths, make_pull, make_push
-from rnnbench.kernels.cuda.layout import Layout, digits
-from rnnbench.kernels.cuda.plan import Plan
-from rnnbench.kernels.cuda.product import NOTHING, Product, digit, make_product, visited
+from rnnbench.cells.maths import Maths
+from rnnbench.kernels.cuda.barrier import PhaseFunctions, in_sequence
+from rnnbench.kernels.cuda.gates import device_maths, make_load, make_store
+from rnnbench.kernels.cuda.layout import CudaLayout, digits
+from rnnbench.kernels.cuda.plan import ScanPlan
+from rnnbench.kernels.cuda.product import NOTHING, Product, digit, make_pair, make_product, visited
 from rnnbench.kernels.cuda.target import cuda, device_function
+from rnnbench.kernels.cuda.types import DeviceArray, DeviceFunction, DType, IntegerArray, KernelFunction
 
 
-def work_blocks(layout: Layout) -> int:
-    """Arrays [B, H] of `work`: the initial states, h twice by turns, earlier stages' results, and the final states."""
-    return final_block(layout) + layout.states
+class StepRange(NamedTuple):
+    """What one launch of a scan computes: forwards steps first <= step < last, backwards first > step >= last.
+
+    goal: what the barrier's counters have reached before it (`barrier.py`).
+    """
+
+    goal: int
+    first: int
+    last: int
 
 
-def final_block(layout: Layout) -> int:
-    """Where in `work` the final states begin, in arrays."""
+class CudaForwardArgs(NamedTuple):
+    """The arguments of a forward scan, the same for all its launches. Flat arrays as `layout.py` has them.
+
+    theta holds R [Gr, H, H] and b [G, H] at R_at and b_at. workspace: `workspace_arrays` of [B, H]. lengths int64 [B].
+    counters int64 [row_blocks]. y: step t of row b goes to (t * B + b) * y_stride + y_at; y_stride 0 for none. keep:
+    whether backward will follow.
+    """
+
+    counters: IntegerArray
+    pre: DeviceArray
+    theta: DeviceArray
+    workspace: DeviceArray
+    y: DeviceArray
+    saved: DeviceArray
+    before: DeviceArray
+    lengths: IntegerArray
+    R_at: int
+    b_at: int
+    T: int
+    B: int
+    H: int
+    y_stride: int
+    y_at: int
+    reverse: int
+    keep: int
+
+
+def workspace_arrays(layout: CudaLayout) -> int:
+    """Count those [B, H] of `workspace`: the initial states, h twice (one is read while the other is written), earlier
+    stages' results, and the final states."""
+    return final_array(layout) + layout.states
+
+
+def final_array(layout: CudaLayout) -> int:
+    """Return the index in `workspace` of the first final state."""
     return layout.states + 2 + len(layout.stages) - 1
 
 
 @device_function
 def locate_row(n, k, place, lengths):
-    """Element k of row n of an array [B, H]."""
+    """Return where element k of row n of an array [B, H] lies."""
     base, row0, B, H = place
     row = row0 + n
     return base + row * H + k if row < B and k < H else -1
 
 
-def make_locate_weight(rows: tuple[int, ...], units: int) -> Any:
-    """R by unit and accumulator: column c is unit c % units of the accumulator c // units, `rows` theirs in R."""
+def make_locate_weight(rows: tuple[int, ...], units: int) -> DeviceFunction:
+    """Make locate for R by unit and accumulator: column c is unit c % units of the accumulator c // units, in R's
+    `rows`."""
     code, count = digits(rows), len(rows)
 
     @device_function
@@ -48,35 +90,35 @@ def make_locate_weight(rows: tuple[int, ...], units: int) -> Any:
     return locate
 
 
-def make_add(product: Product, accumulators: tuple[int, ...], units: int) -> Any:
-    """add(held, at, shared, n, c): the sums of row n and unit c, to the accumulators they belong to."""
+def make_add(product: Product, accumulators: tuple[int, ...], units: int) -> DeviceFunction:
+    """Make add(totals, at, shared, n, c): the sums of row n and unit c, to the accumulators they belong to."""
     code, count, sums_at, stride = digits(accumulators), len(accumulators), product.sums_at, product.column_stride
 
     @device_function
-    def add(held, at, shared, n, c):
+    def add(totals, at, shared, n, c):
         for a in range(count):
-            held[at + digit(code, a)] += shared[sums_at + n * stride + a * units + c]
+            totals[at + digit(code, a)] += shared[sums_at + n * stride + a * units + c]
 
     return add
 
 
-def make_stage(layout: Layout, dtype: np.dtype[Any], plan: Plan, number: int, m: Any) -> tuple[Any, Any]:
-    """(load, run): brings the stage's weights in; computes one step of it. For the arguments see `make_forward`."""
+def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, number: int, m: Maths) -> PhaseFunctions:
+    """Make a stage's functions: one loads its weights, the other computes one step of it."""
     stage, states, slots, G = layout.stages[number], layout.states, layout.saved, layout.accumulators
     is_first, is_last = number == 0, number == len(layout.stages) - 1
-    result_block, previous_block = states + 2 + number, states + 1 + number
+    result_array, previous_array = states + 2 + number, states + 1 + number
     forward = device_function(layout.cell.stages[number].pair(m)[0])
-    pull_pre, pull_state = make_pull(stage.accumulators), make_pull(states)
-    push_state, push_saved = make_push(states), make_push(stage.saved)
-    units, rows, threads, pairs, count = plan.units, plan.rows, plan.threads, plan.pairs, stage.accumulators
+    load_pre, load_state = make_load(stage.accumulators), make_load(states)
+    store_state, store_saved = make_store(states), make_store(stage.saved)
+    units, pairs, count, pair = plan.units, plan.pairs, stage.accumulators, make_pair(plan)
     sees_x, first, slot = sum(1 << n for n, sees in enumerate(stage.sees_x) if sees), stage.first, stage.slot
-    held_size, zero = pairs * count, dtype.type(0)
+    totals_size, zero = pairs * count, dtype.type(0)
     h = u = NOTHING
     if stage.h:
         h = make_product(dtype, plan, number, 0, locate_row, make_locate_weight(stage.h_rows, units), True)
     if stage.u:
-        work = 1 if stage.h else 0
-        u = make_product(dtype, plan, number, work, locate_row, make_locate_weight(stage.u_rows, units), True)
+        index = 1 if stage.h else 0
+        u = make_product(dtype, plan, number, index, locate_row, make_locate_weight(stage.u_rows, units), True)
     load_h, run_h, add_h = h.load, h.run, make_add(h, stage.h, units)
     load_u, run_u, add_u = u.load, u.run, make_add(u, stage.u, units)
 
@@ -86,39 +128,36 @@ def make_stage(layout: Layout, dtype: np.dtype[Any], plan: Plan, number: int, m:
         load_u(shared, theta, weights, lengths, thread)
 
     @device_function
-    def run(shared, arrays, lengths, state, span, step, sizes, here, ask):
-        pre, theta, work, y, saved, before = arrays
-        T, B, H = sizes
-        row0, unit0, thread = here
-        R_at, b_at, y_stride, y_at, reverse, keep = ask
-        size = B * H
-        held = cuda.local.array(held_size, dtype)
+    def run(shared, args, block, state, span, step):
+        (
+            _, pre, theta, workspace, y, saved, before, lengths, R_at, b_at, T, B, H, y_stride, y_at, reverse, keep
+        ) = args  # fmt: skip
+        (row0, unit0, thread), size = block, B * H
+        totals = cuda.local.array(totals_size, dtype)
         for i in range(pairs):  # asked for now, needed after the product
-            p = thread + i * threads
-            row, unit = row0 + p // units, unit0 + p % units
-            owned = p < units * rows and row < B and unit < H
+            row, unit, inside = pair(i, block)
+            owned = inside and row < B and unit < H
             visit = visited(step, span[i], reverse) * B + row
             for g in range(count):
                 value = theta[b_at + (first + g) * H + unit if owned else 0]
                 if (sees_x >> g) & 1:
                     value += pre[(visit * G + first + g) * H + unit if owned else 0]
-                held[i * count + g] = value
-        h_block = 0 if step == 0 else states + (step & 1)
+                totals[i * count + g] = value
+        h_array = 0 if step == 0 else states + (step & 1)
         weights = (R_at, unit0, H)
-        run_h(shared, work, (h_block * size, row0, B, H), theta, weights, lengths, thread)
-        run_u(shared, work, (previous_block * size, row0, B, H), theta, weights, lengths, thread)
+        h_place, u_place = (h_array * size, row0, B, H), (previous_array * size, row0, B, H)
+        run_h(shared, workspace, h_place, theta, weights, lengths, thread)
+        run_u(shared, workspace, u_place, theta, weights, lengths, thread)
         for i in range(pairs):
-            p = thread + i * threads
-            n, c = p // units, p % units
-            row, unit = row0 + n, unit0 + c
-            if p < units * rows and row < B and unit < H:
+            row, unit, inside = pair(i, block)
+            if inside and row < B and unit < H:
                 active = step < span[i]
                 visit = visited(step, span[i], reverse) * B + row
-                add_h(held, i * count, shared, n, c)
-                add_u(held, i * count, shared, n, c)
-                result, kept = forward(pull_pre(held, i * count, 1), pull_state(state, i * states, 1))
+                add_h(totals, i * count, shared, row - row0, unit - unit0)
+                add_u(totals, i * count, shared, row - row0, unit - unit0)
+                result, kept = forward(load_pre(totals, i * count, 1), load_state(state, i * states, 1))
                 if keep:
-                    push_saved(saved, (visit * slots + slot) * H + unit, H, kept)
+                    store_saved(saved, (visit * slots + slot) * H + unit, H, kept)
                     at = visit * H + unit
                     if is_first:
                         for s in range(states):  # past a row's end zeros, for the large products
@@ -127,66 +166,59 @@ def make_stage(layout: Layout, dtype: np.dtype[Any], plan: Plan, number: int, m:
                         before[(states + number) * T * size + at] = result[0] if active else zero
                 if is_last:
                     if active:
-                        push_state(state, i * states, 1, result)
-                    work[(states + ((step + 1) & 1)) * size + row * H + unit] = state[i * states]
+                        store_state(state, i * states, 1, result)
+                    workspace[(states + ((step + 1) & 1)) * size + row * H + unit] = state[i * states]
                     if y_stride:
                         y[visit * y_stride + y_at + unit] = state[i * states] if active else zero
                 else:
-                    work[result_block * size + row * H + unit] = result[0]
+                    workspace[result_array * size + row * H + unit] = result[0]
 
-    return load, run
+    return PhaseFunctions(load, run)
 
 
-def make_forward(layout: Layout, dtype: np.dtype[Any], plan: Plan, only: int | None = None) -> Any:
-    """The kernel, not yet compiled:
+def make_forward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | None = None) -> KernelFunction:
+    """Make the kernel, not yet compiled; its arguments are the fields of `StepRange` and `CudaForwardArgs`.
 
-    scan(pre, theta, work, y, saved, before, lengths, counters,
-         R_at, b_at, goal, first, last, T, B, H, y_stride, y_at, reverse, keep)
-
-    Flat arrays as `layout.py` has them; theta holds R [Gr, H, H] and b [G, H] at R_at and b_at. work: `work_blocks`.
-    lengths int64 [B]. Steps first <= step < last are computed. y: step t of row b goes to
-    (t * B + b) * y_stride + y_at; y_stride 0 for none. counters int64 [row_blocks], goal: see `barrier.py`. keep:
-    whether backward will follow. only: the stage that a launch of a stepped scan computes.
+    only: the stage that a launch of a stepped scan computes.
     """
-    m, states, final = device_maths(dtype), layout.states, final_block(layout)
-    units, rows, threads, pairs = plan.units, plan.rows, plan.threads, plan.pairs
+    m, states, final = device_maths(dtype), layout.states, final_array(layout)
+    units, rows, pairs, pair = plan.units, plan.rows, plan.pairs, make_pair(plan)
     numbers = range(len(layout.stages)) if only is None else (only,)
-    load, run = in_turn([make_stage(layout, dtype, plan, n, m) for n in numbers], plan.meeting_blocks)
-    resident, meets, raised = plan.resident, plan.meeting_blocks > 1, plan.meeting_blocks * len(numbers)
+    load, run = in_sequence([make_stage(layout, dtype, plan, n, m) for n in numbers], plan.barrier_blocks)
+    resident, waits, raised = plan.resident, plan.barrier_blocks > 1, plan.barrier_blocks * len(numbers)
     finishes, state_size = numbers[-1] == len(layout.stages) - 1, pairs * states
 
     def scan(
-        pre, theta, work, y, saved, before, lengths, counters,
-        R_at, b_at, goal, first, last, T, B, H, y_stride, y_at, reverse, keep
+        goal, first, last, counters, pre, theta, workspace, y, saved, before, lengths,
+        R_at, b_at, T, B, H, y_stride, y_at, reverse, keep
     ):  # fmt: skip
-        if meets:
+        if waits:
             cuda.cg.this_grid()  # asks for a cooperative launch: all blocks alive, or an error
+        args = (
+            counters, pre, theta, workspace, y, saved, before, lengths,
+            R_at, b_at, T, B, H, y_stride, y_at, reverse, keep,
+        )  # fmt: skip
+        row0, unit0, thread, size = cuda.blockIdx.y * rows, cuda.blockIdx.x * units, cuda.threadIdx.x, B * H
+        block = (row0, unit0, thread)
         shared = cuda.shared.array(0, dtype)
         state, span = cuda.local.array(state_size, dtype), cuda.local.array(pairs, np.int64)
-        thread, which = cuda.threadIdx.x, cuda.blockIdx.y
-        unit0, row0, size = cuda.blockIdx.x * units, cuda.blockIdx.y * rows, B * H
         if resident:
             load(shared, theta, (R_at, unit0, H), lengths, thread)
         source = 0 if first == 0 else final
         for i in range(pairs):
-            p = thread + i * threads
-            row, unit = row0 + p // units, unit0 + p % units
-            owned = p < units * rows and row < B and unit < H
+            row, unit, inside = pair(i, block)
+            owned = inside and row < B and unit < H
             span[i] = lengths[row if owned else 0]
             for s in range(states):
-                state[i * states + s] = work[(source + s) * size + row * H + unit if owned else 0]
-        arrays, ask = (pre, theta, work, y, saved, before), (R_at, b_at, y_stride, y_at, reverse, keep)
+                state[i * states + s] = workspace[(source + s) * size + row * H + unit if owned else 0]
         for step in range(first, last):
-            run(
-                shared, arrays, lengths, state, span, step, (T, B, H), (row0, unit0, thread), ask, counters, which, goal
-            )
+            run(shared, args, block, state, span, step, goal)
             goal += raised
         if finishes:
             for i in range(pairs):
-                p = thread + i * threads
-                row, unit = row0 + p // units, unit0 + p % units
-                if p < units * rows and row < B and unit < H:
+                row, unit, inside = pair(i, block)
+                if inside and row < B and unit < H:
                     for s in range(states):
-                        work[(final + s) * size + row * H + unit] = state[i * states + s]
+                        workspace[(final + s) * size + row * H + unit] = state[i * states + s]
 
     return scan

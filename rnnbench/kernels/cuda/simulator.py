@@ -61,10 +61,10 @@ class Launch:
         self._threads = threads
         self.failed = False
 
-    def run(self, function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-        """Raises what the first thread that failed raised."""
+    def run(self, function: Callable[..., None], args: tuple[object, ...]) -> None:
+        """Run every thread of the grid. Raises what the first thread that failed raised."""
         every = [
-            BlockThread(lambda: function(*arguments), block, index)
+            BlockThread(lambda: function(*args), block, index)
             for block in self.blocks
             for index in range(self._threads)
         ]
@@ -87,8 +87,8 @@ class Launch:
             block.barrier.abort()
 
 
-class Here:
-    """Stands for the module `cuda` inside a kernel: the block of whoever asks."""
+class CurrentBlock:
+    """Stands for the module `cuda` inside a kernel: the block of the running thread."""
 
     def __getattr__(self, name: str) -> Any:
         thread = threading.current_thread()
@@ -99,4 +99,4 @@ class Here:
         return getattr(thread.block.module, name)
 
 
-HERE = Here()
+CURRENT = CurrentBlock()

@@ -9,28 +9,38 @@ Kernels and device functions are written against `cuda` as it is here, and nothi
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from rnnbench.errors import UsageError
 from rnnbench.kernels.cuda.plan import RESERVED_BYTES, Device
 from rnnbench.kernels.cuda.provider import MODULES, PROVIDER, SIMULATED
+from rnnbench.kernels.cuda.types import (
+    DeviceArray,
+    DeviceFunction,
+    DoubleArray,
+    DType,
+    IntegerArray,
+    KernelFunction,
+    Provided,
+)
 from rnnbench.model import Array
 
 if SIMULATED:
     from rnnbench.kernels.cuda import simulator
 
 
-def _provide() -> tuple[Any, str]:
-    """The module `cuda` for kernels, and the version of who provides it. Raises UsageError where nobody does."""
+def _provide() -> tuple[Provided, str]:
+    """Import the module `cuda` for kernels; return it and its provider's version. Raises UsageError without one."""
     if SIMULATED:
-        return simulator.HERE, f"simulated {version('numba')}"
+        return simulator.CURRENT, f"simulated {version('numba')}"
     if PROVIDER not in MODULES:
         raise UsageError(f"RNNBENCH_CUDA must be {' or '.join(MODULES)}; got {PROVIDER!r}")
     try:
@@ -44,20 +54,21 @@ cuda, VERSION = _provide()
 
 
 @dataclass
-class CompileLog:
+class CudaCompileLog:
     """Seconds that this process has spent compiling kernels."""
 
     seconds: float = 0.0
 
 
-LOG = CompileLog()
+LOG = CudaCompileLog()
 
 
-def device_function(function: Callable[..., Any]) -> Any:
-    """A function for kernels to call, pasted into each."""
+def device_function(function: DeviceFunction) -> DeviceFunction:
+    """Make a function that kernels call; it is inlined into each."""
     if SIMULATED:
         return function
-    return cuda.jit(device=True, forceinline=True)(function)
+    compiled: DeviceFunction = cuda.jit(device=True, forceinline=True)(function)
+    return compiled
 
 
 if PROVIDER == "numba-cuda-mlir":  # its 0.6 types threadfence() and cannot compile it
@@ -65,18 +76,18 @@ if PROVIDER == "numba-cuda-mlir":  # its 0.6 types threadfence() and cannot comp
 
     @device_function
     def fence():
-        """What this thread has seen and written before, others see after."""
+        """Let others see after this what the thread has seen and written before it."""
         experimental.inline_ptx("membar.gl;")
 else:
 
     @device_function
     def fence():
-        """What this thread has seen and written before, others see after."""
+        """Let others see after this what the thread has seen and written before it."""
         cuda.threadfence()
 
 
 def device() -> Device:
-    """The GPU in use. Raises UsageError where there is none."""
+    """Return the GPU in use. Raises UsageError where there is none."""
     if SIMULATED:
         return Device("simulator", multiprocessors=4, shared_bytes=1 << 20, threads=4, warp=2)
     try:
@@ -88,9 +99,12 @@ def device() -> Device:
     return Device(name, found.MULTIPROCESSOR_COUNT, found.MAX_SHARED_MEMORY_PER_BLOCK_OPTIN - RESERVED_BYTES)
 
 
-def signature(kinds: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
-    """Numba's types of a kernel's arguments. a, n, d: a flat array of `dtype`, of int64, of float64; i, f: an int64, a
-    float64."""
+def signature(kinds: Iterable[object], dtype: DType) -> tuple[object, ...]:
+    """Return Numba's types of a kernel's arguments, () in the simulator.
+
+    kinds: of each argument `DeviceArray` (of `dtype`), `IntegerArray`, `DoubleArray`, int or float, as the annotations
+    of an argument record have them.
+    """
     if SIMULATED:
         return ()
     if PROVIDER == "numba-cuda":
@@ -98,7 +112,10 @@ def signature(kinds: str, dtype: np.dtype[Any]) -> tuple[Any, ...]:
     else:
         from numba_cuda_mlir import types
     real = {4: types.float32, 8: types.float64}[dtype.itemsize]
-    meanings = {"a": real[::1], "n": types.int64[::1], "d": types.float64[::1], "i": types.int64, "f": types.float64}
+    meanings: dict[object, object] = {
+        DeviceArray: real[::1], IntegerArray: types.int64[::1], DoubleArray: types.float64[::1],
+        int: types.int64, float: types.float64,
+    }  # fmt: skip
     return tuple(meanings[kind] for kind in kinds)
 
 
@@ -106,36 +123,38 @@ class Kernel:
     """A kernel for arguments of certain types, compiled when it is first launched.
 
     types: as `signature` gives them; a wrong argument is a TypeError. threads: of a block, always that many.
-    shared_bytes: dynamic shared memory of a block.
+    shared_bytes: dynamic shared memory of a block. Kernels take the fields of their argument records one by one:
+    arrays and numbers are what every provider launches.
     """
 
-    def __init__(self, function: Callable[..., None], types: tuple[Any, ...], threads: int, shared_bytes: int) -> None:
+    def __init__(self, function: KernelFunction, types: tuple[object, ...], threads: int, shared_bytes: int) -> None:
         self.function, self.types, self.threads, self.shared_bytes = function, types, threads, shared_bytes
-        self._launches: dict[tuple[int, int], Any] = {}
+        self._launches: dict[tuple[int, int], KernelFunction] = {}
 
-    def launch(self, grid: tuple[int, int], *arguments: Any) -> None:
+    def launch(self, grid: tuple[int, int], *args: DeviceArray | float) -> None:
         if SIMULATED:
-            simulator.Launch(grid, self.threads, self.shared_bytes).run(self.function, arguments)
+            simulator.Launch(grid, self.threads, self.shared_bytes).run(self.function, args)
         else:
             if grid not in self._launches:
                 self._launches[grid] = self._configured(grid)
-            self._launches[grid](*arguments)
+            self._launches[grid](*args)
 
     def compile(self) -> None:
-        """Now, rather than at the first launch."""
+        """Compile now, rather than at the first launch."""
         if not SIMULATED:
             _ = self._compiled
 
-    def _configured(self, grid: tuple[int, int]) -> Any:
+    def _configured(self, grid: tuple[int, int]) -> KernelFunction:
         with warnings.catch_warnings():
             # One block is a choice of the plan's, and not an oversight.
             warnings.filterwarnings("ignore", message="Grid size .* under-utilization")
-            return self._compiled[grid, self.threads, 0, self.shared_bytes]
+            configured: KernelFunction = self._compiled[grid, self.threads, 0, self.shared_bytes]
+            return configured
 
     @cached_property
-    def _compiled(self) -> Any:
+    def _compiled(self) -> Provided:
         start = time.perf_counter()
-        # Registers are shared out for exactly this many threads; without the bound, a launch could find too few.
+        # Registers are divided between exactly this many threads; without the bound, a launch could find too few.
         dispatcher = cuda.jit(launch_bounds=self.threads)(self.function)
         if PROVIDER == "numba-cuda":
             _allow_shared_memory(dispatcher.compile(self.types), self.shared_bytes)
@@ -146,8 +165,8 @@ class Kernel:
         return dispatcher
 
 
-def _allow_shared_memory(compiled: Any, shared_bytes: int) -> None:
-    """More than 48 KiB a block have to be asked for, and numba-cuda has no call for it (its issue 94)."""
+def _allow_shared_memory(compiled: Provided, shared_bytes: int) -> None:
+    """Ask the driver for more than 48 KiB a block, for which numba-cuda has no call (its issue 94)."""
     from cuda.bindings.driver import CUfunction_attribute
     from numba.cuda.cudadrv.driver import driver
 
@@ -156,34 +175,35 @@ def _allow_shared_memory(compiled: Any, shared_bytes: int) -> None:
     driver.cuKernelSetAttribute(limit, shared_bytes, function.handle, function.device.id)
 
 
-def upload(array: Array) -> Any:
-    """A copy on the device, flat."""
+def upload(array: Array) -> DeviceArray:
+    """Return a copy on the device, flat."""
     flat = np.ascontiguousarray(array).reshape(-1)
-    return flat.copy() if SIMULATED else cuda.to_device(flat)
+    return cast(DeviceArray, flat.copy() if SIMULATED else cuda.to_device(flat))
 
 
-def refill(memory: Any, array: Array) -> None:
-    """Copies `array` into the first elements of device memory."""
+def refill(memory: DeviceArray, array: Array) -> None:
+    """Copy `array` into the first elements of device memory."""
     flat = np.ascontiguousarray(array).reshape(-1)
+    part: Provided = memory[: flat.size]
     if SIMULATED:
-        memory[: flat.size] = flat
+        part[:] = flat
     else:
-        memory[: flat.size].copy_to_device(flat)
+        part.copy_to_device(flat)
 
 
-def download(memory: Any, shape: tuple[int, ...]) -> Array:
-    """The first elements of device memory as an array; waits for the kernels before."""
-    size = int(np.prod(shape))
-    flat: Array = memory[:size].copy() if SIMULATED else memory[:size].copy_to_host()
+def download(memory: DeviceArray, shape: tuple[int, ...]) -> Array:
+    """Return the first elements of device memory as an array; wait for the kernels before."""
+    part: Provided = memory[: int(np.prod(shape))]
+    flat: Array = part.copy() if SIMULATED else part.copy_to_host()
     return flat.reshape(shape)
 
 
-def zeros(size: int, dtype: Any) -> Any:
-    """Flat device memory of zeros; at least one element, since an empty array has no address."""
+def zeros(size: int, dtype: DTypeLike) -> DeviceArray:
+    """Return flat device memory of zeros; at least one element, since an empty array has no address."""
     return upload(np.zeros(max(size, 1), dtype))
 
 
 def synchronise() -> None:
-    """Returns when the device has done all it was given."""
+    """Return when the device has done all it was given."""
     if not SIMULATED:
         cuda.synchronize()

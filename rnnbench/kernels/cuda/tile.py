@@ -7,53 +7,67 @@ bounds and its arrays constant indices once unrolled (the compiler's report is r
 Indices into shared memory are unsigned: for a signed one the compiler would test every time whether it is negative.
 """
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from rnnbench.kernels.cuda.plan import UNROLLED, Tile
 from rnnbench.kernels.cuda.target import cuda, device_function
+from rnnbench.kernels.cuda.types import DeviceFunction, DType
 
 IN_FLIGHT_BYTES = 32  # loads of a thread that are under way together: with twice as much, float64 spilled
 
 
+class TileProduct(NamedTuple):
+    """The three moves of a product, each called by every thread of the block.
+
+    clear(sums).
+    accumulate(sums, shared, operand_at, weights_at, thread): adds one chunk, from shared memory.
+    settle(sums, shared, sums_at, thread): adds the slices up and leaves [row, column] at `sums_at`, for all to read.
+    """
+
+    clear: DeviceFunction
+    accumulate: DeviceFunction
+    settle: DeviceFunction
+
+
 def make_fill(
-    dtype: np.dtype[Any], outer: int, chunk: int, stride: int, threads: int, locate: Any, depth_first: bool
-) -> Any:
-    """fill(shared, at, source, place, lengths, k0, thread): for i < outer and k < chunk,
+    dtype: DType, outer: int, chunk: int, stride: int, threads: int, locate: DeviceFunction, depth_first: bool
+) -> DeviceFunction:
+    """Make fill(shared, at, source, place, lengths, k0, thread): for i < outer and k < chunk,
     shared[at + k * stride + i] = source[locate(i, k0 + k, place, lengths)]; zero where `locate` says -1.
 
     depth_first: neighbouring threads take neighbouring k, for a source in which those lie together; else i.
     """
     loads = IN_FLIGHT_BYTES // dtype.itemsize
-    zero, turns, shift = dtype.type(0), -(-outer * chunk // (threads * loads)), threads * loads
+    zero, rounds, per_round = dtype.type(0), -(-outer * chunk // (threads * loads)), threads * loads
     # Unsigned too: a signed quotient by a constant takes three times the instructions.
     total, step, flight = np.uint64(outer * chunk), np.uint64(threads), np.uint64(loads)
     divisor, row = np.uint64(chunk if depth_first else outer), np.uint64(stride)
 
     @device_function
     def fill(shared, at, source, place, lengths, k0, thread):
-        held = cuda.local.array(loads, dtype)
+        loaded = cuda.local.array(loads, dtype)
         to = np.uint64(at)
-        for turn in range(turns):
-            first = np.uint64(thread + turn * shift)
+        for round_ in range(rounds):
+            first = np.uint64(thread + round_ * per_round)
             for n in range(flight):
                 e = first + n * step
                 i, k = (e // divisor, e % divisor) if depth_first else (e % divisor, e // divisor)
                 where = locate(np.int64(i), k0 + np.int64(k), place, lengths) if e < total else -1
                 value = source[max(where, 0)]
-                held[n] = value if where >= 0 else zero
+                loaded[n] = value if where >= 0 else zero
             for n in range(flight):
                 e = first + n * step
                 i, k = (e // divisor, e % divisor) if depth_first else (e % divisor, e // divisor)
                 if e < total:
-                    shared[to + k * row + i] = held[n]
+                    shared[to + k * row + i] = loaded[n]
 
     return fill
 
 
-def make_accumulate(tile: Tile) -> Any:
-    """accumulate(sums, shared, a, w, count): sums[i, j] += Σ over `count` inner indices of a slice of a[i] · w[j].
+def make_accumulate(tile: Tile) -> DeviceFunction:
+    """Make accumulate(sums, shared, a, w, count): sums[i, j] += Σ over `count` inner indices of a slice of a[i] · w[j].
 
     a, w: unsigned places in shared memory of the thread's first row and column; count: a multiple of UNROLLED.
     """
@@ -76,12 +90,8 @@ def make_accumulate(tile: Tile) -> Any:
     return accumulate
 
 
-def make_multiply(dtype: np.dtype[Any], tile: Tile, chunk: int, threads: int) -> tuple[Any, Any, Any]:
-    """The three moves of a product, each called by every thread of the block:
-
-    clear(sums); accumulate(sums, shared, operand_at, weights_at, thread): one chunk, from shared memory;
-    settle(sums, shared, sums_at, thread): adds the slices up and leaves [row, column] at `sums_at`, for all to read.
-    """
+def make_tile_product(dtype: DType, tile: Tile, chunk: int, threads: int) -> TileProduct:
+    """Make the device functions of a product of `chunk` inner indices at a time, for blocks of `threads` threads."""
     accumulate_slice = make_accumulate(tile)
     size, zero = tile.rows_each * tile.columns_each, dtype.type(0)
     rows_each, columns_each, slices = tile.rows_each, tile.columns_each, tile.slices
@@ -123,4 +133,4 @@ def make_multiply(dtype: np.dtype[Any], tile: Tile, chunk: int, threads: int) ->
                 shared[at] = total
             cuda.syncthreads()
 
-    return clear, accumulate, settle
+    return TileProduct(clear, accumulate, settle)

@@ -1,0 +1,76 @@
+"""The kernels of a cell, dtype and plan, each made once a process."""
+
+from functools import cache
+
+import numpy as np
+
+from rnnbench.cells.spec import Cell
+from rnnbench.kernels.cuda import elementwise
+from rnnbench.kernels.cuda.backward import CudaBackwardArgs, make_backward
+from rnnbench.kernels.cuda.choose import ScanPlanner
+from rnnbench.kernels.cuda.large import LargeTile, ProductArgs, make_large
+from rnnbench.kernels.cuda.layout import CudaLayout
+from rnnbench.kernels.cuda.plan import ScanPlan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.scan import CudaForwardArgs, StepRange, make_forward
+from rnnbench.kernels.cuda.target import Kernel, device, signature
+from rnnbench.kernels.cuda.types import KernelFunction
+
+NORM_BLOCKS = 16
+# Kinds of arguments, as `target.signature` reads them.
+FORWARD = (*StepRange.__annotations__.values(), *CudaForwardArgs.__annotations__.values())
+BACKWARD = (*StepRange.__annotations__.values(), *CudaBackwardArgs.__annotations__.values())
+LARGE = tuple(ProductArgs.__annotations__.values())
+ADAM = tuple(elementwise.CudaAdamArgs.__annotations__.values())
+
+
+@cache
+def plan(cell: Cell, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
+    """Plan the scan of one direction of time on the GPU in use."""
+    phases = backward_phases(CudaLayout(cell)) if backward else forward_phases(CudaLayout(cell))
+    return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device()).best()
+
+
+@cache
+def scan(cell: Cell, dtype: str, laid: ScanPlan, backward: bool) -> tuple[Kernel, ...]:
+    """Return one kernel; of a stepped scan one a phase, in the order in which a step runs them."""
+    kind, make = np.dtype(dtype), make_backward if backward else make_forward
+    phases = (None,) if laid.looped else range(len(laid.phases))
+    types, shared_bytes = signature(BACKWARD if backward else FORWARD, kind), laid.elements * kind.itemsize
+    return tuple(Kernel(make(CudaLayout(cell), kind, laid, only), types, laid.threads, shared_bytes) for only in phases)
+
+
+@cache
+def large_tile() -> LargeTile:
+    return LargeTile.on(device())
+
+
+@cache
+def large(dtype: str, a_contiguous: bool, b_contiguous: bool) -> Kernel:
+    kind, tile = np.dtype(dtype), large_tile()
+    function = make_large(kind, tile, a_contiguous, b_contiguous)
+    return Kernel(function, signature(LARGE, kind), tile.threads, tile.elements * kind.itemsize)
+
+
+@cache
+def sum_rows(dtype: str) -> Kernel:
+    return _plain(elementwise.make_sum_rows(np.dtype(dtype), device().threads), elementwise.SUM_ROWS, dtype)
+
+
+@cache
+def fold(dtype: str) -> Kernel:
+    return _plain(elementwise.make_fold(np.dtype(dtype), device().threads), elementwise.FOLD, dtype)
+
+
+@cache
+def squares(dtype: str) -> Kernel:
+    return _plain(elementwise.make_squares(device().threads, NORM_BLOCKS), elementwise.SQUARES, dtype)
+
+
+@cache
+def adam(dtype: str) -> Kernel:
+    return _plain(elementwise.make_adam(np.dtype(dtype), device().threads), ADAM, dtype)
+
+
+def _plain(function: KernelFunction, kinds: tuple[object, ...], dtype: str) -> Kernel:
+    """Make a kernel without shared memory."""
+    return Kernel(function, signature(kinds, np.dtype(dtype)), device().threads, 0)

@@ -42,6 +42,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def cuda(session: nox.Session) -> None:
-    """The CUDA kernels compiled to PTX, which needs no GPU, but half a gigabyte of NVIDIA's packages."""
+    """The CUDA kernels without a GPU: compiled to PTX by half a gigabyte of packages, and run in the simulator."""
     session.install("-e", ".[test,cuda12]")
-    session.run("python", "-m", "pytest", "-m", "", "tests/test_cuda_ptx.py", *session.posargs)
+    tests = ("tests/test_cuda_ptx.py", "tests/test_cuda_simulated.py")
+    session.run("python", "-m", "pytest", "-m", "", *tests, *session.posargs)

@@ -1,7 +1,7 @@
 """The calls that scripts start from. The command line calls nothing else.
 
-`compare` carries out a comparison and stores it; `load_run` finds a stored one again. What works with one backend or one
-file, and needs no comparison, is in loading.py.
+`compare` carries out a comparison and stores it; `load_run` finds a stored one again. What works with one backend or
+one file, and needs no comparison, is in loading.py.
 """
 
 import os

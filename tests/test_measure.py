@@ -195,12 +195,11 @@ def test_a_split_travels_whole(tmp_path):
 
 
 def test_data_are_rounded_to_the_rows_dtype_and_class_indices_left_alone():
-    x, classes = np.full((2, 1, 1), 0.1), np.array([3])
-    labelled, numbered = Split(x, classes), Split(x, x[-1])
-    cast = arrays.cast(Data(labelled, labelled), "float32")
-    assert cast.train.x.dtype == np.float32
-    assert cast.train.target.dtype == np.int64
-    assert arrays.cast(Data(numbered, numbered), "float32").test.target.dtype == np.float32
+    x = np.full((2, 1, 1), 0.1)
+    for target, dtype in ((np.array([3]), np.int64), (x[-1], np.float32)):
+        cast = arrays.cast(Data(Split(x, target), Split(x, target)), "float32")
+        assert cast.train.x.dtype == cast.test.x.dtype == np.float32
+        assert cast.train.target.dtype == cast.test.target.dtype == dtype
 
 
 def test_the_timed_batch_repeats_the_rows_of_a_small_test_split():

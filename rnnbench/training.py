@@ -35,6 +35,10 @@ class Adam:
         lr · m̂ and v̂."""
         return self.learning_rate / (1 - self.beta1**step), 1 / (1 - self.beta2**step)
 
+    def clip_scale(self, norm: float) -> float:
+        """Return what every gradient is multiplied by, given their joint norm."""
+        return 1.0 if self.clip_norm is None or not norm > self.clip_norm else self.clip_norm / norm
+
 
 DEFAULT_ADAM = Adam()
 
@@ -53,20 +57,13 @@ class AdamState:
         s = self.settings
         self.steps += 1
         rate, spread = s.scales(self.steps)
-        scale = clip_scale(s, float(np.sqrt(sum(np.vdot(g, g) for g in gradients.values()))))
+        scale = s.clip_scale(float(np.sqrt(sum(np.vdot(g, g) for g in gradients.values()))))
         for name, value in params.items():
             g = gradients[name] * value.dtype.type(scale)
             mean, square = self.mean[name], self.square[name]
             mean += (1 - s.beta1) * (g - mean)
             square += (1 - s.beta2) * (g * g - square)
             value -= (rate * mean / (np.sqrt(spread * square) + s.epsilon)).astype(value.dtype)
-
-
-def clip_scale(settings: Adam, norm: float) -> float:
-    """Return what every gradient is multiplied by, given their joint norm."""
-    if settings.clip_norm is None or not norm > settings.clip_norm:
-        return 1.0
-    return settings.clip_norm / norm
 
 
 def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Array | None = None) -> tuple[float, Array]:

@@ -17,11 +17,14 @@ import numpy as np
 from guarded_memory import Memory
 
 import rnnbench
-from rnnbench.backends import numba_cpu, numba_shares, numba_steps
-from rnnbench.backends.numba_shares import Rows
-from rnnbench.backends.numba_table import Table
-from rnnbench.kernels import layer, layout, library
-from rnnbench.kernels.call import ADAM
+from rnnbench.backends.numba_cpu import launches, partition, thread_team, workspace
+from rnnbench.backends.numba_cpu import session as numba_session
+from rnnbench.backends.numba_cpu.partition import Rows
+from rnnbench.backends.numba_cpu.workspace import Workspace
+from rnnbench.kernels import layer, records
+from rnnbench.kernels.args import AdamArgs, TeamShare
+from rnnbench.kernels.compiled import common
+from rnnbench.kernels.records import KernelArgs, Slot, record
 from rnnbench.kernels.target import target
 from rnnbench.model import Model
 
@@ -65,23 +68,24 @@ class GuardedNumPy:
 
 @contextmanager
 def guarded(memory):
-    """Everything that kernels read or write: parameters tensor by tensor, gradients, packed weights, tape, scratch,
-    indices, records, programs, states, inputs and outputs."""
-    record, split = numba_steps.record, Rows.split
-    put, views = Table.put, numba_cpu.NumbaSession._views
+    """Guard everything that kernels read or write: parameters tensor by tensor, gradients, packed weights, tape,
+    scratch, indices, records, programs, states, inputs and outputs."""
+    words, split = KernelArgs.words, Rows.split
+    bind, views = Workspace.bind, numba_session.NumbaSession._views
 
-    def guarded_record(kept, kind, values):
-        assert all(memory.holds(value) for value in values.values() if isinstance(value, np.ndarray)), values.keys()
-        return record(kept, kind, values)
+    def guarded_words(args):
+        given = [getattr(args, f.name) for f in fields(args)]
+        assert all(memory.holds(value) for value in given if isinstance(value, np.ndarray)), args
+        return words(args)
 
     def guarded_split(*arguments):
         return [Rows(*(memory.copy(getattr(r, f.name)) for f in fields(r))) for r in split(*arguments)]
 
-    def guarded_put(table, name, array):
+    def guarded_bind(workspace, name, array):
         if not memory.holds(array):
             assert name in GIVEN, name
             array = memory.copy(array)
-        put(table, name, array)
+        bind(workspace, name, array)
 
     def guarded_views(session, flat):
         return {name: memory.copy(view) for name, view in views(session, flat).items()}
@@ -91,22 +95,25 @@ def guarded(memory):
 
     numpy = GuardedNumPy(memory)
     with (
-        mock.patch.object(numba_cpu, "np", numpy),
-        mock.patch.object(numba_steps, "np", numpy),
+        mock.patch.object(numba_session, "np", numpy),
+        mock.patch.object(launches, "np", numpy),
         mock.patch.object(layer, "np", numpy),
         mock.patch.object(layer, "aligned", aligned),
-        mock.patch.object(layout, "aligned", aligned),
-        mock.patch.object(numba_steps, "record", guarded_record),
+        mock.patch.object(workspace, "aligned", aligned),
+        mock.patch.object(thread_team, "aligned", aligned),
+        mock.patch.object(records, "np", numpy),
+        mock.patch.object(KernelArgs, "words", guarded_words),
         mock.patch.object(Rows, "split", guarded_split),
-        mock.patch.object(Table, "put", guarded_put),
-        mock.patch.object(numba_cpu.NumbaSession, "_views", guarded_views),
+        mock.patch.object(Workspace, "bind", guarded_bind),
+        mock.patch.object(numba_session.NumbaSession, "_views", guarded_views),
     ):
         yield
     memory.check()
 
 
 def shapes():
-    """(T, B, I, H, layers, bidirectional, readout, ragged, threads, head): what is special first, then some drawn."""
+    """Yield (T, B, I, H, layers, bidirectional, readout, ragged, threads, head): what is special first, then some
+    drawn."""
     yield FULL
     yield 1, 1, 1, 1, 1, False, "last", False, 1, 1
     yield 30, 1, 33, 9, 1, False, "all", False, 1, None  # one row and a wide input: x · W for many steps at once
@@ -123,7 +130,7 @@ def shapes():
 
 
 def results(cell, dtype, shape):
-    """Outputs, final states, gradients and stepped outputs of one shape, in a fixed order."""
+    """Return outputs, final states, gradients and stepped outputs of one shape, in a fixed order."""
     T, B, I, H, layers, bidirectional, readout, ragged, threads, head = shape
     model = Model(cell, I, H, head, layers, bidirectional, readout, dtype)
     rng = np.random.default_rng(1)
@@ -141,7 +148,7 @@ def compare(side, dtype, *cells):
     for cell, shape in itertools.product(cells, shapes()):
         sys.stdout.write(f"{cell} {dtype} {shape}\n")  # the last line is what a crash belongs to
         sys.stdout.flush()
-        with mock.patch.multiple(numba_shares, **SHARED):
+        with mock.patch.multiple(partition, **SHARED):
             expected = results(cell, dtype, shape)
             with guarded(Memory(side)):
                 found = results(cell, dtype, shape)
@@ -152,33 +159,34 @@ def compare(side, dtype, *cells):
 
 
 def update_parameters(memory, dtype):
-    """Adam's kernel, whose arrays are flat and of one size."""
+    """Run Adam's kernel, whose arrays are flat and of one size."""
     for size in (1, 7, 64, 1001, 5000):
         theta, gradient, mean, square = (memory.array(size, dtype, ZERO) for _ in range(4))
         slot, one = memory.copy(np.array([gradient.ctypes.data])), memory.array(1, np.float64, ZERO)
-        values = {"theta": theta, "gradient": slot, "mean": mean, "square": square, "size": size, "sums": one}
-        values |= {"part": 0, "parts": 1, "barrier": 0, "mine": 0, "pace": memory.copy(np.ones(2))}
-        values |= {"clip": 1.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-        told = memory.copy(numba_steps.record([], ADAM, values))
-        library.common("adam", dtype)(told.ctypes.data)
+        share = TeamShare(part=0, parts=1, arrivals=one, expected=one)
+        memories = {"theta": theta, "mean": mean, "square": square, "sums": one, "scales": memory.copy(np.ones(2))}
+        settings = {"clip": 1.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+        with mock.patch.object(records, "np", GuardedNumPy(memory)):
+            args = record(AdamArgs(share=share, gradient=Slot(slot.ctypes.data), size=size, **memories, **settings))
+        common("adam", dtype)(args.address)
     memory.check()
 
 
 def short(side, key):
-    """A session whose scratch memory under `key` ("forward-work", say) is a vector too short."""
-    scratch, lanes = Table.scratch, target().lanes(np.dtype("float32"))
+    """Run a session whose scratch memory under `key` ("forward-work", say) is a vector too short."""
+    scratch, lanes = Workspace.scratch, target().lanes(np.dtype("float32"))
 
-    def too_small(table, name, size, kind=None):
-        return scratch(table, name, size - lanes if "-".join(name[:2]) == key else size, kind)
+    def too_small(workspace, name, size, kind=None):
+        return scratch(workspace, name, size - lanes if "-".join(name[:2]) == key else size, kind)
 
-    with mock.patch.object(Table, "scratch", too_small), guarded(Memory(side)):
+    with mock.patch.object(Workspace, "scratch", too_small), guarded(Memory(side)):
         results("lstm", "float32", FULL)
 
 
 def dropped(side):
-    """Sessions let go as soon as a call of theirs returns, while a thread may still stand at its barrier."""
+    """Let go of sessions as soon as a call of theirs returns, while a thread may still stand at its barrier."""
     model = Model("lstm", 3, 40, None)
-    with mock.patch.multiple(numba_shares, **SHARED):
+    with mock.patch.multiple(partition, **SHARED):
         for _ in range(SESSIONS_DROPPED):
             with guarded(Memory(side)):
                 session = rnnbench.session("numba", model, model.init(0), threads=2)

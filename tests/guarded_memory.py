@@ -28,14 +28,14 @@ NO_ACCESS = 0
 
 @dataclass
 class Memory:
-    """Hands out arrays that have their border on one side: `behind` or `before` them a forbidden page, or around them
+    """Memory for arrays that have their border on one side: `behind` or `before` them a forbidden page, or around them
     `poisoned` pages."""
 
     side: str
     _regions: list = field(default_factory=list)
 
     def array(self, shape, dtype, fill=POISON):
-        """A new C-contiguous array; fill: the byte that it begins with."""
+        """Return a new C-contiguous array; fill: the byte that it begins with."""
         dtype, page = np.dtype(dtype), mmap.PAGESIZE
         size = int(np.prod(shape)) * dtype.itemsize
         inside = -(-size // page) * page
@@ -62,7 +62,7 @@ class Memory:
         return made
 
     def holds(self, array):
-        """Is all of the array in memory that was handed out here?"""
+        """Return whether all of the array is in memory that was handed out here."""
         low = array.ctypes.data
         return array.size == 0 or any(
             whole.ctypes.data + begin <= low and low + array.nbytes <= whole.ctypes.data + end
@@ -70,7 +70,7 @@ class Memory:
         )
 
     def check(self):
-        """Raises AssertionError if something was written between an array and its borders."""
+        """Raise AssertionError if something was written between an array and its borders."""
         page = 0 if self.side == "poisoned" else mmap.PAGESIZE
         for whole, begin, end in self._regions:
             outside = np.concatenate([whole[page:begin], whole[end : whole.size - page]])

@@ -326,3 +326,10 @@ def test_nan_is_not_hidden_by_a_gate():
     m = numpy_maths(np.dtype("float64"))
     for function in (m.sigmoid, m.tanh, m.relu):
         assert np.isnan(function(np.array([np.nan]))).all()
+
+
+def test_the_operands_of_a_stage_name_its_accumulators_and_their_rows() -> None:
+    cell = registry().cell("gru-before")
+    operands = [cell.operands(stage) for stage in cell.stages]
+    assert [[operand.places for operand in stage] for stage in operands] == [[(0,), (0,), ()], [(0, 1), (0,), (1,)]]
+    assert [[operand.rows for operand in stage] for stage in operands] == [[(0,), (0,), ()], [(1, 2), (1,), (2,)]]

@@ -15,7 +15,7 @@ Capture = pytest.CaptureFixture[str]
 
 USE = """
 import numpy as np, rnnbench
-from rnnbench.kernels.library import LOG
+from rnnbench.kernels.compiled import LOG
 model = rnnbench.Model("rnn-relu", 3, 5, 2, layers=2, bidirectional=True)
 s = rnnbench.session("numba", model, model.init(0))
 x = np.ones((4, 2, 3), "float32")

@@ -7,8 +7,9 @@ import pytest
 from numba import njit
 
 from rnnbench.kernels.gates import exponential, vector_exp, vector_maths
+from rnnbench.kernels.pointers import offset, pointer, vectors
 from rnnbench.kernels.target import OPTIONS, target
-from rnnbench.kernels.vector import pointer, shift, vector_type, vectors
+from rnnbench.kernels.vector import vector_type
 
 # In units in the last place of the right result. Where they come from: the exponential's rounding, the sum in the
 # denominator, and the division, each half a unit, and the sum's counts double just above a power of two.
@@ -29,7 +30,7 @@ def gate(name, dtype):
     @njit(**OPTIONS)
     def apply(x, y):
         for i in range(0, x.size, lanes):
-            store(shift(pointer(y), i), 0, (function(load(shift(pointer(x), i), 0)[0]),))
+            store(offset(pointer(y), i), 0, (function(load(offset(pointer(x), i), 0)[0]),))
 
     def run(x):
         padded = np.zeros(-(-len(x) // lanes) * lanes, kind)

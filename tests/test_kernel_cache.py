@@ -13,11 +13,11 @@ from rnnbench.kernels import cache
 
 SCRIPT = """
 import json, sys
-from rnnbench.kernels import library
-log, before = library.LOG, (0, 0)
+from rnnbench.kernels import compiled
+log, before = compiled.LOG, (0, 0)
 for _ in range(int(sys.argv[1])):
-    library.common.cache_clear()  # as a process of its own would find them
-    library.common("adam", "float32"), library.common("adam", "float64")
+    compiled.common.cache_clear()  # as a process of its own would find them
+    compiled.common("adam", "float32"), compiled.common("adam", "float64")
     found = (log.compiled - before[0], log.read - before[1])
     before = (log.compiled, log.read)
     print(json.dumps({"compiled": found[0], "read": found[1], "notices": sorted(log.notices)}))
@@ -126,7 +126,7 @@ def test_a_cell_without_a_source_file_is_not_cached():
 SYMBOLS = """
 import itertools, json
 from numba.core.bytecode import FunctionIdentity
-from rnnbench.kernels.library import _MAKERS, common, kernels
+from rnnbench.kernels.compiled import _MAKERS, common, kernels
 from rnnbench.registry import registry
 
 def names(make):
@@ -134,7 +134,7 @@ def names(make):
     (result,) = make().overloads.values()
     return sorted(f.name for f in result.library.get_defined_functions())
 
-cells = [names(lambda: kernels(registry().cell(cell), "float32").forward) for cell in ("ugrnn", "mingru")]
+cells = [names(lambda: kernels(registry().cell(cell), "float32").forward.kernel) for cell in ("ugrnn", "mingru")]
 others = [[names(lambda: common(name, dtype)) for dtype in ("float32", "float64")] for name in _MAKERS]
 print(json.dumps([cells, *others]))
 """

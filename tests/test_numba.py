@@ -5,6 +5,8 @@ Tolerances are the project's promise: outputs within 1e-12 (float64) and 2e-6 (f
 """
 
 import os
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,10 +14,11 @@ import pytest
 from gradient_check import Problem, relative_errors
 
 import rnnbench
-from rnnbench.backends import numba_crew, numba_shares, numba_steps, numba_table
+from rnnbench.backends.numba_cpu import partition, thread_team, workspace
 from rnnbench.errors import UsageError
-from rnnbench.kernels import library
-from rnnbench.kernels.call import LOSS
+from rnnbench.kernels.args import LossArgs
+from rnnbench.kernels.compiled import common
+from rnnbench.kernels.records import Slot, record
 from rnnbench.model import Model
 from rnnbench.registry import registry
 from rnnbench.tasks.batches import batches
@@ -121,12 +124,11 @@ def flat_cross_entropy(prediction, target, lengths=None):
     """The compiled one, on what `loss_and_gradient` takes."""
     gradient, value, stop = np.empty_like(prediction), np.zeros(1), np.array([0, 1])
     prediction, target = np.ascontiguousarray(prediction), np.ascontiguousarray(target)
-    slots = np.array([array.ctypes.data for array in (prediction, target, gradient)])
-    values = {"lengths": 0 if lengths is None else lengths, "B": target.shape[-1], "rows": target.size}
-    values |= {"outputs": prediction.shape[-1], "value": value, "stop": stop}
-    values |= {name: slots[n:] for n, name in enumerate(("prediction", "target", "gradient"))}
-    told = numba_steps.record([], LOSS, values)
-    library.common("cross-entropy", prediction.dtype.name)(told.ctypes.data)
+    held = np.array([array.ctypes.data for array in (prediction, target, gradient)])
+    slots = dict(zip(("prediction", "target", "gradient"), (Slot(held[n:].ctypes.data) for n in range(3)), strict=True))
+    sizes = {"B": target.shape[-1], "rows": target.size, "outputs": prediction.shape[-1]}
+    args = record(LossArgs(lengths=lengths, value=value, stop=stop, **slots, **sizes))
+    common("cross-entropy", prediction.dtype.name)(args.address)
     return value[0], gradient
 
 
@@ -161,7 +163,7 @@ def test_cross_entropy_keeps_nan_and_names_what_is_no_class():
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_refused_for_its_target_changes_nothing(threads, monkeypatch):
     """The program ends at the loss, in every thread, and the next one is whole."""
-    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(partition, "OPERATIONS_WORTH_A_THREAD", 1)
     model = Model("gru", 2, 40, 4)
     x, right, wrong = np.ones((5, 4, 2), np.float32), np.array([1, 2, 0, 3]), np.array([1, 2, 0, 4])
     params = model.init(0)
@@ -225,36 +227,36 @@ def test_a_bidirectional_model_cannot_stream():
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("shared", ["rows", "units"])
 def test_work_split_over_threads_gives_the_same(cell_id, dtype, shared, ragged, monkeypatch):
-    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
-    monkeypatch.setattr(numba_shares, "COST_OF_SHARING_UNITS", -1 if shared == "units" else 1)
+    monkeypatch.setattr(partition, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(partition, "COST_OF_SHARING_UNITS", -1 if shared == "units" else 1)
     p, model = problem(cell_id, dtype, (6, 8, 3, 96, 2, True, "all", True, ragged))
     session = rnnbench.session("numba", model, p.params, threads=3)
-    assert session._planner.shares(6, 8) == ((3, 1) if shared == "rows" else (1, 3))
+    assert session._planner.partition(6, 8) == ((3, 1) if shared == "rows" else (1, 3))
     check(p, model, session)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="needs cores to choose from")
 def test_other_threads_keep_off_the_caller_s_core(monkeypatch):
     """Woken after a pause, one would run there, and both would take longer than one thread does."""
-    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(partition, "OPERATIONS_WORTH_A_THREAD", 1)
     cores = os.sched_getaffinity(0)
     model, x = Model("gru", 3, 40), np.zeros((5, 4, 3), np.float32)
     session = rnnbench.session("numba", model, model.init(0), threads=2)
     for core in sorted(cores)[:2]:  # the caller moves
-        monkeypatch.setattr(numba_crew, "_core", lambda core=core: core)
+        monkeypatch.setattr(thread_team, "_core", lambda core=core: core)
         session.forward(x)
-        (other,) = session._crew._threads
+        (other,) = session._team._threads
         assert os.sched_getaffinity(other.native_id) == cores - {core}
 
 
 def test_threads_without_cores_of_their_own_still_meet(monkeypatch):
     """A thread that waits for one that has no core gives its own up, so the wait is no deadlock."""
-    monkeypatch.setattr(numba_shares, "OPERATIONS_WORTH_A_THREAD", 1)
+    monkeypatch.setattr(partition, "OPERATIONS_WORTH_A_THREAD", 1)
     model = Model("lstm", 3, 200, readout="all")
     params, x = model.init(0), np.random.default_rng(0).standard_normal((20, 1, 3)).astype("float32")
     wanted = rnnbench.session("numba", model, params).forward(x)[0]
     session = rnnbench.session("numba", model, params, threads=5)
-    assert session._planner.shares(20, 1) == (1, 5)
+    assert session._planner.partition(20, 1) == (1, 5)
     np.testing.assert_array_equal(session.forward(x)[0], wanted)
 
 
@@ -292,16 +294,16 @@ def test_a_call_without_memory_leaves_the_session_whole(monkeypatch):
     params, x, target = model.init(0), np.ones((9, 4, 3), np.float32), np.ones((4, 40))
     session = rnnbench.session("numba", model, params)
     session.gradients(x[:2], target)
-    room = numba_table.Table.room
+    buffer = workspace.Workspace.buffer
 
-    def full(table, name, shape):
+    def full(space, name, shape):
         if name == "dlast":
             raise MemoryError
-        return room(table, name, shape)
+        return buffer(space, name, shape)
 
     for _ in range(2):
         with monkeypatch.context() as once:
-            once.setattr(numba_table.Table, "room", full)
+            once.setattr(workspace.Workspace, "buffer", full)
             with pytest.raises(MemoryError):
                 session.gradients(x, target)
     fresh = rnnbench.session("numba", model, params)
@@ -317,14 +319,14 @@ def test_an_interrupt_at_the_end_of_a_step_leaves_a_whole_step(monkeypatch):
     params, x, target = model.init(0), np.ones((5, 4, 3), np.float32), np.ones((4, 2))
     session, other = (rnnbench.session("numba", model, params) for _ in range(2))
     session.forward(x)
-    run = session._crew.run
+    run = session._team.run
 
     def interrupted(program):
         run(program)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as once:
-        once.setattr(session._crew, "run", interrupted)
+        once.setattr(session._team, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             session.train_step(x, target)
     other.train_step(x, target)
@@ -396,3 +398,9 @@ def test_training_returns_parameters_in_canonical_layout(dtype):
 def test_a_model_survives_its_own_description():
     model = Model("lstm", 2, 3, 1)
     assert Model(**asdict(model)) == model
+
+
+def test_the_backend_s_face_is_light():
+    """The registry imports it in processes that compute nothing."""
+    code = "import sys, rnnbench.backends.numba_cpu; sys.exit('numpy' in sys.modules or 'numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

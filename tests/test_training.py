@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.errors import UsageError
-from rnnbench.training import Adam, AdamState, clip_scale, loss_and_gradient
+from rnnbench.training import Adam, AdamState, loss_and_gradient
 
 # ---- losses ----------------------------------------------------------------------------------------------------------
 
@@ -150,11 +150,15 @@ def test_clipping_is_by_the_joint_norm():
     np.testing.assert_array_equal(gradients["a"], [3.0, 0.0])  # the caller's arrays are left alone
 
 
+def test_a_step_s_scales_undo_the_moments_bias():
+    assert Adam(0.5, beta1=0.5, beta2=0.75).scales(2) == (0.5 / 0.75, 1 / 0.4375)
+
+
 def test_clipping_scales_down_only():
-    assert clip_scale(Adam(clip_norm=2.0), 4.0) == 0.5
-    assert clip_scale(Adam(clip_norm=2.0), 2.0) == 1.0
-    assert clip_scale(Adam(clip_norm=2.0), 0.0) == 1.0
-    assert clip_scale(Adam(clip_norm=None), 1e9) == 1.0
+    assert Adam(clip_norm=2.0).clip_scale(4.0) == 0.5
+    assert Adam(clip_norm=2.0).clip_scale(2.0) == 1.0
+    assert Adam(clip_norm=2.0).clip_scale(0.0) == 1.0
+    assert Adam(clip_norm=None).clip_scale(1e9) == 1.0
 
 
 def test_adam_keeps_float32():

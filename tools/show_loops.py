@@ -84,10 +84,10 @@ def assembly(cell: str, kernel: str, dtype: str) -> str:
     """Return the text of a kernel compiled anew: of one that was read from a cache there is no text."""
     with tempfile.TemporaryDirectory() as fresh:
         os.environ["RNNBENCH_CACHE_DIR"] = fresh
-        from rnnbench.kernels.library import kernels
+        from rnnbench.kernels.compiled import kernels
         from rnnbench.registry import registry
 
-        (text,) = getattr(kernels(registry().cell(cell), dtype), kernel).inspect_asm().values()
+        (text,) = getattr(kernels(registry().cell(cell), dtype), kernel).kernel.inspect_asm().values()
     return text
 
 

@@ -5,12 +5,15 @@
    It returns a `Backend`, which turns a model and its parameters into a `Session`.
 """
 
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from rnnbench.model import Array, Model, Params, State
-from rnnbench.training import DEFAULT_ADAM, Adam
+if TYPE_CHECKING:  # NumPy stays out: a backend's light face imports this module
+    from rnnbench.model import Array, Model, Params, State
+    from rnnbench.training import Adam
 
 API_VERSION = 1
 WHOLE_SEQUENCE = "a bidirectional model needs the whole sequence"  # why it has no single steps
@@ -121,7 +124,7 @@ class Backend(Protocol):
         """Return why the case cannot run, for the table; None if it can."""
         ...
 
-    def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> Session:
+    def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = ...) -> Session:
         """Make a session of its own; loss is "mse" or "cross-entropy"."""
         ...
 

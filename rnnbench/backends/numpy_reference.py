@@ -5,14 +5,13 @@ complex step through the same `forward_layer`, so everything here lets complex a
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import BackendInfo, Case, CompileReport
 from rnnbench.cells.maths import numpy_maths
-from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
+from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Accumulator, Cell, Values
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, AdamState, loss_and_gradient
@@ -38,11 +37,11 @@ class Times:
         return cls(index, valid)
 
     def gather(self, by_time: Array) -> Array:
-        """[T, B, ...] in order of time -> in order of visit."""
+        """Reorder [T, B, ...] from the order of time to that of visits."""
         return np.take_along_axis(by_time, self.index[:, :, None], axis=0)
 
     def scatter(self, by_visit: Array) -> Array:
-        """[T, B, ...] in order of visit -> in order of time, zero past the lengths."""
+        """Reorder [T, B, ...] from the order of visits to that of time, zero past the lengths."""
         by_time = np.empty_like(by_visit)
         np.put_along_axis(by_time, self.index[:, :, None], by_visit * self.valid[:, :, None], axis=0)
         return by_time
@@ -54,11 +53,11 @@ class Visit:
 
     prev: State
     operands: list[dict[str, Array]]
-    saved: list[tuple[Any, ...]]
+    saved: list[Values]
 
 
 @dataclass(frozen=True)
-class Weights:
+class LayerWeights:
     """One layer and direction, by accumulator name. W[name] [H, I], R[name] [H, H], b[name] [H]."""
 
     W: dict[str, Array]
@@ -66,8 +65,8 @@ class Weights:
     b: dict[str, Array]
 
     @classmethod
-    def of(cls, cell: Cell, params: Params, prefix: str) -> "Weights":
-        def named(accumulators: tuple[Any, ...], kind: str) -> dict[str, Array]:
+    def of(cls, cell: Cell, params: Params, prefix: str) -> "LayerWeights":
+        def named(accumulators: tuple[Accumulator, ...], kind: str) -> dict[str, Array]:
             rows = params.get(prefix + kind, ())
             return {a.name: row for a, row in zip(accumulators, rows, strict=True)}
 
@@ -75,9 +74,10 @@ class Weights:
 
 
 def forward_layer(
-    cell: Cell, weights: Weights, x: Array, state: State, times: Times
+    cell: Cell, weights: LayerWeights, x: Array, state: State, times: Times
 ) -> tuple[Array, State, list[Visit]]:
-    """x [T, B, I], state of [B, H] each -> (y [T, B, H], final state, the tape of visits)."""
+    """Run a layer over x [T, B, I] from a state of [B, H] each; return (y [T, B, H], final state, the tape of
+    visits)."""
     m = numpy_maths(x.dtype)
     pairs = [stage.pair(m)[0] for stage in cell.stages]
     x = times.gather(x)
@@ -86,7 +86,7 @@ def forward_layer(
     for step, valid in enumerate(times.valid[:, :, None]):
         operands, saved = [], []
         operand = {H_STATE: state[0]}
-        result: tuple[Any, ...] = ()
+        result: Values = ()
         for stage, forward in zip(cell.stages, pairs, strict=True):
             pre = []
             for a in stage.accumulators:
@@ -105,9 +105,9 @@ def forward_layer(
 
 
 def backward_layer(
-    cell: Cell, weights: Weights, x: Array, times: Times, tape: list[Visit], dy: Array, dstate: State
+    cell: Cell, weights: LayerWeights, x: Array, times: Times, tape: list[Visit], dy: Array, dstate: State
 ) -> tuple[Array, dict[str, Array], State]:
-    """dy [T, B, H] and the final state's gradient -> (dx [T, B, I], {"W", "R", "b"}, the initial state's gradient)."""
+    """Return (dx [T, B, I], {"W", "R", "b"}, the initial state's gradient) from dy [T, B, H] and the final state's."""
     m = numpy_maths(x.dtype)
     pairs = [stage.pair(m)[1] for stage in cell.stages]
     x, dy = times.gather(x), times.gather(dy)
@@ -139,25 +139,28 @@ def backward_layer(
     return times.scatter(dx), stacked, dstate
 
 
+Trace = tuple[LayerWeights, Times, list[Visit]]  # of one layer and direction
+
+
 @dataclass(frozen=True)
-class Pass:
+class ForwardPass:
     """A whole forward pass: the prediction, the final states, and what backward needs."""
 
     prediction: Array
     state: State
     features: Array
-    layers: list[tuple[Array, list[tuple[Weights, Times, list[Visit]]]]]
+    layers: list[tuple[Array, list[Trace]]]
 
 
-def forward_model(model: Model, params: Params, x: Array, lengths: Array | None, state: State) -> Pass:
-    """The stack and its head, on arrays that `inputs` has prepared."""
+def forward_model(model: Model, params: Params, x: Array, lengths: Array | None, state: State) -> ForwardPass:
+    """Run the stack and its head on arrays that `inputs` has prepared."""
     T, B, _ = x.shape
-    layers: list[tuple[Array, list[tuple[Weights, Times, list[Visit]]]]] = []
+    layers: list[tuple[Array, list[Trace]]] = []
     finals: list[State] = []
     for layer in range(model.layers):
         outputs, traces = [], []
         for _, reverse, prefix in [p for p in model.prefixes() if p[0] == layer]:
-            weights, times = Weights.of(model.spec, params, prefix), Times.of(T, B, lengths, reverse)
+            weights, times = LayerWeights.of(model.spec, params, prefix), Times.of(T, B, lengths, reverse)
             start = tuple(s[len(finals)] for s in state)
             y, final, tape = forward_layer(model.spec, weights, x, start, times)
             outputs.append(y)
@@ -172,11 +175,11 @@ def forward_model(model: Model, params: Params, x: Array, lengths: Array | None,
         prediction = features @ params["head.W"].T + params["head.b"]
         if lengths is not None and model.readout == "all":
             prediction = prediction * (np.arange(T)[:, None] < lengths)[:, :, None]
-    return Pass(prediction, tuple(np.stack(s) for s in zip(*finals, strict=True)), features, layers)
+    return ForwardPass(prediction, tuple(np.stack(s) for s in zip(*finals, strict=True)), features, layers)
 
 
-def backward_model(model: Model, params: Params, done: Pass, dprediction: Array) -> tuple[Params, State]:
-    """Gradients of all parameters, and of the initial states, from that of the prediction."""
+def backward_model(model: Model, params: Params, done: ForwardPass, dprediction: Array) -> tuple[Params, State]:
+    """Return the gradients of all parameters, and of the initial states, from that of the prediction."""
     gradients: Params = {}
     dfeatures = dprediction
     if model.output_size is not None:
@@ -242,7 +245,7 @@ class NumpySession:
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}
 
-    def _pass(self, x: Array, lengths: Array | None, state: State | None) -> Pass:
+    def _pass(self, x: Array, lengths: Array | None, state: State | None) -> ForwardPass:
         ready, checked = inputs.sequence(self.model, x, lengths)
         start = inputs.states(self.model, state, ready.shape[1])
         return forward_model(self.model, self._params, ready, checked, start)

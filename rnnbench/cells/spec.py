@@ -58,6 +58,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class Operand:
+    """What a stage multiplies by W or R, and for whom. places: the accumulators that take the product, by their numbers
+    within the stage; rows: theirs in W or in R."""
+
+    places: tuple[int, ...]
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Cell:
     """A recurrent cell. ``states[0]`` is h, the output; ``source`` says where the formula comes from."""
 
@@ -94,6 +103,19 @@ class Cell:
     def r_accumulators(self) -> tuple[Accumulator, ...]:
         """Return those with a recurrent product, in the order of R's rows."""
         return tuple(a for a in self.accumulators if a.operand is not None)
+
+    def operands(self, stage: Stage) -> tuple[Operand, Operand, Operand]:
+        """Return a stage's operands: x, h, and the previous stage's result."""
+
+        def operand(all_rows: tuple[Accumulator, ...], taken: Callable[[Accumulator], bool]) -> Operand:
+            places = tuple(n for n, a in enumerate(stage.accumulators) if taken(a))
+            return Operand(places, tuple(all_rows.index(stage.accumulators[n]) for n in places))
+
+        return (
+            operand(self.w_accumulators, lambda a: a.sees_x),
+            operand(self.r_accumulators, lambda a: a.operand == H_STATE),
+            operand(self.r_accumulators, lambda a: a.operand == STAGE_RESULT),
+        )
 
     @cached_property
     def saved_counts(self) -> tuple[int, ...]:

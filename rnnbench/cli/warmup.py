@@ -82,7 +82,7 @@ def _compile(cell: str, dtype: str, training: bool) -> Spent:
     import numpy as np
 
     from rnnbench.kernels.cache import directory
-    from rnnbench.kernels.library import LOG, common
+    from rnnbench.kernels.compiled import LOG, common
     from rnnbench.loading import session
     from rnnbench.model import Model
     from rnnbench.training import LOSSES

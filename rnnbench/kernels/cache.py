@@ -19,7 +19,6 @@ import stat
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -38,7 +37,7 @@ FORMAT = 1
 
 
 def directory() -> Path:
-    """Where kernels are kept: $RNNBENCH_CACHE_DIR, else the platform's cache folder."""
+    """Return where kernels are kept: $RNNBENCH_CACHE_DIR, else the platform's cache folder."""
     if asked := os.environ.get("RNNBENCH_CACHE_DIR"):
         return Path(asked)
     if sys.platform == "darwin":
@@ -51,7 +50,7 @@ def directory() -> Path:
 
 
 def safe_directory() -> tuple[Path | None, str | None]:
-    """(directory, None) once it exists and is this user's alone, else (None, why not)."""
+    """Return (directory, None) once it exists and is this user's alone, else (None, why not)."""
     path = directory()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +69,7 @@ def safe_directory() -> tuple[Path | None, str | None]:
 
 @cache
 def _sources():
-    """The bytes of every kernel source and of what a cell is built with."""
+    """Return the bytes of every kernel source and of what a cell is built with."""
     here = Path(__file__).parent
     files = sorted(here.glob("*.py")) + [here.parent / "cells" / name for name in ("spec.py", "maths.py")]
     return b"".join(file.read_bytes() for file in files)
@@ -96,7 +95,7 @@ def _circumstances():
 
 
 def cell_fingerprint(cell: Cell) -> str | None:
-    """A digest of a cell's data and source; None if the source cannot be read."""
+    """Return a digest of a cell's data and source; None if the source cannot be read."""
     total = hashlib.sha256(repr((cell.id, cell.states, [s.accumulators for s in cell.stages])).encode())
     for stage in cell.stages:
         try:
@@ -108,7 +107,7 @@ def cell_fingerprint(cell: Cell) -> str | None:
 
 
 def digest(name, cell, dtype, signature):
-    """The key of one kernel, the same in every process; None for a cell whose source cannot be read."""
+    """Return the key of one kernel, the same in every process; None for a cell whose source cannot be read."""
     fingerprint = cell_fingerprint(cell) if cell is not None else ""
     if fingerprint is None:
         return None
@@ -120,12 +119,10 @@ def digest(name, cell, dtype, signature):
 class KernelCache(_Cache):
     """Numba's cache interface for one function of one signature, kept under a key of our own."""
 
-    place: Any  # a folder, or None where nothing is kept
-
     def __init__(self, key):
         self.key = key
         self.hit = False
-        self.place, self.notice = safe_directory()
+        self.place, self.notice = safe_directory()  # a folder, or None where nothing is kept
 
     @property
     def cache_path(self):
@@ -159,7 +156,7 @@ class KernelCache(_Cache):
             atomic.replace(self.file, content, mode=0o600, durable=False)
 
     def _read(self):
-        """The payload, if the file is ours, whole, and of this key."""
+        """Return the payload, if the file is ours, whole, and of this key."""
         try:
             with open(self.file, "rb") as source:
                 if hasattr(os, "getuid") and os.fstat(source.fileno()).st_uid != os.getuid():

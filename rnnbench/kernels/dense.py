@@ -1,71 +1,71 @@
 """A layer without time, on the same tile: out = begin + source · w, for all rows at once.
 
 The head, the gradient that it hands back, and that of a lower layer's output, whose source is the tape: there one
-output sums over several runs of a row, one for each accumulator. See `call.DENSE`.
+output sums over several runs of a row, one for each accumulator. See `DenseArgs`.
 """
-
-from typing import Any
 
 from numba import types
 
-from rnnbench.kernels.call import DENSE
-from rnnbench.kernels.target import jit, target
+from rnnbench.kernels.args import DenseArgs
+from rnnbench.kernels.pointers import deref_as, load, offset, pointer_to, store
+from rnnbench.kernels.records import args_at
+from rnnbench.kernels.target import DType, jit, target
 from rnnbench.kernels.tile import make_panel
-from rnnbench.kernels.vector import get, held, pointer_to, put, record_at, shift, vector_type
+from rnnbench.kernels.vector import vector_type
 
 COLUMNS = 2
 ROWS = 64  # that pass by while a block's weights are near
 
 
 def make_dense(dtype):
-    """dense(address), of one record `call.DENSE`; parts share the rows."""
+    """Return dense(address), of one record `DenseArgs`; parts share the rows."""
     vector = vector_type(dtype.name, target().lanes(dtype))
     width, tag = block_width(dtype), dtype.name
     panel = make_panel(vector, (True,) * COLUMNS)
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
-    behind, told = held(vector.scalar), record_at(DENSE)
+    deref, args_of = deref_as(vector.scalar), args_at(DenseArgs)
 
     def copy(target, target_stride, source, source_stride, rows, count):
         for r in range(rows):
             for j in range(count):
-                put(target, r * target_stride + j, get(source, r * source_stride + j))
+                store(target, r * target_stride + j, load(source, r * source_stride + j))
 
     copy = jit(copy, tag)
 
     def dense(address):
-        c = told(address)
-        source, out, room, index = behind(c.source), behind(c.out), reals(c.scratch), integers(c.index)
-        run_at, begin, weights = integers(c.run_at), reals(c.begin), reals(c.w)
-        first, last = c.count * c.part // c.parts, c.count * (c.part + 1) // c.parts
+        args = args_of(address)
+        source, out, buffer, index = deref(args.source), deref(args.out), reals(args.scratch), integers(args.index)
+        run_at, begin, weights = integers(args.run_at), reals(args.begin), reals(args.w)
+        first, last = args.count * args.part // args.parts, args.count * (args.part + 1) // args.parts
         for i in range(ROWS):
-            put(index, i, i)
+            store(index, i, i)
         for row in range(first, last, ROWS):
             rows = min(ROWS, last - row)
-            for block in range(-(-c.outputs // width)):
-                at = row * c.outputs + block * width
-                left = c.outputs - block * width
-                goal, stride = shift(out, at), c.outputs
+            for block in range(-(-args.outputs // width)):
+                at = row * args.outputs + block * width
+                left = args.outputs - block * width
+                dest, stride = offset(out, at), args.outputs
                 if left < width:  # the last block is filled beside its place, and what is wanted of it is copied
-                    goal, stride = room, width
-                    if c.adds:
-                        copy(room, width, shift(out, at), c.outputs, rows, left)
-                start, start_stride = (goal, stride) if c.adds else (shift(begin, block * width), 0)
-                for run in range(c.runs):
-                    x = shift(source, row * c.source_stride + get(run_at, run))
-                    w = shift(weights, (block * c.runs + run) * c.K * width)
-                    panel(rows, start, start_stride, goal, stride, ((x, index, c.source_stride, c.K, w),))
-                    start, start_stride = goal, stride
+                    dest, stride = buffer, width
+                    if args.adds:
+                        copy(buffer, width, offset(out, at), args.outputs, rows, left)
+                start, start_stride = (dest, stride) if args.adds else (offset(begin, block * width), 0)
+                for run in range(args.runs):
+                    x = offset(source, row * args.source_stride + load(run_at, run))
+                    w = offset(weights, (block * args.runs + run) * args.K * width)
+                    panel(rows, start, start_stride, dest, stride, ((x, index, args.source_stride, args.K, w),))
+                    start, start_stride = dest, stride
                 if left < width:
-                    copy(shift(out, at), c.outputs, room, width, rows, left)
+                    copy(offset(out, at), args.outputs, buffer, width, rows, left)
 
     return jit(dense, tag)
 
 
-def block_width(dtype: Any) -> int:
-    """Outputs of a block: what weights are packed by, and begin is padded to."""
+def block_width(dtype: DType) -> int:
+    """Return the outputs of a block: weights are packed by it, and begin is padded to it."""
     return COLUMNS * target().lanes(dtype)
 
 
-def dense_workspace(dtype: Any) -> tuple[int, int]:
-    """Elements of `scratch` and of `index`."""
+def dense_workspace(dtype: DType) -> tuple[int, int]:
+    """Return the elements of `scratch` and of `index`."""
     return ROWS * block_width(dtype), ROWS

@@ -25,7 +25,7 @@ ENOUGH_TERMS = 24  # of the series of e^r and of ln 2's 1 / (k 2^k): beyond floa
 
 
 def _q(r):
-    """(e^r - 1 - r) / r², a Fraction of a Fraction."""
+    """Return (e^r - 1 - r) / r², a Fraction of a Fraction."""
     term, total = Fraction(1, 2), Fraction(0)
     for k in range(3, ENOUGH_TERMS):
         total += term
@@ -33,13 +33,14 @@ def _q(r):
     return total
 
 
-def _short(value):
-    """A Fraction near `value` that is quick to compute with."""
+def _rounded(value):
+    """Return a Fraction near `value` that is quick to compute with."""
     return Fraction(round(value * 2**16), 2**16)
 
 
-def _through(nodes, values):
-    """The coefficients, lowest power first, of the polynomial through (node, value): Newton's divided differences."""
+def _interpolate(nodes, values):
+    """Return the coefficients, lowest power first, of the polynomial through (node, value): Newton's divided
+    differences."""
     table = list(values)
     for step in range(1, len(nodes)):
         for i in range(len(nodes) - 1, step - 1, -1):
@@ -55,12 +56,12 @@ def _through(nodes, values):
 
 @cache
 def exponential(dtype):
-    """q's coefficients for a dtype, lowest power first, as floats."""
+    """Return q's coefficients for a dtype, lowest power first, as floats."""
     bound, spacing = math.log(2) / 2, float(np.finfo(dtype).eps)
-    tried = [_short(bound * t) for t in np.linspace(-1, 1, 21)]
+    tried = [_rounded(bound * t) for t in np.linspace(-1, 1, 21)]
     for count in range(4, 20):
-        nodes = [_short(bound * math.cos(math.pi * (2 * i + 1) / (2 * count))) for i in range(count)]
-        coefficients = _through(nodes, [_q(r) for r in nodes])
+        nodes = [_rounded(bound * math.cos(math.pi * (2 * i + 1) / (2 * count))) for i in range(count)]
+        coefficients = _interpolate(nodes, [_q(r) for r in nodes])
         left_out = (abs(sum(c * r**k for k, c in enumerate(coefficients)) - _q(r)) * r * r for r in tried)
         if max(left_out) < spacing / 8:
             return tuple(map(float, coefficients))
@@ -68,15 +69,15 @@ def exponential(dtype):
 
 
 def split_ln2(dtype):
-    """ln 2 as high + low, high short enough that n * high is exact for every exponent n."""
+    """Return ln 2 as high + low, high short enough that n * high is exact for every exponent n."""
     ln2 = sum(Fraction(1, k * 2**k) for k in range(1, 200))
     kept = np.finfo(dtype).nmant - 12
     high = Fraction(round(ln2 * 2**kept), 2**kept)
     return float(high), float(ln2 - high)
 
 
-def _splitting(dtype):
-    """split(y) -> (2^n, r) of vectors, where 2^n is infinite one past the largest exponent."""
+def _range_reduction(dtype):
+    """Return split(y) -> (2^n, r) of vectors, where 2^n is infinite one past the largest exponent."""
     finfo = np.finfo(dtype)
     # Adding 1.5 * 2^mantissa rounds to a whole number and leaves it in the low bits; with the exponent's bias added too
     # those bits are the biased exponent of 2^n, which a shift then puts in its place.
@@ -92,8 +93,8 @@ def _splitting(dtype):
 
 
 def vector_exp(dtype):
-    """e^x of a vector of x <= 0, as a softmax needs it: 0 where the result would be subnormal."""
-    split, q, smallest = _splitting(dtype), exponential(dtype), np.finfo(dtype).minexp * math.log(2)
+    """Return e^x of a vector of x <= 0, as a softmax needs it: 0 where the result would be subnormal."""
+    split, q, smallest = _range_reduction(dtype), exponential(dtype), np.finfo(dtype).minexp * math.log(2)
 
     def exp(x):
         scale, r = split(x.at_least(smallest))
@@ -103,8 +104,8 @@ def vector_exp(dtype):
 
 
 def vector_maths(dtype):
-    """The namespace a cell's pair is built with to run on vectors of a NumPy dtype."""
-    finfo, split, q = np.finfo(dtype), _splitting(dtype), exponential(dtype)
+    """Return the namespace a cell's pair is built with to run on vectors of a NumPy dtype."""
+    finfo, split, q = np.finfo(dtype), _range_reduction(dtype), exponential(dtype)
     # Beyond these e^y is infinite, 1 + e^y is 1, and tanh is 1.
     largest, nothing = (finfo.maxexp + 0.25) * math.log(2), -(finfo.nmant + 4) * math.log(2)
     flat_tanh = -nothing

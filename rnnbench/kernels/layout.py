@@ -13,85 +13,83 @@ backward, having read them, writes the gradients of its accumulators in their pl
 """
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Cell
+from rnnbench.cells.spec import Cell, Operand
 from rnnbench.kernels.cache import cell_fingerprint
-from rnnbench.kernels.target import PASTED, jit, target
-from rnnbench.kernels.vector import vector_type
+from rnnbench.kernels.target import INLINED, DType, Jitted, jit, target
+from rnnbench.kernels.vector import Vector, vector_type
 from rnnbench.model import Array
-
-DType = np.dtype[Any]
 
 
 @dataclass(frozen=True)
-class StagePlan:
-    """One stage: masks over its accumulators, how many values it saves, its first slot and first accumulator."""
+class StagePanels:
+    """One stage: its operands (x, h, and the previous stage's result), how many accumulators it has and values it
+    saves, its first slot on the tape and its first accumulator in the cell."""
 
-    w: tuple[bool, ...]
-    r: tuple[bool, ...]
-    u: tuple[bool, ...]
+    operands: tuple[Operand, Operand, Operand]
+    accumulators: int
     saved: int
     slot: int
     first: int
 
     @property
-    def accumulators(self) -> int:
-        return len(self.w)
+    def masks(self) -> tuple[tuple[bool, ...], ...]:
+        """Return of each operand which accumulators take its product."""
+        return tuple(tuple(n in operand.places for n in range(self.accumulators)) for operand in self.operands)
 
     @property
     def slots(self) -> int:
+        """Return how many slots of the tape the stage needs."""
         return max(self.saved, self.accumulators)
 
+    @property
+    def recurrent(self) -> int:
+        """Return how many matrices of R the stage multiplies by."""
+        return sum(len(operand.rows) for operand in self.operands[1:])
+
     def packed_size(self, I: int, H: int, panels: int, lanes: int) -> int:
-        per_panel = self.accumulators + I * sum(self.w) + H * (sum(self.r) + sum(self.u))
+        """Return the elements of the stage's packed weights."""
+        per_panel = self.accumulators + I * len(self.operands[0].rows) + H * self.recurrent
         return per_panel * panels * lanes
 
 
 @dataclass(frozen=True)
-class Layout:
+class PanelLayout:
     """Everything about a cell and dtype that code and memory must agree on."""
 
     cell: Cell
     dtype: DType
 
     @cached_property
-    def stages(self) -> tuple[StagePlan, ...]:
-        plans: list[StagePlan] = []
+    def stages(self) -> tuple[StagePanels, ...]:
+        found: list[StagePanels] = []
         slot = first = 0
         for stage, saved in zip(self.cell.stages, self.cell.saved_counts, strict=True):
-            a = stage.accumulators
-            plan = StagePlan(
-                w=tuple(x.sees_x for x in a),
-                r=tuple(x.operand == H_STATE for x in a),
-                u=tuple(x.operand == STAGE_RESULT for x in a),
-                saved=saved,
-                slot=slot,
-                first=first,
-            )
-            plans.append(plan)
-            slot, first = slot + plan.slots, first + len(a)
-        return tuple(plans)
+            found.append(StagePanels(self.cell.operands(stage), len(stage.accumulators), saved, slot, first))
+            slot, first = slot + found[-1].slots, first + len(stage.accumulators)
+        return tuple(found)
 
     @cached_property
     def _tag(self) -> str:
         fingerprint = cell_fingerprint(self.cell) or uuid.uuid4().hex
         return f"{fingerprint[:16]}.{self.dtype.name}"
 
-    def jit(self, function: Any) -> Any:
-        """Compiles a helper or kernel of this layout."""
+    def jit(self, function: Callable[..., object]) -> Jitted:
+        """Compile a helper or kernel of this layout."""
         return jit(function, self._tag)
 
-    def paste(self, function: Any) -> Any:
-        """The same for a helper that is pasted into its caller (see target.py)."""
-        return jit(function, self._tag, **PASTED)
+    def inline(self, function: Callable[..., object]) -> Jitted:
+        """Compile a helper that is inlined into its caller (see target.py)."""
+        return jit(function, self._tag, **INLINED)
 
     @property
     def slots(self) -> int:
+        """Return how many slots of the tape a visit has."""
         return sum(stage.slots for stage in self.stages)
 
     @property
@@ -99,51 +97,43 @@ class Layout:
         return len(self.cell.states)
 
     @cached_property
-    def vector(self) -> Any:
-        """A cell of one accumulator gets vectors of two registers: else the tile would wait for its broadcasts."""
+    def vector(self) -> Vector:
+        """Return the vector of units. A cell of one accumulator gets one of two registers: else the tile would wait for
+        its broadcasts."""
         widest = max(stage.accumulators for stage in self.stages)
         return vector_type(self.dtype.name, target().lanes(self.dtype) * (2 if widest == 1 else 1))
 
     @property
     def lanes(self) -> int:
+        """Return the units of a panel."""
         return int(self.vector.lanes)
 
     @property
     def columns(self) -> int:
-        """Vectors of neighbouring units that the backward tile computes side by side."""
+        """Return how many vectors of neighbouring units the backward tile computes side by side."""
         return 2 if self.lanes == target().lanes(self.dtype) else 1
 
     def padded(self, H: int) -> int:
+        """Return Hp: H padded to whole panels."""
         return -(-H // self.lanes) * self.lanes
 
     def padded_back(self, H: int) -> int:
+        """Return H padded to whole blocks of the backward tile."""
         block = self.lanes * self.columns
         return -(-H // block) * block
 
     def packed_size(self, I: int, H: int) -> int:
+        """Return the elements of the weights packed for the forward scan."""
         panels = self.padded(H) // self.lanes
         return sum(stage.packed_size(I, H, panels, self.lanes) for stage in self.stages)
 
     def transposed_size(self, H: int) -> int:
-        return sum(sum(stage.r) + sum(stage.u) for stage in self.stages) * self.padded(H) * self.padded_back(H)
-
-    def slot_of(self, accumulator: int) -> int:
-        """Where the gradient of an accumulator (by its index in the cell) lies after backward."""
-        for stage in self.stages:
-            if stage.first <= accumulator < stage.first + stage.accumulators:
-                return stage.slot + accumulator - stage.first
-        raise IndexError(accumulator)
-
-    def operand_of(self, accumulator: int) -> int:
-        """Which of the kept arrays [T, B, Hp] the R of an accumulator multiplied: h, or an earlier stage's result."""
-        for number, stage in enumerate(self.stages):
-            if stage.first <= accumulator < stage.first + stage.accumulators:
-                return 0 if self.cell.accumulators[accumulator].operand == H_STATE else self.states + number - 1
-        raise IndexError(accumulator)
+        """Return the elements of R packed for the backward scan."""
+        return sum(stage.recurrent for stage in self.stages) * self.padded(H) * self.padded_back(H)
 
 
 def aligned(size: int, dtype: DType) -> Array:
-    """A zeroed flat array that begins at a cache line."""
+    """Return a zeroed flat array that begins at a cache line."""
     line = 64
     raw = np.zeros(size * dtype.itemsize + line, np.uint8)
     start = -raw.ctypes.data % line

@@ -1,24 +1,18 @@
 """Puts weights in the order in which the tiles stream them (see layout.py)."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from rnnbench.kernels.call import PACK, SECTION
+from rnnbench.kernels.args import PackArgs, SectionArgs
+from rnnbench.kernels.layout import PanelLayout
+from rnnbench.kernels.pointers import load, offset, pointer_to, store, transposition, vectors
+from rnnbench.kernels.records import args_at, record_dtype
 from rnnbench.kernels.target import jit, target
-from rnnbench.kernels.vector import (
-    get,
-    pointer_to,
-    put,
-    record_at,
-    shift,
-    transposition,
-    vector_type,
-    vectors,
-)  # fmt: skip
+from rnnbench.kernels.vector import vector_type
+from rnnbench.model import Array
 
 
 def make_pack(dtype):
-    """pack(address), of one record `call.PACK`: each section puts one matrix `source` in its place of `out`.
+    """Return pack(address), of one record `PackArgs`: each section puts one matrix `source` in its place of `out`.
 
     Across units: source [J, K] becomes [panel, k, position of count, lane], a panel being `width` rows; zero past the
     last one. Else source [K, J] becomes [block, position of count, Kp, width]: row k as it stands, cut into blocks of
@@ -26,48 +20,48 @@ def make_pack(dtype):
     """
     vector = vector_type(dtype.name, target().lanes(dtype))
     lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
-    transpose, (load, store, _) = transposition(vector), vectors(vector, 1)
-    reals, told, section_at = pointer_to(vector.scalar), record_at(PACK), record_at(SECTION)
-    section_size = SECTION.itemsize
+    transpose, (load_vectors, store_vectors, _) = transposition(vector), vectors(vector, 1)
+    reals, args_of, section_at = pointer_to(vector.scalar), args_at(PackArgs), args_at(SectionArgs)
+    section_size = record_dtype(SectionArgs).itemsize
 
-    def across_units(c, first, last):
-        source, out = reals(c.source), reals(c.out)
-        K, step = c.K, c.count * c.width
+    def across_units(args, first, last):
+        source, out = reals(args.source), reals(args.out)
+        K, step = args.K, args.count * args.width
         for panel in range(first, last):
-            packed = shift(out, panel * K * step + c.position * c.width)
-            for at in range(0, c.width, lanes):
-                unit = panel * c.width + at
-                squares = K // lanes if unit + lanes <= c.J else 0
+            packed = offset(out, panel * K * step + args.position * args.width)
+            for at in range(0, args.width, lanes):
+                unit = panel * args.width + at
+                squares = K // lanes if unit + lanes <= args.J else 0
                 for square in range(squares):
                     k = square * lanes
-                    transpose(shift(source, unit * K + k), K, shift(packed, k * step + at), step)
+                    transpose(offset(source, unit * K + k), K, offset(packed, k * step + at), step)
                 for lane in range(lanes):
-                    known = unit + lane < c.J
+                    known = unit + lane < args.J
                     for k in range(squares * lanes, K):
-                        value = get(source, (unit + lane) * K + k) if known else zero
-                        put(packed, k * step + at + lane, value)
+                        value = load(source, (unit + lane) * K + k) if known else zero
+                        store(packed, k * step + at + lane, value)
 
-    def across_inputs(c, first, last):
-        source, out = reals(c.source), reals(c.out)
+    def across_inputs(args, first, last):
+        source, out = reals(args.source), reals(args.out)
         for block in range(first, last):
-            packed = shift(out, (block * c.count + c.position) * c.Kp * c.width)
-            begin = block * c.width
-            full = c.width if begin + c.width <= c.J else 0
-            for k in range(c.K):
-                row, goal = shift(source, k * c.J + begin), shift(packed, k * c.width)
+            packed = offset(out, (block * args.count + args.position) * args.Kp * args.width)
+            begin = block * args.width
+            full = args.width if begin + args.width <= args.J else 0
+            for k in range(args.K):
+                row, dest = offset(source, k * args.J + begin), offset(packed, k * args.width)
                 for column in range(0, full, lanes):
-                    store(shift(goal, column), 0, load(shift(row, column), 0))
-                for column in range(full, min(c.width, c.J - begin)):
-                    put(goal, column, get(row, column))
+                    store_vectors(offset(dest, column), 0, load_vectors(offset(row, column), 0))
+                for column in range(full, min(args.width, args.J - begin)):
+                    store(dest, column, load(row, column))
 
     units, inputs = jit(across_units, tag), jit(across_inputs, tag)
 
     def pack(address):
-        c = told(address)
-        for n in range(c.count):
-            section = section_at(c.sections + n * section_size)
+        args = args_of(address)
+        for n in range(args.count):
+            section = section_at(args.sections + n * section_size)
             panels = -(-section.J // section.width)
-            first, last = panels * c.part // c.parts, panels * (c.part + 1) // c.parts
+            first, last = panels * args.part // args.parts, panels * (args.part + 1) // args.parts
             if section.across_units:
                 units(section, first, last)
             else:
@@ -76,50 +70,40 @@ def make_pack(dtype):
     return jit(pack, tag)
 
 
-def forward_sections(layout, W, R, b, out) -> Iterator[dict[str, Any]]:
-    """The sections that put canonical W [Gw, H, I], R [Gr, H, H] and b [G, H] into flat `out`."""
-    cell, H, lanes = layout.cell, b.shape[1], layout.lanes
+def forward_sections(layout: PanelLayout, W: Array, R: Array, b: Array, out: Array) -> Iterator[SectionArgs]:
+    """Yield the sections that put canonical W [Gw, H, I], R [Gr, H, H] and b [G, H] into flat `out`."""
+    H = b.shape[1]
     Hp, start = layout.padded(H), 0
-    for stage, plan in zip(cell.stages, layout.stages, strict=True):
-        sections = [
-            (b, range(plan.first, plan.first + plan.accumulators), 1),
-            (W, _chosen(stage, cell.w_accumulators, plan.w), W.shape[-1]),
-            (R, _chosen(stage, cell.r_accumulators, plan.r), H),
-            (R, _chosen(stage, cell.r_accumulators, plan.u), H),
-        ]
-        for source, rows, K in sections:
+    for stage in layout.stages:
+        x, h, result = stage.operands
+        own = range(stage.first, stage.first + stage.accumulators)
+        for source, rows, K in ((b, own, 1), (W, x.rows, W.shape[-1]), (R, h.rows, H), (R, result.rows, H)):
             for at, row in enumerate(rows):
-                yield across_units(source[row], H, K, out[start:], at, len(rows), lanes)
+                yield across_units(source[row], H, K, out[start:], at, len(rows), layout.lanes)
             start += len(rows) * K * Hp
 
 
-def backward_sections(layout, R, out) -> Iterator[dict[str, Any]]:
-    """The sections that put R [Gr, H, H] into flat `out` for the backward tile."""
-    cell, H, width = layout.cell, R.shape[-1], layout.lanes * layout.columns
+def backward_sections(layout: PanelLayout, R: Array, out: Array) -> Iterator[SectionArgs]:
+    """Yield the sections that put R [Gr, H, H] into flat `out` for the backward tile."""
+    H, width = R.shape[-1], layout.lanes * layout.columns
     Hp, start = layout.padded(H), 0
-    for stage, plan in zip(cell.stages, layout.stages, strict=True):
-        for wanted in (plan.r, plan.u):
-            rows = _chosen(stage, cell.r_accumulators, wanted)
-            for at, row in enumerate(rows):
-                yield across_inputs(R[row], Hp, out[start:], at, len(rows), width)
-            start += len(rows) * Hp * layout.padded_back(H)
+    for stage in layout.stages:
+        for operand in stage.operands[1:]:
+            for at, row in enumerate(operand.rows):
+                yield across_inputs(R[row], Hp, out[start:], at, len(operand.rows), width)
+            start += len(operand.rows) * Hp * layout.padded_back(H)
 
 
-def across_units(source, J: int, K: int, out, position: int, count: int, width: int) -> dict[str, Any]:
-    """source [J, K] (of K = 1: [J]) to [panel, k, position of count, lane] of `out`."""
-    return {"across_units": 1, "source": source, "K": K, "J": J, "Kp": K, "out": out} | {
-        "position": position, "count": count, "width": width
-    }  # fmt: skip
+def across_units(source: Array, J: int, K: int, out: Array, position: int, count: int, width: int) -> SectionArgs:
+    """Return the section that puts source [J, K] (of K = 1: [J]) into [panel, k, position of count, lane] of `out`."""
+    return SectionArgs(
+        across_units=True, source=source, K=K, J=J, Kp=K, out=out, position=position, count=count, width=width
+    )
 
 
-def across_inputs(source, Kp: int, out, position: int, count: int, width: int) -> dict[str, Any]:
-    """source [K, J] to [block, position of count, Kp, width] of `out`."""
+def across_inputs(source: Array, Kp: int, out: Array, position: int, count: int, width: int) -> SectionArgs:
+    """Return the section that puts source [K, J] into [block, position of count, Kp, width] of `out`."""
     K, J = source.shape
-    return {"across_units": 0, "source": source, "K": K, "J": J, "Kp": Kp, "out": out} | {
-        "position": position, "count": count, "width": width
-    }  # fmt: skip
-
-
-def _chosen(stage, canonical, wanted):
-    """Rows, in the canonical array, of a stage's accumulators that `wanted` picks."""
-    return [canonical.index(a) for a, is_wanted in zip(stage.accumulators, wanted, strict=True) if is_wanted]
+    return SectionArgs(
+        across_units=False, source=source, K=K, J=J, Kp=Kp, out=out, position=position, count=count, width=width
+    )

@@ -2,24 +2,26 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 from numba import njit, types
 
-from rnnbench.kernels.library import compile_kernel
-from rnnbench.kernels.target import OPTIONS, target
-from rnnbench.kernels.vector import constant, multiply_add, pointer, vector_type, vectors
+from rnnbench.kernels.compiled import compile_kernel
+from rnnbench.kernels.pointers import pointer, vectors
+from rnnbench.kernels.target import OPTIONS, DType, Jitted, target
+from rnnbench.kernels.vector import constant, multiply_add, vector_type
+from rnnbench.model import Array
 
 CHAINS = 12  # independent multiply-adds in flight: more than latency times units on any CPU, and they fit 16 registers
 ROUNDS, ROUND_SECONDS = 20, 0.005  # short, so that some of them fall between a neighbour's bursts
 
 
 def make_chains(dtype):
-    """chains(count, out): `count` turns of CHAINS vector multiply-adds, all of them needed for the sum in `out`."""
+    """Return chains(count, out), `count` iterations of CHAINS vector multiply-adds, all of them needed for the sum in
+    `out`."""
     vector = vector_type(dtype.name, target().lanes(dtype))
     step, factor = constant(vector, 1e-9), constant(vector, 0.999999)
-    _, store, _ = vectors(vector, 1)
+    _, store_vectors, _ = vectors(vector, 1)
 
     @njit(**OPTIONS)
     def chains(count, out):
@@ -30,39 +32,39 @@ def make_chains(dtype):
             d, e, f = multiply_add(d, x, y), multiply_add(e, x, y), multiply_add(f, x, y)
             g, h, i = multiply_add(g, x, y), multiply_add(h, x, y), multiply_add(i, x, y)
             j, k, m = multiply_add(j, x, y), multiply_add(k, x, y), multiply_add(m, x, y)
-        store(pointer(out), 0, (a + b + c + d + e + f + g + h + i + j + k + m,))
+        store_vectors(pointer(out), 0, (a + b + c + d + e + f + g + h + i + j + k + m,))
 
     return chains, vector.lanes
 
 
 def measure_flops_peak(dtype: str, threads: int = 1, seconds: float = ROUND_SECONDS) -> float:
-    """Floating-point operations per second (a multiply-add is two) that `threads` threads reach together, with all
-    operands in registers: the best of many rounds of about `seconds` each."""
+    """Measure the floating-point operations per second (a multiply-add is two) that `threads` threads reach together,
+    all operands in registers: the best of many rounds of about `seconds` each."""
     kind = np.dtype(dtype)
     function, lanes = make_chains(kind)
     kernel = compile_kernel("peak", function, (types.int64, flat_array(kind)), None, kind)
-    turns = turns_per_second(kernel, [(np.zeros(lanes, kind),) for _ in range(threads)], seconds)
-    return float(2 * CHAINS * lanes * threads * turns)
+    rate = iterations_per_second(kernel, [(np.zeros(lanes, kind),) for _ in range(threads)], seconds)
+    return float(2 * CHAINS * lanes * threads * rate)
 
 
-def flat_array(kind: np.dtype[Any]) -> Any:
-    """The Numba type of a one-dimensional array of a dtype."""
+def flat_array(kind: DType) -> types.Array:
+    """Return the Numba type of a one-dimensional array of a dtype."""
     return types.Array(types.float32 if kind == np.float32 else types.float64, 1, "C")
 
 
-def turns_per_second(kernel: Any, arguments: list[tuple[Any, ...]], seconds: float) -> float:
-    """How many turns a second kernel(turns, *one of `arguments`) does in threads of their own, one for each, at the
-    same time: the best of `ROUNDS` rounds of at least `seconds`."""
+def iterations_per_second(kernel: Jitted, arguments: list[tuple[Array, ...]], seconds: float) -> float:
+    """Measure the iterations a second of kernel(iterations, *one of `arguments`) in threads of their own, one for each,
+    at the same time: the best of `ROUNDS` rounds of at least `seconds`."""
 
-    def timed(turns: int) -> float:
+    def timed(iterations: int) -> float:
         start = time.perf_counter()
-        list(run(lambda own: kernel(turns, *own), arguments))
+        list(run(lambda own: kernel(iterations, *own), arguments))
         return time.perf_counter() - start
 
     # Not `clock.samples`: turns are counted inside the kernel, threads start together, and the best round counts.
     with ThreadPoolExecutor(len(arguments)) as pool:
         run = map if len(arguments) == 1 else pool.map  # handing work over costs tens of microseconds
-        turns = 1
-        while timed(turns) < seconds:
-            turns *= 2
-        return turns / min(timed(turns) for _ in range(ROUNDS))
+        iterations = 1
+        while timed(iterations) < seconds:
+            iterations *= 2
+        return iterations / min(timed(iterations) for _ in range(ROUNDS))

@@ -4,20 +4,21 @@ A training step is one program: no Python runs between its forward scan and Adam
 program of any model is data, and nothing is compiled anew for it.
 """
 
-from typing import Any
-
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rnnbench.kernels.call import RUN
-from rnnbench.kernels.target import jit
-from rnnbench.kernels.vector import I64, get, meet, pointer_to, record_at
+from rnnbench.kernels.args import RunArgs
+from rnnbench.kernels.barrier import barrier
+from rnnbench.kernels.pointers import load, pointer_to
+from rnnbench.kernels.records import args_at
+from rnnbench.kernels.target import Jitted, jit
+from rnnbench.kernels.vector import I64
 
 
 @intrinsic
 def call_at(typing, kernel, record):
-    """Calls the C function void(int64) at an address."""
+    """Call the C function void(int64) at an address."""
 
     def gen(context, builder, signature, args):
         function = ir.FunctionType(ir.VoidType(), [I64]).as_pointer()
@@ -28,27 +29,27 @@ def call_at(typing, kernel, record):
 
 
 def make_run():
-    """run(address): a thread's share of a program, `call.RUN`."""
-    integers, told = pointer_to(types.int64), record_at(RUN)
+    """Return run(address), which carries out a thread's share of a program, `RunArgs`."""
+    integers, args_of = pointer_to(types.int64), args_at(RunArgs)
 
     def run(address):
-        c = told(address)
-        entries, stop = integers(c.entries), integers(c.stop)
-        number = get(stop, 1)
-        for i in range(c.count):
-            kernel = get(entries, 2 * i)
+        args = args_of(address)
+        entries, stop = integers(args.entries), integers(args.stop)
+        number = load(stop, 1)
+        for i in range(args.count):
+            kernel = load(entries, 2 * i)
             if kernel:
-                call_at(kernel, get(entries, 2 * i + 1))
-            if c.parts > 1:
-                meet(integers(c.barrier), integers(c.mine), c.parts)
-            if i == c.last and get(stop, 0) >= number:
+                call_at(kernel, load(entries, 2 * i + 1))
+            if args.parts > 1:
+                barrier(integers(args.arrivals), integers(args.expected), args.parts)
+            if i == args.last and load(stop, 0) >= number:
                 break
 
     return jit(run, "program")
 
 
-def entry(kernel: Any) -> int:
-    """The address by which a program calls a compiled kernel; the kernel must live as long as the program."""
+def entry_point(kernel: Jitted) -> int:
+    """Return the address by which a program calls a compiled kernel; the kernel must live as long as the program."""
     (compiled,) = kernel.overloads.values()
     address: int = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
     return address

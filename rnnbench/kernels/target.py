@@ -1,27 +1,31 @@
 """What the code is generated for: vector width and registers of the CPU, and the options every kernel shares."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
 import numpy as np
 from numba import njit
 
+DType = np.dtype[Any]
+# A function that Numba has compiled or will compile. Its class is a descriptor: a property of one would be a method.
+Jitted: TypeAlias = Any
 # Enough freedom for fused multiply-adds, and none that would lose a NaN, an infinity or the sign of an argument.
 FASTMATH = {"contract"}
 OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 # Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
-# ones are pasted into their caller instead.
-PASTED = {"inline": "always"}
+# ones are inlined into their caller by Numba instead.
+INLINED = {"inline": "always"}
 
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
 _AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5", "x86-64-v4")
 
 
-def jit(function: Any, tag: str, **options: Any) -> Any:
-    """Compiles a helper or kernel under a name that `tag` keeps apart from others of its source.
+def jit(function: Callable[..., object], tag: str, **options: str) -> Jitted:
+    """Compile a helper or kernel under a name that `tag` keeps apart from others of its source.
 
     Numba numbers functions within a process. Kernels of two dtypes or cells, compiled by two processes and read from
     the cache by a third, would bear the same names there, and one would run the other's code.
@@ -38,18 +42,19 @@ class Target:
     vector_bytes: int
     registers: int
 
-    def lanes(self, dtype: np.dtype) -> int:
+    def lanes(self, dtype: DType) -> int:
+        """Return how many values of a dtype the widest register holds."""
         return self.vector_bytes // dtype.itemsize
 
     @property
     def accumulators(self) -> int:
-        """How many registers a tile may fill with sums: the rest holds its operands."""
+        """Return how many registers a tile may fill with sums: the rest holds its operands."""
         return self.registers * 3 // 4
 
 
 @cache
 def target() -> Target:
-    """The CPU that Numba compiles for: this one, unless NUMBA_CPU_NAME says otherwise."""
+    """Return the CPU that Numba compiles for: this one, unless NUMBA_CPU_NAME says otherwise."""
     name = os.environ.get("NUMBA_CPU_NAME")
     if name is None:
         name, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features()

@@ -9,8 +9,8 @@ accumulator of every cell: operands that feed the same columns are summed one af
 others have a pass of their own, whose registers hold nothing but what it feeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rnnbench.kernels.target import target
-from rnnbench.kernels.vector import I64, declare, load_vector, splat, store_vector
+from rnnbench.kernels.vector import I64, Vector, declare, load_vector, splat, store_vector
 
 # Weights of a piece, where rows are many: 12 KiB of AVX2's vectors (16 and 24 were slower with 32 KiB of L1), 24 KiB of
 # AVX-512's; and fewer where the next piece's are asked for meanwhile and take as much of L1 again.
@@ -26,13 +26,16 @@ NEAR_VECTORS, FAR_BYTES = 384, 12 * 1024
 LINE = 64  # bytes of a cache line
 FAR = 320 * 1024  # bytes of a panel's weights, above which all panels' are far away and that is worth hiding ...
 TILES_TO_FETCH = 4  # ... by this many tiles: with fewer, what a tile asks for is more than it can hide
-TURNS = 2  # of the loop over k written out: of 23 instructions for 12 multiply-adds, two are left out
+UNROLL = 2  # of the loop over k: of 23 instructions for 12 multiply-adds, two are left out
 CHAINS = 8  # independent multiply-adds that keep two units of latency four busy
 MOST_ROWS = 8  # each takes a pointer, and x86 has no more than 16 for them, the weights, k and its end
 
 
+Mask = tuple[bool, ...]
+
+
 @dataclass(frozen=True)
-class Pass:
+class TilePass:
     """columns: whose sums the registers carry; operands: those that feed them, by number; fresh: the columns that no
     earlier pass has begun."""
 
@@ -41,18 +44,18 @@ class Pass:
     fresh: frozenset[int]
 
 
-def together(masks: Any) -> Pass:
-    """All columns and operands side by side."""
+def one_pass(masks: Sequence[Mask]) -> TilePass:
+    """Return the pass of all columns and operands side by side."""
     columns = tuple(range(len(masks[0])))
-    return Pass(columns, tuple(range(len(masks))), frozenset(columns))
+    return TilePass(columns, tuple(range(len(masks))), frozenset(columns))
 
 
-def passes(masks: Any) -> tuple[Pass, ...]:
-    """How the columns' sums are made: a pass for neighbouring operands that feed the same columns, and one without
-    operands for the columns that nothing feeds."""
+def passes(masks: Sequence[Mask]) -> tuple[TilePass, ...]:
+    """Return the passes that make the columns' sums: one for neighbouring operands that feed the same columns, and one
+    without operands for the columns that nothing feeds."""
     groups: list[tuple[tuple[int, ...], list[int]]] = []
     for number, mask in enumerate(masks):
-        columns = _fed(mask)
+        columns = _columns(mask)
         if groups and groups[-1][0] == columns:
             groups[-1][1].append(number)
         elif columns:
@@ -62,18 +65,18 @@ def passes(masks: Any) -> tuple[Pass, ...]:
     begun: set[int] = set()
     found = []
     for columns, operands in groups:
-        found.append(Pass(columns, tuple(operands), frozenset(columns) - begun))
+        found.append(TilePass(columns, tuple(operands), frozenset(columns) - begun))
         begun |= set(columns)
     return tuple(found)
 
 
-def _fed(mask: Any) -> tuple[int, ...]:
+def _columns(mask: Mask) -> tuple[int, ...]:
     return tuple(column for column, wanted in enumerate(mask) if wanted)
 
 
-def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
-    """Row counts of the tiles, largest first: as many as registers hold, then, for what is left over, half of it, and
-    from four on each."""
+def tile_rows(vector: Vector, columns: int) -> tuple[int, ...]:
+    """Return the row counts of the tiles, largest first: as many as registers hold, then, for what is left over, half
+    of it, and from four on each."""
     registers = columns * vector.lanes // target().lanes(vector.dtype)
     sizes = [min(MOST_ROWS, max(1, target().accumulators // registers))]
     while sizes[-1] > 1:
@@ -81,13 +84,13 @@ def tile_rows(vector: Any, columns: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def full_rows(vector: Any, *masks: Any) -> int:
-    """Rows that fill the registers in each pass of a panel."""
+def full_rows(vector: Vector, *masks: Mask) -> int:
+    """Return the rows that fill the registers in each pass of a panel."""
     return max(tile_rows(vector, len(one.columns))[0] for one in passes(masks))
 
 
 def make_panel(vector, *masks, x_step=1):
-    """An intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of all columns.
+    """Return an intrinsic panel(n, start, start_stride, out, out_stride, operands), for n rows of all columns.
 
     Row r of start and of out begins r strides behind its pointer; start's stride may be 0: one bias for all rows; start
     may be out itself. operands: for each mask a tuple (x, at, x_stride, K, w): row r of x begins at
@@ -99,8 +102,8 @@ def make_panel(vector, *masks, x_step=1):
     widths = [ir.Constant(I64, sum(mask) * vector.lanes) for mask in masks]
 
     def fill(builder, one, sizes, row, fetching, n, sources, out, out_stride, operands):
-        """All n rows, tile by tile, for one piece of a pass's sum. row: where their count is kept; fetching: see `far`;
-        sources: where each column's sums are begun, and their stride."""
+        """Emit all n rows, tile by tile, for one piece of a pass's sum. row: where their count is kept; fetching: see
+        `far`; sources: where each column's sums are begun, and their stride."""
         builder.store(zero, row)
         for rows in sizes:
             enough = builder.append_basic_block("rows.enough")
@@ -117,7 +120,7 @@ def make_panel(vector, *masks, x_step=1):
             fetch_ahead(builder, one, fetching, n, first, rows, operands)
             for number, (x, at, x_stride, K, w) in zip(one.operands, operands, strict=True):
                 rows_of_x = _row_pointers(builder, x, builder.gep(at, [first]), x_stride, rows)
-                used = [one.columns.index(column) for column in _fed(masks[number])]
+                used = [one.columns.index(column) for column in _columns(masks[number])]
                 sums = _accumulate(builder, vector, len(one.columns), used, sums, rows_of_x, x_step, K, w)
             _store(builder, vector, end, out_stride, rows, one.columns, sums)
             builder.store(builder.add(first, ir.Constant(I64, rows)), row)
@@ -125,7 +128,7 @@ def make_panel(vector, *masks, x_step=1):
             builder.position_at_end(after)
 
     def far(builder, n, rows, operands):
-        """Whether the weights behind a piece's are to be asked for while its tiles are filled."""
+        """Emit whether the weights behind a piece's are to be prefetched while its tiles are filled."""
         size = zero
         for operand, width in zip(operands, widths, strict=True):
             size = builder.add(size, builder.mul(operand[3], width))
@@ -133,7 +136,7 @@ def make_panel(vector, *masks, x_step=1):
         return builder.and_(large, builder.icmp_signed(">=", n, ir.Constant(I64, TILES_TO_FETCH * rows)))
 
     def fetch_ahead(builder, one, fetching, n, first, rows, operands):
-        """Asks for a tile's share of the weights that follow this piece's, so that the next one's first tile does not
+        """Prefetch a tile's share of the weights that follow this piece's, so that the next one's first tile does not
         wait for them."""
         after = builder.add(first, ir.Constant(I64, rows))
         for number, (_, _, _, K, w) in zip(one.operands, operands, strict=True):
@@ -142,7 +145,7 @@ def make_panel(vector, *masks, x_step=1):
             _loop(builder, vector, begin, end, line, [], _fetching(builder, w))
 
     def part(builder, one, operands, first, last):
-        """What of a pass's operands lies in [first, last) of their sums over k, one after the other."""
+        """Return what of a pass's operands lies in [first, last) of their sums over k, one after the other."""
         begin, parts = zero, []
         for number, (x, at, x_stride, K, w) in zip(one.operands, operands, strict=True):
             low, high = (_clamped(builder, builder.sub(end, begin), K) for end in (first, last))
@@ -152,7 +155,7 @@ def make_panel(vector, *masks, x_step=1):
         return parts
 
     def sum_up(builder, one, sizes, row, start, start_stride, out, out_stride, n, operands):
-        """One pass, piece by piece."""
+        """Emit one pass, piece by piece."""
         fetching = far(builder, n, sizes[0], operands)
         operands = [operands[number] for number in one.operands]
         total = zero
@@ -191,7 +194,7 @@ def make_panel(vector, *masks, x_step=1):
                 return context.get_dummy_value()
             with builder.if_else(builder.icmp_signed("==", n, ir.Constant(I64, 1))) as (single, several):
                 with single:  # leaves registers free in any case, so it spares the sums the way through memory
-                    sum_up(builder, together(masks), (1,), *where)
+                    sum_up(builder, one_pass(masks), (1,), *where)
                 with several:
                     for one in plan:
                         sum_up(builder, one, tile_rows(vector, len(one.columns)), *where)
@@ -205,7 +208,7 @@ def make_panel(vector, *masks, x_step=1):
 
 
 def _clamped(builder, value, most):
-    """value, but at least 0 and at most `most`."""
+    """Emit value, but at least 0 and at most `most`."""
     zero = ir.Constant(I64, 0)
     value = builder.select(builder.icmp_signed("<", value, zero), zero, value)
     return builder.select(builder.icmp_signed("<", value, most), value, most)
@@ -217,7 +220,7 @@ def _place(builder, vector, base, stride, row, column):
 
 
 def _load(builder, vector, begins, rows, columns):
-    """The sums' start, row by row; begins: of each column its first row, and the rows' stride."""
+    """Load the sums' start, row by row; begins: of each column its first row, and the rows' stride."""
     places = [
         _place(builder, vector, base, stride, row, column)
         for row in range(rows)
@@ -242,23 +245,23 @@ def _value_at(builder, row, k, step):
 
 
 def _accumulate(builder, vector, columns, used, sums, rows, step, K, w):
-    """`sums` with one operand's products added, to the columns at `used`. With few rows the sum over k is split into
-    several chains, because one chain would wait for its own multiply-adds."""
+    """Return `sums` with one operand's products added, to the columns at `used`. With few rows the sum over k is split
+    into several chains, because one chain would wait for its own multiply-adds."""
     numbers = [row * columns + position for row in range(len(rows)) for position in used]
     active = [sums[number] for number in numbers]
     if not active:
         return sums
     in_flight = max(1, len(active) * vector.lanes // target().lanes(vector.dtype))
     chains = -(-CHAINS // in_flight)
-    many = len(rows) > len(used) > 2  # weights that all rows keep: LLVM would load the next turn's early, and spill
-    at_once = chains if chains > 1 else 1 if many else TURNS
+    many = len(rows) > len(used) > 2  # weights that all rows keep: LLVM would load the next k's early, and spill
+    at_once = chains if chains > 1 else 1 if many else UNROLL
 
     def multiply(k, carried):
         return _multiply(builder, vector, rows, step, len(used), w, k, carried)
 
-    def in_turn(k, carried):
-        for turn in range(at_once):
-            carried = multiply(builder.add(k, ir.Constant(I64, turn)), carried)
+    def unrolled(k, carried):
+        for ahead in range(at_once):
+            carried = multiply(builder.add(k, ir.Constant(I64, ahead)), carried)
         return carried
 
     done = zero = ir.Constant(I64, 0)
@@ -268,7 +271,7 @@ def _accumulate(builder, vector, columns, used, sums, rows, step, K, w):
     if chains > 1:
         active = _in_chains(builder, vector, chains, active, multiply, done)
     elif at_once > 1:
-        active = _loop(builder, vector, zero, done, at_once, active, in_turn)
+        active = _loop(builder, vector, zero, done, at_once, active, unrolled)
     active = _loop(builder, vector, done, K, 1, active, multiply)
     result = list(sums)
     for number, value in zip(numbers, active, strict=True):
@@ -277,7 +280,7 @@ def _accumulate(builder, vector, columns, used, sums, rows, step, K, w):
 
 
 def _in_chains(builder, vector, chains, sums, multiply, whole):
-    """All of k below `whole`, a multiple of the chains, added to `sums`."""
+    """Return `sums` with all of k below `whole`, a multiple of the chains, added."""
     size = len(sums)
     start = sums + [vector.constant(0)] * (size * (chains - 1))
 
@@ -297,7 +300,7 @@ def _in_chains(builder, vector, chains, sums, multiply, whole):
 
 
 def _multiply(builder, vector, rows, step, columns, w, k, sums):
-    """One k: each weight vector and each row's value is loaded once, and every sum takes one multiply-add."""
+    """Emit one k: each weight vector and each row's value is loaded once, and every sum takes one multiply-add."""
     base = builder.gep(w, [builder.mul(k, ir.Constant(I64, columns * vector.lanes))])
     fma = declare(builder, f"llvm.fmuladd.{vector.suffix}", vector.llvm, [vector.llvm] * 3)
     weights = [
@@ -314,7 +317,7 @@ def _multiply(builder, vector, rows, step, columns, w, k, sums):
 
 
 def _loop(builder, vector, first, last, step, values, body):
-    """for k in range(first, last, step): values = body(k, values), in phi nodes; the values after it."""
+    """Emit `for k in range(first, last, step): values = body(k, values)`, in phi nodes; return the values after it."""
     entry = builder.block
     block, done = builder.append_basic_block("k"), builder.append_basic_block("k.end")
     builder.cbranch(builder.icmp_signed("<", first, last), block, done)
@@ -339,7 +342,7 @@ def _loop(builder, vector, first, last, step, values, body):
 
 
 def prefetch(builder, place):
-    """Asks for the cache line at `place`, into L1; nothing happens where no memory is."""
+    """Prefetch the cache line at `place` into L1; nothing happens where no memory is."""
     i8, i32 = ir.IntType(8), ir.IntType(32)
     ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
     reading, nearest, data = (ir.Constant(i32, value) for value in (0, 3, 1))
@@ -347,7 +350,7 @@ def prefetch(builder, place):
 
 
 def _fetching(builder, w):
-    """A loop's body that asks for the cache line at w + k."""
+    """Return a loop's body that prefetches the cache line at w + k."""
 
     def body(k, carried):
         prefetch(builder, builder.gep(w, [k]))
@@ -357,7 +360,8 @@ def _fetching(builder, w):
 
 
 def _not_unrolled(module):
-    """Loop metadata: unrolled by LLVM, the k-loop would hold the operands of two turns at once and spill its sums."""
+    """Return loop metadata: unrolled by LLVM, the k-loop would hold the operands of two iterations at once and spill
+    its sums."""
     disable = module.add_metadata(["llvm.loop.unroll.disable"])
     loop = module.add_metadata([disable, disable, ir.Constant(I64, len(module.metadata))])
     loop.operands = (loop, disable)  # a loop's metadata begins with itself; the number above kept it apart

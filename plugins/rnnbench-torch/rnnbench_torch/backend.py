@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnbench import Adam, Case, CompileReport, Model, Unsupported
 from rnnbench.backends import inputs
 from rnnbench.backends.pools import start_torch
-from rnnbench.training import DEFAULT_ADAM, clip_scale
+from rnnbench.training import DEFAULT_ADAM
 from rnnbench.weights.state_dict import redundant_gates
 from rnnbench_torch import LAYERS
 from rnnbench_torch.weights import canonical, to_state_dict
@@ -102,7 +102,7 @@ class TorchSession:
         found = [value.grad for value in self._parameters]
         if self.settings.clip_norm is not None:
             # Not clip_grad_norm_: it adds 1e-6 to the norm, and so would take other steps than the reference.
-            scale = clip_scale(self.settings, get_total_norm(found).item())
+            scale = self.settings.clip_scale(get_total_norm(found).item())
             if scale != 1.0:
                 for gradient in found:
                     gradient.mul_(scale)

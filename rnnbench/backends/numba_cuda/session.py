@@ -14,13 +14,12 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Case, CompileReport
-from rnnbench.errors import Unsupported
 from rnnbench.kernels.cuda.layout import MOST_ACCUMULATORS
 from rnnbench.kernels.cuda.stack import CudaStack
 from rnnbench.kernels.cuda.target import LOG, VERSION, device, download, synchronise
 from rnnbench.kernels.cuda.types import DeviceArray
 from rnnbench.model import Array, Model, Params, State
-from rnnbench.training import DEFAULT_ADAM, Adam, clip_scale, loss_and_gradient
+from rnnbench.training import DEFAULT_ADAM, Adam, loss_and_gradient
 
 Moved = TypeVar("Moved")
 
@@ -50,8 +49,6 @@ class CudaSession:
         return self._prediction(T, B, lengths), self._final(B)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         prediction, after = self.forward(inputs.one_step(self.model, x_t)[None], state=state)
         return (prediction if self.model.readout == "last" else prediction[0]), after
 
@@ -65,7 +62,7 @@ class CudaSession:
         loss, scale = self._differentiate(x, target, lengths, None), 1.0
         if self.optimiser.clip_norm is not None:
             parts = self.stack.squares()
-            scale = clip_scale(self.optimiser, float(np.sqrt(self._fetch(parts, parts.shape).sum())))
+            scale = self.optimiser.clip_scale(float(np.sqrt(self._fetch(parts, parts.shape).sum())))
         self._steps += 1
         self.stack.update(self.optimiser, self._steps, scale)
         synchronise()
@@ -142,8 +139,8 @@ class CudaBackend:
         self.version, self.device = VERSION, device()
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
+        if refusal := case.refusal():
+            return refusal
         if len(case.model.spec.accumulators) > MOST_ACCUMULATORS:
             return f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators"
         return None

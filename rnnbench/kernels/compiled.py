@@ -2,9 +2,10 @@
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import types
@@ -16,13 +17,14 @@ from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.dense import make_dense
-from rnnbench.kernels.layout import DType, Layout
+from rnnbench.kernels.layout import PanelLayout
 from rnnbench.kernels.loss import make_cross_entropy, make_mean_squared_error
 from rnnbench.kernels.pack import make_pack
 from rnnbench.kernels.products import make_products
 from rnnbench.kernels.program import make_run
 from rnnbench.kernels.scan import make_forward
-from rnnbench.kernels.target import jit
+from rnnbench.kernels.target import DType, Jitted, jit
+from rnnbench.model import Array
 
 
 @dataclass
@@ -39,13 +41,13 @@ LOG = CompileLog()
 
 
 def prepare() -> None:
-    """Has Numba register what it knows: half a second that the first kernel of a process would take else."""
+    """Have Numba register what it knows: half a second that the first kernel of a process would take else."""
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
 
 
-def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None, dtype: DType) -> Any:
-    """A jitted function compiled for `signature` alone, through the cache."""
+def compile_kernel(name: str, dispatcher: Jitted, signature: types.Type, cell: Cell | None, dtype: DType) -> Jitted:
+    """Compile a jitted function for `signature` alone, through the cache, and return it."""
     start = time.perf_counter()
     key = digest(name, cell, dtype, signature)
     kept = KernelCache(key) if key else None
@@ -64,54 +66,47 @@ def compile_kernel(name: str, dispatcher: Any, signature: Any, cell: Cell | None
     return dispatcher
 
 
-# Every kernel takes the address of its record (see call.py).
+# Every kernel takes the address of its record (see args.py).
 SIGNATURE = types.void(types.int64)
+Sizes = tuple[int, int, int]  # elements of the memory that a scan's `work`, `scratch` and `index` point at
+
+
+class CompiledScan(NamedTuple):
+    """A scan, and what gives the sizes of its memory: for N rows and H units, in forward also for a chunk of steps."""
+
+    kernel: Jitted
+    workspace: Callable[..., Sizes]
 
 
 class Kernels:
     """The scans of one cell and dtype."""
 
     def __init__(self, cell: Cell, dtype: DType) -> None:
-        self.layout = Layout(cell, dtype)
-
-    def _compile(self, name: str, function: Any) -> Any:
-        return compile_kernel(name, function, SIGNATURE, self.layout.cell, self.layout.dtype)
+        self.layout = PanelLayout(cell, dtype)
 
     @cached_property
-    def _forward(self) -> Any:
-        return make_forward(self.layout)
+    def forward(self) -> CompiledScan:
+        """Compile the forward scan."""
+        return self._compiled("forward", *make_forward(self.layout))
 
     @cached_property
-    def _backward(self) -> Any:
-        return make_backward(self.layout)
+    def backward(self) -> CompiledScan:
+        """Compile the backward scan."""
+        return self._compiled("backward", *make_backward(self.layout))
 
-    @cached_property
-    def forward(self) -> Any:
-        return self._compile("forward", self._forward[0])
-
-    @cached_property
-    def backward(self) -> Any:
-        return self._compile("backward", self._backward[0])
-
-    def forward_workspace(self, N: int, H: int, chunk: int) -> tuple[int, int, int]:
-        """Elements of the memory that a record's `work`, `scratch` and `index` point at."""
-        work, scratch, index = self._forward[1](N, H, chunk)
-        return work, scratch, index
-
-    def backward_workspace(self, N: int, H: int) -> tuple[int, int, int]:
-        """The same of the backward scan."""
-        work, scratch, index = self._backward[1](N, H)
-        return work, scratch, index
+    def _compiled(self, name: str, scan: Jitted, workspace: Callable[..., Sizes]) -> CompiledScan:
+        kernel = compile_kernel(name, scan, SIGNATURE, self.layout.cell, self.layout.dtype)
+        return CompiledScan(kernel, workspace)
 
 
 @cache
 def kernels(cell: Cell, dtype: str) -> Kernels:
-    """One `Kernels` a process for each cell and dtype."""
+    """Return the process's one `Kernels` of a cell and dtype."""
     return Kernels(cell, np.dtype(dtype))
 
 
 # Kernels that do not depend on the cell, by name.
-_MAKERS = {
+_MAKERS: dict[str, Callable[[DType], Jitted]] = {
     "pack": make_pack,
     "dense": make_dense,
     "products": make_products,
@@ -122,24 +117,27 @@ _MAKERS = {
 
 
 @cache
-def common(name: str, dtype: str) -> Any:
-    """A compiled kernel that does not depend on the cell, by its name in `_MAKERS`."""
+def common(name: str, dtype: str) -> Jitted:
+    """Compile a kernel that does not depend on the cell, by its name in `_MAKERS`."""
     kind = np.dtype(dtype)
     return compile_kernel(name, _MAKERS[name](kind), SIGNATURE, None, kind)
 
 
 @cache
-def address(dtype: Any) -> Any:
-    """address(flat): where a flat array of a NumPy dtype lies; a third of the time that `ctypes.data` takes."""
+def address(dtype: DType) -> Callable[[Array], int]:
+    """Compile address(flat): where a flat array of a NumPy dtype lies, in a third of the time that `ctypes.data`
+    takes."""
 
     def address_of(flat):
         return flat.ctypes.data
 
     flat = types.Array(from_dtype(dtype), 1, "C", readonly=True)
-    return compile_kernel("address", jit(address_of, dtype.name), (flat,), None, dtype)
+    compiled: Callable[[Array], int] = compile_kernel("address", jit(address_of, dtype.name), (flat,), None, dtype)
+    return compiled
 
 
 @cache
-def run() -> Any:
-    """The compiled program runner, which depends on nothing."""
-    return compile_kernel("run", make_run(), SIGNATURE, None, np.dtype(np.int64))
+def run() -> Callable[[int], None]:
+    """Compile the program runner, which depends on nothing."""
+    compiled: Callable[[int], None] = compile_kernel("run", make_run(), SIGNATURE, None, np.dtype(np.int64))
+    return compiled

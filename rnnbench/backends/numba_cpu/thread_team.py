@@ -1,7 +1,8 @@
-"""Threads that run a program together, for the `numba` backend.
+"""Threads that run a program together.
 
-They meet inside the kernels and after each of them (see kernels/program.py), the last time when all is written that the
-caller will read. So the caller waits for no one, and handing work over costs one queue and one thread's waking.
+They wait for each other inside the kernels and after each of them (see kernels/program.py), the last time when all is
+written that the caller will read. So the caller joins no one, and handing work over costs one queue and one thread's
+waking.
 """
 
 import contextlib
@@ -11,75 +12,76 @@ import threading
 import weakref
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
 
+from rnnbench.kernels.compiled import run
+from rnnbench.kernels.layout import aligned
 from rnnbench.model import Array
 
-RELEASED = 1 << 62  # more than threads will ever have met: whoever waits goes on
+RELEASED = 1 << 62  # more arrivals than there will ever be: every barrier opens
 _LIBC = ctypes.PyDLL(None) if os.name == "posix" else None
 LINE = 8  # int64s in a cache line: what threads write often lies on lines of its own
 
 
 @dataclass(frozen=True)
 class Program:
-    """Kernels one after the other: for each thread the address of its record `call.RUN`. kept: the memory that records
-    point at; who sees the others' last arrival late still reads it when the caller has let the session go."""
+    """Kernels one after the other: for each thread the address of its record `RunArgs`. kept: the records
+    and what they point at; who sees the others' last arrival late still reads it when the caller has let the session
+    go."""
 
     addresses: tuple[int, ...]
-    kept: tuple[Any, ...]
+    kept: tuple[object, ...]
 
 
 def _core() -> int | None:
-    """The core that this thread runs on; None where the system does not say, or threads cannot be kept off one."""
+    """Return the core that this thread runs on; None where the system does not say, or threads cannot be kept off
+    one."""
     ask = getattr(_LIBC, "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
     return None if ask is None else int(ask())
 
 
-def _work(jobs: "SimpleQueue[tuple[Program, int] | None]") -> None:
-    from rnnbench.kernels.library import run
+Jobs = SimpleQueue[tuple[Program, int] | None]
 
+
+def _serve(jobs: Jobs) -> None:
     carry_out = run()
     while (job := jobs.get()) is not None:
         carry_out(job[1])
 
 
-def _dismiss(queues: "list[SimpleQueue[tuple[Program, int] | None]]") -> None:
+def _stop(queues: list[Jobs]) -> None:
     for jobs in queues:
         jobs.put(None)
 
 
-class Crew:
+class ThreadTeam:
     """A caller and `threads - 1` threads beside it. One program at a time.
 
-    barrier int64: how often they met; mine int64 [threads, LINE]: each one's own count of that; stop int64 [2]: see
-    `call.RUN`. Records point at them.
+    arrivals int64 and expected int64 [threads, LINE], each one's own: see barrier.py; stop int64 [2]: see `RunArgs`.
+    Records point at them.
     """
 
     def __init__(self, threads: int) -> None:
-        from rnnbench.kernels.layout import aligned
-        from rnnbench.kernels.library import run
-
         self._run = run()
-        self.barrier: Array = aligned(LINE, np.dtype(np.int64))
-        self.mine: Array = aligned(threads * LINE, np.dtype(np.int64)).reshape(threads, LINE)
+        self.arrivals: Array = aligned(LINE, np.dtype(np.int64))
+        self.expected: Array = aligned(threads * LINE, np.dtype(np.int64)).reshape(threads, LINE)
         self.stop: Array = aligned(LINE, np.dtype(np.int64))
-        self._queues: list[SimpleQueue[tuple[Program, int] | None]] = [SimpleQueue() for _ in range(threads - 1)]
+        self._queues: list[Jobs] = [SimpleQueue() for _ in range(threads - 1)]
         self._threads: list[threading.Thread] = []
         self._here: int | None = None  # the caller's core when the others were last kept off it
-        weakref.finalize(self, _dismiss, self._queues)
+        weakref.finalize(self, _stop, self._queues)
 
     def run(self, program: Program) -> None:
-        """Every thread's share at once, the first in this thread (programs release the GIL)."""
+        """Run every thread's share at once, the first in this thread (programs release the GIL)."""
         self.stop[1] += 1
         if len(program.addresses) == 1:
             self._run(program.addresses[0])
             return
         if not self._threads:
-            self._enlist()
-        self._keep_apart()
-        self.mine[:, 0] = self.barrier[0]
+            self._start()
+        self._keep_off_caller()
+        self.expected[:, 0] = self.arrivals[0]
         try:
             for jobs, address in zip(self._queues, program.addresses[1:], strict=False):
                 jobs.put((program, address))
@@ -88,8 +90,8 @@ class Crew:
             self._release()
             raise
 
-    def _keep_apart(self) -> None:
-        """Keeps the others off the caller's core. After a pause of 20 ms Linux may wake a thread where its waker runs,
+    def _keep_off_caller(self) -> None:
+        """Keep the others off the caller's core. After a pause of 20 ms Linux may wake a thread where its waker runs,
         and on a machine of two cores leave both there while the other core idles: as slow as one thread, and slower."""
         here = _core()
         if here is not None and here != self._here:
@@ -99,17 +101,17 @@ class Crew:
                     os.sched_setaffinity(thread.native_id or 0, others)
             self._here = here
 
-    def _enlist(self) -> None:
+    def _start(self) -> None:
         self._here = None
-        threads = [threading.Thread(target=_work, args=(jobs,), daemon=True) for jobs in self._queues]
+        threads = [threading.Thread(target=_serve, args=(jobs,), daemon=True) for jobs in self._queues]
         for thread in threads:
             thread.start()
         self._threads = threads
 
     def _release(self) -> None:
-        self.stop[0] = self.barrier[0] = RELEASED  # a training step ends before it changes what it must not
-        _dismiss(self._queues)
+        self.stop[0] = self.arrivals[0] = RELEASED  # a training step ends before it changes what it must not
+        _stop(self._queues)
         for thread in self._threads:
             thread.join()
         self._threads = []
-        self.stop[0] = self.barrier[0] = 0
+        self.stop[0] = self.arrivals[0] = 0

@@ -1,0 +1,308 @@
+"""The launches of programs: for each thread which kernel, and the record of its arguments.
+
+Slots have names: sequence.N, what layer N reads (and, of the layer above the last, what that one writes); last, its
+rows' last h; tape.N and before.N, what layer and direction N keeps for training; start, final, target, prediction and
+gradient. The gradient of a slot is named d and its name.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from rnnbench.backends.numba_cpu.context import Context
+from rnnbench.backends.numba_cpu.partition import Rows
+from rnnbench.backends.numba_cpu.thread_team import Program, ThreadTeam
+from rnnbench.backends.numba_cpu.workspace import INT64
+from rnnbench.kernels.args import (
+    AdamArgs,
+    BackwardArgs,
+    DenseArgs,
+    ForwardArgs,
+    LossArgs,
+    OperandArgs,
+    OutputArgs,
+    PackArgs,
+    ProductsArgs,
+    RunArgs,
+    ScanArgs,
+    Scratch,
+    SectionArgs,
+    Share,
+    TeamShare,
+)
+from rnnbench.kernels.compiled import Sizes, common
+from rnnbench.kernels.dense import dense_workspace
+from rnnbench.kernels.layer import PackedHead, PackedLayer, PackedWeights, TrainingOperand
+from rnnbench.kernels.products import products_workspace
+from rnnbench.kernels.program import entry_point
+from rnnbench.kernels.records import KernelArgs, Records, Slot, record
+from rnnbench.kernels.target import Jitted
+from rnnbench.kernels.tile import full_rows
+from rnnbench.model import Array
+
+# Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
+WIDE_INPUT, VISITS_AT_ONCE = 16, 24
+
+
+class Entry(NamedTuple):
+    """One thread's part of a launch: a kernel's address and its arguments, or nothing: the thread only waits."""
+
+    kernel: int = 0
+    args: Records[KernelArgs] | None = None
+
+    @property
+    def addresses(self) -> tuple[int, int]:
+        """Return what the program is made of."""
+        return self.kernel, 0 if self.args is None else self.args.address
+
+
+Launch = list[Entry]  # of all threads
+
+
+class PreGradients(NamedTuple):
+    """The gradients of pre-activations: of `visits`, `stride` apart, in `slots` int64 [count] of H units, Hp apart."""
+
+    tape: Slot
+    stride: int
+    slots: Array
+    Hp: int
+    H: int
+    visits: int
+
+
+class Launches:
+    """The launches of calls of T steps and B rows, whose threads share `rows` or the units.
+
+    lengths int64 [B]: the rows' lengths; value float64 [1]: where the loss is left.
+    """
+
+    def __init__(self, context: Context, T: int, B: int, rows: list[Rows], by_units: int) -> None:
+        self.context, self.T, self.B, self.rows, self.by_units = context, T, B, rows, by_units
+        self.threads = len(rows) * by_units
+        self.lengths = np.full(B, T, np.int64)
+        self.value = np.zeros(1)
+        self.read_out = B if context.model.readout == "last" else T * B  # visits that the model's outputs are of
+        self.outputs = context.model.output_size or context.model.features
+
+    # --- layers -------------------------------------------------------------------------------------------------------
+
+    def forward(self, side: PackedLayer, keep: bool) -> Launch:
+        """Return the forward scan of a layer and direction; keep: what training needs."""
+        slot, layout = self.context.workspace.slot, side.layout
+        N = len(self.rows[0].order)
+        widest = max(layout.stages, key=lambda stage: stage.accumulators)
+        narrow = full_rows(layout.vector, *widest.masks) > N and side.inputs >= WIDE_INPUT and self.T > 1
+        chunk = min(self.T, VISITS_AT_ONCE // N) if narrow else 0
+        outputs, scan = self._outputs(side, ""), side.kernels.forward
+
+        def args(part: ScanArgs) -> ForwardArgs:
+            return ForwardArgs(
+                scan=part, outputs=outputs, x=slot(f"sequence.{side.layer}"), start=slot("start"), final=slot("final"),
+                state_stride=len(self.context.layers) * self.B * side.H, state_at=side.number * self.B * side.H,
+                chunk=chunk,
+            )  # fmt: skip
+
+        parts = self._scans("forward", side, side.packed, lambda N: scan.workspace(N, side.H, chunk), keep)
+        return [entry(scan.kernel, args(part)) for part in parts]
+
+    def backward(self, side: PackedLayer) -> Launch:
+        """Return the backward scan of a layer and direction."""
+        gradients, scan = self._outputs(side, "d"), side.kernels.backward
+        parts = self._scans("backward", side, side.packed_back, lambda N: scan.workspace(N, side.H), True)
+        return [entry(scan.kernel, BackwardArgs(scan=part, gradients=gradients)) for part in parts]
+
+    def _outputs(self, side: PackedLayer, d: str) -> OutputArgs:
+        """Return where a layer's outputs go, or ("d") where their gradients lie."""
+        model, slot = self.context.model, self.context.workspace.slot
+        last = side.layer == model.layers - 1 and model.readout == "last"
+        # Both slots exist in any case: what is not wanted has the stride 0.
+        return OutputArgs(
+            y=slot(f"{d}last" if last else f"{d}sequence.{side.layer + 1}"),
+            y_stride=0 if last else model.features,
+            y_at=side.column,
+            last=slot(f"{d}last"),
+            last_stride=model.features if last else 0,
+            last_at=side.column,
+        )
+
+    def _scans(
+        self, name: str, side: PackedLayer, packed: Array, workspace: Callable[[int], Sizes], keep: bool
+    ) -> Iterator[ScanArgs]:
+        """Yield each thread's part of a scan."""
+        scratch, slot, team = self.context.workspace.scratch, self.context.workspace.slot, self.context.team
+        for thread in range(self.threads):
+            part, unit = divmod(thread, self.by_units)
+            rows = self.rows[part]
+            work, *own = workspace(len(rows.order))
+            yield ScanArgs(
+                share=team_share(team, unit, self.by_units, thread),
+                own=self._own(name, thread, *own),
+                # Threads that share units have one place for the states, threads that share rows one each.
+                work=scratch((name, "work", part), work), packed=packed,
+                order=rows.order, length=rows.length, active=rows.active, N=len(rows.order),
+                tape=slot(f"tape.{side.number}") if keep else None,
+                before=slot(f"before.{side.number}") if keep else None,
+                T=self.T, B=self.B, I=side.inputs, H=side.H, reverse=side.reverse,
+            )  # fmt: skip
+
+    # --- products without time ----------------------------------------------------------------------------------------
+
+    def head(self, head: PackedHead) -> Launch:
+        """Return the head's outputs from the features."""
+        return self._dense(self.context.features, [0], head.features, head.forward, "prediction", self.read_out)
+
+    def through_head(self, head: PackedHead) -> Launch:
+        """Return the features' gradient."""
+        out = f"d{self.context.features}"
+        return self._dense("dprediction", [0], head.outputs, head.backward, out, self.read_out)
+
+    def to_inputs(self, side: PackedLayer, adds: bool) -> Launch:
+        """Return the gradient of what a layer reads, from its tape; a second direction's is added to the first's."""
+        weights, run_at = side.to_inputs
+        stride, out = side.layout.slots * side.padded, f"dsequence.{side.layer}"
+        return self._dense(f"tape.{side.number}", run_at, stride, weights, out, self.T * self.B, adds)
+
+    def _dense(
+        self,
+        source: str,
+        run_at: Array | list[int],
+        stride: int,
+        weights: PackedWeights,
+        out: str,
+        count: int,
+        adds: bool = False,
+    ) -> Launch:
+        """Return out = source · weights for each of `count` rows, or added to it; see `DenseArgs`."""
+        slot, runs = self.context.workspace.slot, np.asarray(run_at, np.int64)
+        sizes = dense_workspace(np.dtype(self.context.model.dtype))
+
+        def args(share: Share) -> DenseArgs:
+            return DenseArgs(
+                share=share, own=self._own("dense", share.part, *sizes), count=count, source=slot(source),
+                source_stride=stride, run_at=runs, runs=len(runs), K=weights.K, w=weights.memory, begin=weights.begin,
+                adds=adds, out=slot(out), outputs=weights.outputs,
+            )  # fmt: skip
+
+        return self._split("dense", args)
+
+    # --- gradients of parameters --------------------------------------------------------------------------------------
+
+    def products_of(self, side: PackedLayer) -> Launch:
+        """Return dW, dR and db of a layer and direction."""
+        slot, padded, visits = self.context.workspace.slot, side.padded, self.T * self.B
+        operands = [
+            self._operand(operand, side.prefix + "W", slot(f"sequence.{side.layer}"), 0, side.inputs)
+            if operand.kept is None
+            else self._operand(
+                operand, side.prefix + "R", slot(f"before.{side.number}"), operand.kept * visits * padded, padded
+            )
+            for operand in side.operands
+        ]
+        stride = side.layout.slots * padded
+        gradients = PreGradients(slot(f"tape.{side.number}"), stride, side.slots, padded, side.H, visits)
+        return self._products(gradients, operands, side.prefix + "b")
+
+    def products_of_head(self, head: PackedHead) -> Launch:
+        """Return the gradients of the head's W and b."""
+        slot = self.context.workspace.slot
+        operand = self._operand(head.operand, "head.W", slot(self.context.features), 0, head.features)
+        O = head.outputs
+        gradients = PreGradients(slot("dprediction"), O, head.slots, O, O, self.read_out)
+        return self._products(gradients, [operand], "head.b")
+
+    def _operand(self, operand: TrainingOperand, name: str, source: Slot, at: int, stride: int) -> OperandArgs:
+        """Return what gives the gradient of the parameter `name`."""
+        out_at, rows, inputs = self.context.places[name], operand.rows, operand.inputs
+        return OperandArgs(source=source, at=at, stride=stride, inputs=inputs, rows=rows, out_at=out_at)
+
+    def _products(self, gradients: PreGradients, operands: list[OperandArgs], bias: str) -> Launch:
+        tape, stride, slots, Hp, H, visits = gradients
+        inputs, dtype = [operand.inputs for operand in operands], np.dtype(self.context.model.dtype)
+        sizes = products_workspace(inputs, H, len(slots), dtype)
+        records, accumulators = Records(OperandArgs, operands), np.arange(len(slots))
+        gradient = self.context.workspace.slot("gradient")
+
+        def args(share: Share) -> ProductsArgs:
+            return ProductsArgs(
+                share=share, own=self._own("products", share.part, *sizes), visits=visits, tape=tape,
+                tape_stride=stride, Hp=Hp, H=H, count=len(slots), slots=slots, accumulators=accumulators,
+                operands=records, operand_count=len(records), gradient=gradient, db_at=self.context.places[bias],
+            )  # fmt: skip
+
+        return self._split("products", args)
+
+    # --- the loss, and what follows from it ---------------------------------------------------------------------------
+
+    def loss(self) -> Launch:
+        """Return the loss: the first thread's while the others wait."""
+        context, slot = self.context, self.context.workspace.slot
+        args = LossArgs(
+            prediction=slot(context.outputs), target=slot("target"), gradient=slot(f"d{context.outputs}"),
+            lengths=self.lengths if context.model.readout == "all" else None, B=self.B, rows=self.read_out,
+            outputs=self.outputs, value=self.value, stop=context.team.stop,
+        )  # fmt: skip
+        first = entry(common(context.loss, context.model.dtype), args)
+        return [first, *[Entry()] * (self.threads - 1)]
+
+    def adam(self) -> Launch:
+        """Return Adam's step."""
+        o, sums, gradient = self.context.optimiser, np.zeros(self.threads), self.context.workspace.slot("gradient")
+        settings, team = o.settings, self.context.team
+        clip = math.inf if settings.clip_norm is None else settings.clip_norm
+
+        def args(share: Share) -> AdamArgs:
+            return AdamArgs(
+                share=team_share(team, share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
+                mean=o.mean, square=o.square, size=o.theta.size, sums=sums, scales=o.scales, clip=clip,
+                beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
+            )  # fmt: skip
+
+        return self._split("adam", args)
+
+    def pack(self) -> Launch:
+        """Return what puts all weights where a training step reads them."""
+        return pack(self.context, self.context.weights_of_training(), self.threads)
+
+    # --- entries ------------------------------------------------------------------------------------------------------
+
+    def _own(self, name: str, thread: int, scratch: int, index: int) -> Scratch:
+        """Return a thread's own scratch memory for a kernel."""
+        get = self.context.workspace.scratch
+        return Scratch(
+            scratch=get((name, "scratch", thread), scratch), index=get((name, "index", thread), index, INT64)
+        )
+
+    def _split(self, name: str, args: Callable[[Share], KernelArgs]) -> Launch:
+        """Return a kernel that does not depend on the cell, shared by all threads."""
+        kernel = common(name, self.context.model.dtype)
+        shares = [Share(part=thread, parts=self.threads) for thread in range(self.threads)]
+        return [entry(kernel, args(share)) for share in shares]
+
+
+def team_share(team: ThreadTeam, part: int, parts: int, thread: int) -> TeamShare:
+    """Return the share of the team's `thread`."""
+    return TeamShare(part=part, parts=parts, arrivals=team.arrivals, expected=team.expected[thread])
+
+
+def entry(kernel: Jitted, args: KernelArgs) -> Entry:
+    """Return a kernel's entry."""
+    return Entry(entry_point(kernel), record(args))
+
+
+def pack(context: Context, sections: list[SectionArgs], threads: int) -> Launch:
+    """Return what puts weights where the kernels read them; threads share the panels."""
+    kernel, records = common("pack", context.model.dtype), Records(SectionArgs, sections)
+    shares = [Share(part=part, parts=threads) for part in range(threads)]
+    return [entry(kernel, PackArgs(share=share, sections=records, count=len(records))) for share in shares]
+
+
+def program(team: ThreadTeam, launches: list[Launch], last: int) -> Program:
+    """Return the threads' shares of `launches`, one after the other; launch number `last` may turn out the last."""
+    threads, runs = len(launches[0]), []
+    for thread in range(threads):
+        entries = np.array([launch[thread].addresses for launch in launches], np.int64)
+        share = team_share(team, thread, threads, thread)
+        runs.append(record(RunArgs(share=share, entries=entries, count=len(entries), last=last, stop=team.stop)))
+    return Program(tuple(run.address for run in runs), (launches, runs))

@@ -1,8 +1,10 @@
 """The arrows between the packages, and the rules that keep a cell, a hook and an import light."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -50,6 +52,8 @@ CONTRACT = {
     "rnnbench.backends.inputs",
     "rnnbench.backends.numpy_reference",
 }
+LONGEST_FUNCTION = 60  # lines
+FACADE = "rnnbench.api: compare"  # every option of the command line, with what it means
 PICKLING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
 CELL_FILES = [path for path in (ROOT / "cells").glob("*.py") if path.stem not in ("__init__", "spec", "maths")]
 
@@ -238,6 +242,55 @@ def test_no_pickle_is_read():
 
 def test_every_module_says_what_it_is():
     assert [module.name for module in MODULES if not ast.get_docstring(module.tree)] == []
+
+
+def test_no_class_name_means_two_things():
+    named = Counter(node.name for m in MODULES for node in ast.walk(m.tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, count in named.items() if count > 1] == []
+
+
+def test_docstrings_of_functions_begin_with_a_verb():
+    """In the imperative, and so neither with an article, a question word or a preposition, nor in the third person."""
+    others = {"a", "an", "the", "what", "how", "who", "whose", "which", "where", "why", "when", "whether", "this", "it"}
+    others |= {"one", "none", "every", "all", "each", "some", "of", "for", "as", "in", "on", "by", "with", "from", "to"}
+    third_person = re.compile(r"[A-Z][a-z]*[a-rt-z]s")  # but Pass, Express, Discuss
+
+    def offences(module: Module) -> Iterator[str]:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef) and (words := ast.get_docstring(node)):
+                first = words.split()[0].rstrip(",.:;")
+                if not first.isalpha() or first.lower() in others or third_person.fullmatch(first):
+                    yield f"{node.name} begins with {first!r}"
+
+    group = "rnnbench.cli._group: group begins with 'Which'"  # a help text, the question that the project answers
+    assert [found for found in violations(offences) if found != group] == []
+
+
+def test_any_stays_rare():
+    lines = [line for path in ROOT.rglob("*.py") for line in path.read_text(encoding="utf-8").splitlines()]
+    assert sum(bool(re.search(r"\bAny\b", line)) for line in lines) < 150
+
+
+def test_modules_and_functions_stay_small():
+    """A place to look again, not a law: whoever needs more says so here, with the reason."""
+    long = [path.name for path in ROOT.rglob("*.py") if len(path.read_text(encoding="utf-8").splitlines()) > 400]
+    assert long == []
+
+    def offences(module: Module) -> Iterator[str]:
+        if module.package == "kernels":  # a kernel is made inside one function, of closures that are compiled together
+            return
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= LONGEST_FUNCTION:
+                yield f"{node.name} has {node.end_lineno - node.lineno + 1} lines"
+
+    assert [found for found in violations(offences) if not found.startswith(FACADE)] == []
+
+
+def test_every_package_says_in_which_order_to_read_it():
+    indices = [Module.of(path) for path in sorted(ROOT.glob("*/__init__.py")) if path.parent.name != "scaffold"]
+    assert [
+        m.name for m in indices if not re.search(r"\bRead `|one file per command", ast.get_docstring(m.tree) or "")
+    ] == []
 
 
 def test_there_is_no_drawer_for_odds_and_ends():

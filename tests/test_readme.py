@@ -30,9 +30,12 @@ def test_ci_runs_its_test_command_as_written():
     assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
-def test_its_python_runs(capsys):
-    (code,) = blocks("python")
-    exec(compile(code, "README.md", "exec"), {})
+def test_its_python_runs(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # a comparison stores its run
+    comparison, session = blocks("python")
+    exec(compile(comparison, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[0].split() == ["cell", "score", "infer_seconds", "parameters"]
+    exec(compile(session, "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("(8, 2) ")
 
 

@@ -1,1 +1,5 @@
-"""Reports: records aggregated over seeds, as tables and sentences for a terminal, Markdown or CSV. Prints nothing."""
+"""Reports: a stored run as tables and sentences, for a terminal, Markdown or CSV. Prints nothing.
+
+Read `document.py` (what a report holds), `columns.py`, `sentences.py` and `notes.py` (its parts), then `terminal.py`,
+`markdown.py` and `export.py` (where it goes).
+"""

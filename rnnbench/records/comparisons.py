@@ -12,7 +12,7 @@ CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no r
 
 
 def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | None:
-    """How many times faster backend `fast` is than `slow` at inference, over groups that differ in their seed alone.
+    """Return how many times faster backend `fast` is than `slow` at inference, over groups of unlike seeds.
 
     None where no group has rounds of both.
     """
@@ -21,7 +21,7 @@ def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | 
 
 
 def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
-    """The machine's A/A noise: one program in two processes, their times taken as if they were two backends.
+    """Return the machine's A/A noise: one program in two processes, their times taken as if they were two backends.
 
     A seed has one pair of processes, so the groups of a seed are averaged first. None where no control was timed.
     """

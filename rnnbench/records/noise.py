@@ -20,7 +20,7 @@ class KnownNoise:
 
     @classmethod
     def from_json(cls, stored: Any) -> "KnownNoise | None":
-        """None for whatever is not one: a run's facts may come from a stranger."""
+        """Return None for whatever is not one: a run's facts may come from a stranger."""
         if not isinstance(stored, Mapping):
             return None
         numbers = [stored.get(name) for name in ("value", "low", "high")]

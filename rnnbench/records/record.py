@@ -88,7 +88,7 @@ class Record:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Record":
-        """Raises ValueError for an unknown or missing column, a wrong type or a newer schema."""
+        """Read a record. Raises ValueError for an unknown or missing column, a wrong type or a newer schema."""
         if not isinstance(row, Mapping):
             raise ValueError(f"a record must be an object; got {type(row).__name__}")
         if isinstance(row.get("schema"), int) and row["schema"] > SCHEMA:

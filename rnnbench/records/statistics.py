@@ -44,7 +44,7 @@ class Ratio:
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """The mean and its Student's t interval. Raises ValueError for no values."""
+    """Return the mean and its Student's t interval. Raises ValueError for no values."""
     n = len(values)
     if not n:
         raise ValueError("an interval needs at least one value")
@@ -57,7 +57,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """The median, with order statistics as ends: no law assumed, so one slow round does not stretch it.
+    """Return the median, with order statistics as ends: no law assumed, so one slow round does not stretch it.
 
     The ends are the k-th smallest and largest, k the largest for which they enclose the median with 95 %
     (David and Nagaraja, "Order statistics", 7.1); fewer than six values cannot.
@@ -79,7 +79,7 @@ def median_interval(values: Sequence[float]) -> Interval:
 
 
 def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:
-    """The quotient of two things timed by turns: a sequence of rounds (seconds) for each process, in the same order.
+    """Return the quotient of two things timed interleaved, each a sequence of rounds (seconds) for each process.
 
     Round is paired with round and process with process, so that a drift of the machine cancels. A process counts with
     the median of its rounds, which a neighbour's burst in one of them does not move. Raises ValueError where the two
@@ -95,18 +95,18 @@ def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[f
 
 
 def ratio_of_logs(log_ratios: Sequence[float]) -> Ratio:
-    """The quotient whose logarithms, one per process, are given."""
+    """Return the quotient whose logarithms, one per process, are given."""
     return _as_ratio(mean_interval(log_ratios), processes=len(log_ratios))
 
 
 def logs_of(ratio: Ratio) -> Interval:
-    """The interval on the logarithms that a ratio was made from."""
+    """Return the interval on the logarithms that a ratio was made from."""
     low, high = (None if end is None else math.log(end) for end in (ratio.low, ratio.high))
     return Interval(math.log(ratio.value), low, high, ratio.processes)
 
 
 def chance(estimate: Interval) -> float:
-    """The two-sided p-value of Student's t test that the mean is 0, of what `mean_interval` gave; 1 where so few
+    """Return the two-sided p-value of Student's t test that the mean is 0, of what `mean_interval` gave; 1 where so few
     values cannot tell."""
     if estimate.low is None or estimate.count < 2:
         return 1.0
@@ -119,8 +119,8 @@ def chance(estimate: Interval) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values corrected for there being several, in their order (Holm 1979): rejecting those below α errs with
-    even one of them no more often than α, whatever they have to do with each other."""
+    """Return the p-values corrected for there being several, in their order (Holm 1979): rejecting those below α
+    errs with even one of them no more often than α, whatever they have to do with each other."""
     corrected = [0.0] * len(p_values)
     largest = 0.0
     for rank, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -130,9 +130,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(estimate: Interval) -> float | None:
-    """How far from 0 a mean would have to be for its interval to leave 0 out in `POWER` of all runs, given the spread
-    that this one had; None where that is not known. The sum of the two quantiles, as
-    for the normal law, is 1 % below what simulation gives at n = 5, and 5 % at n = 3."""
+    """Return how far from 0 a mean would have to be for its interval to leave 0 out in `POWER` of all runs,
+    given the spread that this one had; None where that is not known. The sum of the two quantiles, as for the normal
+    law, is 1 % below what simulation gives at n = 5, and 5 % at n = 3."""
     if estimate.low is None or estimate.count < 2:  # the interval of a single process is that of its rounds
         return None
     n = estimate.count
@@ -140,30 +140,30 @@ def detectable(estimate: Interval) -> float | None:
 
 
 def detectable_effect(ratio: Ratio) -> float | None:
-    """As a share (0.02 for 2 %): see `detectable`."""
+    """Return `detectable` as a share (0.02 for 2 %)."""
     logs = detectable(logs_of(ratio))
     return None if logs is None else math.exp(logs) - 1
 
 
 def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
-    """The mean of a - b over the seeds that both have. Raises ValueError where they share none."""
+    """Return the mean of a - b over the seeds that both have. Raises ValueError where they share none."""
     return mean_interval([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
 
 
 def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Ratio:
-    """a / b over the seeds that both have; the values must be positive."""
+    """Return a / b over the seeds that both have; the values must be positive."""
     return ratio_of_logs([math.log(a[seed] / b[seed]) for seed in sorted(a.keys() & b.keys())])
 
 
 def minimum_effect(*noises: Ratio | None) -> float:
-    """The smallest effect that counts, as a share (0.02 for 2 %): what the machine shows between two processes of the
-    same program, by the worst of these measurements, and never less than `SMALLEST_EFFECT`."""
+    """Return the smallest effect that counts, as a share (0.02 for 2 %): what the machine shows between two
+    processes of the same program, by the worst of these measurements, and never less than `SMALLEST_EFFECT`."""
     ends = [end for noise in noises if noise for end in (noise.value, noise.low, noise.high) if end is not None]
     return max([SMALLEST_EFFECT, *(math.exp(abs(math.log(end))) - 1 for end in ends)])
 
 
 def verdict(ratio: Ratio, minimum_effect: float) -> Verdict:
-    """What a ratio (the other's time over this one's: above 1, this one is faster) allows us to say.
+    """Say what a ratio (the other's time over this one's: above 1, this one is faster) allows us to say.
 
     - Fewer than five processes a side, or no interval: inconclusive.
     - faster / slower: the interval excludes 1, and the ratio is farther from 1 than the minimum effect.
@@ -183,7 +183,7 @@ def verdict(ratio: Ratio, minimum_effect: float) -> Verdict:
 
 
 def _quantile(probability: float, n: int) -> float:
-    """Of Student's t for the mean of n values."""
+    """Return the quantile of Student's t for the mean of n values."""
     from scipy.special import stdtrit  # scipy.stats has it too, and takes half a second to import
 
     return float(stdtrit(n - 1, probability))

@@ -78,6 +78,7 @@ def test_after_a_warmup_a_fresh_process_compiles_nothing(folder: Path) -> None:
     assert "compiled" not in line
 
 
+@pytest.mark.slow
 def test_a_cell_whose_kernels_cannot_be_kept_is_told(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "typed.py").write_text(NOT_KEPT)
     done = run("-m", "rnnbench", "warmup", "--cell", "typed-in", "--no-training", "-p", str(tmp_path / "typed.py"))

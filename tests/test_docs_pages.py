@@ -83,6 +83,7 @@ def test_add_a_cell(folder: Path) -> None:
     follow("add-a-cell.md", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("hatchling") is None, reason="needs hatchling, which builds the package")
 def test_add_a_backend(folder: Path) -> None:
     follow("add-a-backend.md", folder)

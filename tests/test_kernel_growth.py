@@ -131,6 +131,7 @@ def test_slopes_of_made_up_times() -> None:
     assert bent.steepest == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_script_measures_tells_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

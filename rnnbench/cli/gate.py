@@ -47,7 +47,7 @@ def command(
 ) -> int:
     """Compare CANDIDATE (HEAD by default) with BASE; exit with 4 where it got worse.
 
-    Both are commits, measured now and by turns in processes of their own; or both are stored runs of one machine.
+    Both are commits, measured now and interleaved, in processes of their own; or both are stored runs of one machine.
     """
     check_targets(json_target)
     if candidate is not None and bool(_RUN.match(base)) != bool(_RUN.match(candidate)):

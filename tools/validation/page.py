@@ -84,7 +84,7 @@ def _of_disturbed(part: Mapping[str, Any] | None) -> Iterator[Line]:
 
 
 def _of_agreement(part: Mapping[str, Any] | None) -> Iterator[Line]:
-    promise = "medians within 3 % of torch.utils.benchmark's on the same call, by turns"
+    promise = "medians within 3 % of torch.utils.benchmark's on the same call, interleaved"
     if part is None:
         yield promise, NOT_YET, None
         return
@@ -162,7 +162,7 @@ def _agreement(parts: Parts) -> Iterator[str]:
     part = parts.get("agreement")
     if part is None:
         return
-    yield f"\n## Against another timer\n\nMedians of {part['count']} samples each, by turns in one"
+    yield f"\n## Against another timer\n\nMedians of {part['count']} samples each, interleaved in one"
     yield "process; the difference is the median of the rounds'.\n"
     rows = [
         (

@@ -133,7 +133,7 @@ class Kernel:
 
     def launch(self, grid: tuple[int, int], *args: DeviceArray | float) -> None:
         if SIMULATED:
-            simulator.Launch(grid, self.threads, self.shared_bytes).run(self.function, args)
+            simulator.launch(self.function, args, grid, self.threads, self.shared_bytes)
         else:
             if grid not in self._launches:
                 self._launches[grid] = self._configured(grid)

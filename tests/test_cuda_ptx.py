@@ -193,8 +193,8 @@ def test_every_way_over_the_gpu(compile_kernel: Compile, dtype: str, hidden: int
 @SLOW
 @BUILDS
 def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target: tuple[int, int]) -> None:
-    from rnnbench.kernels.cuda import elementwise
-    from rnnbench.kernels.cuda.compiled import ADAM, LARGE, NORM_BLOCKS
+    from rnnbench.kernels.cuda.compiled import LARGE
+    from rnnbench.kernels.cuda.elementwise import KINDS, make_adam, make_squares, make_sum_rows
     from rnnbench.kernels.cuda.large import LargeTile, make_large
     from rnnbench.kernels.cuda.target import signature
 
@@ -203,16 +203,10 @@ def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target
         function = make_large(kind, tile, a_contiguous, b_contiguous)
         compiled = compile_kernel(function, signature(LARGE, kind), tile.threads, target)
         check(compiled, dtype, tile.threads, target)
-    for function, kinds in (
-        (elementwise.make_sum_rows(kind, 256), elementwise.SUM_ROWS),
-        (elementwise.make_fold(kind, 256), elementwise.FOLD),
-    ):
-        check(compile_kernel(function, signature(kinds, kind), 256, target), dtype, 256, target)
-    for function, kinds in (  # these take float64 from the host, or sum in it
-        (elementwise.make_squares(256, NORM_BLOCKS), elementwise.SQUARES),
-        (elementwise.make_adam(kind, 256), ADAM),
-    ):
-        compiled = compile_kernel(function, signature(kinds, kind), 256, target)
+    sum_rows = compile_kernel(make_sum_rows(kind, 256), signature(KINDS[make_sum_rows], kind), 256, target)
+    check(sum_rows, dtype, 256, target)
+    for make in (make_squares, make_adam):  # these take float64 from the host, or sum in it
+        compiled = compile_kernel(make(kind, 256), signature(KINDS[make], kind), 256, target)
         assert ".local" not in compiled.ptx
 
 

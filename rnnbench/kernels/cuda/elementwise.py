@@ -1,6 +1,7 @@
-"""Small kernels over flat arrays: sums over rows, adding parts up, the gradient's norm, and Adam."""
+"""Small kernels over flat arrays, without shared memory: sums over rows, the gradient's norm, and Adam."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,7 @@ import numpy as np
 from rnnbench.kernels.cuda.target import cuda
 from rnnbench.kernels.cuda.types import DeviceArray, DoubleArray, DType, KernelFunction
 
-# Kinds of the small kernels' arguments, as `target.signature` reads them.
-SUM_ROWS = FOLD = (DeviceArray, DeviceArray, int, int, int)
-SQUARES = (DeviceArray, DoubleArray, int)
+NORM_BLOCKS = 16
 
 
 class CudaAdamArgs(NamedTuple):
@@ -33,40 +32,24 @@ class CudaAdamArgs(NamedTuple):
 
 
 def make_sum_rows(dtype: DType, threads: int) -> KernelFunction:
-    """Make sum_rows(source, out, rows, columns, parts): out [parts, columns], each part the sum of its rows of source
-    [rows, columns]. Grid: threads over columns, parts."""
+    """Make sum_rows(source, out, out_at, rows, columns, each): [parts, columns] from out_at on, a part the sum of its
+    `each` rows of source [rows, columns]. Grid: threads over columns, parts."""
     zero = dtype.type(0)
 
-    def sum_rows(source, out, rows, columns, parts):
+    def sum_rows(source, out, out_at, rows, columns, each):
         column, part = cuda.blockIdx.x * threads + cuda.threadIdx.x, cuda.blockIdx.y
-        each = -(-rows // parts)
         total = zero
         if column < columns:
             for row in range(part * each, min(rows, (part + 1) * each)):
                 total += source[row * columns + column]
-            out[part * columns + column] = total
+            out[out_at + part * columns + column] = total
 
     return sum_rows
 
 
-def make_fold(dtype: DType, threads: int) -> KernelFunction:
-    """Make fold(source, out, out_at, size, parts): out[out_at + i] = Σ over parts of source[part, i], i < size."""
-    zero = dtype.type(0)
-
-    def fold(source, out, out_at, size, parts):
-        i = cuda.blockIdx.x * threads + cuda.threadIdx.x
-        if i < size:
-            total = zero
-            for part in range(parts):
-                total += source[part * size + i]
-            out[out_at + i] = total
-
-    return fold
-
-
-def make_squares(threads: int, blocks: int) -> KernelFunction:
-    """Make squares(source, out, size): out float64 [blocks * threads], each a part of the sum of source's squares."""
-    every, zero = blocks * threads, np.float64(0)
+def make_squares(_: DType, threads: int) -> KernelFunction:
+    """Make squares(source, out, size): out float64 [NORM_BLOCKS * threads], parts of the sum of source's squares."""
+    every, zero = NORM_BLOCKS * threads, np.float64(0)
 
     def squares(source, out, size):
         index = cuda.blockIdx.x * threads + cuda.threadIdx.x
@@ -92,3 +75,11 @@ def make_adam(dtype: DType, threads: int) -> KernelFunction:
             theta[i] -= typed(rate) * mean[i] / (typed(math.sqrt(square[i] * typed(spread))) + typed(epsilon))
 
     return adam
+
+
+# Kinds of the kernels' arguments, as `target.signature` reads them.
+KINDS: dict[Callable[[DType, int], KernelFunction], tuple[object, ...]] = {
+    make_sum_rows: (DeviceArray, DeviceArray, int, int, int, int),
+    make_squares: (DeviceArray, DoubleArray, int),
+    make_adam: tuple(CudaAdamArgs.__annotations__.values()),
+}

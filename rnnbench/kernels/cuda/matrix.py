@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbench.kernels.cuda import compiled
+from rnnbench.kernels.cuda.elementwise import make_sum_rows
 from rnnbench.kernels.cuda.large import ADD_BIAS, WRITE, ProductArgs
 from rnnbench.kernels.cuda.memory import DeviceMemory
 from rnnbench.kernels.cuda.types import DeviceArray
@@ -50,16 +51,17 @@ class Products:
         )  # fmt: skip
         kernel.launch((across * parts, down), *args)
         if parts > 1:
-            self._fold(place.memory, out.memory, out.at, M * N, parts)
+            self._sum_parts(place.memory, parts, M * N, out.memory, out.at, 1)
 
     def sum_rows(self, source: DeviceArray, rows: int, columns: int, out: DeviceArray, out_at: int) -> None:
         """Launch out[out_at + n] = Σ over rows of source [rows, columns]."""
-        kernel = compiled.sum_rows(self.dtype)
         parts = max(1, min(compiled.large_tile().blocks, rows // ROWS_OF_A_SUM))
         sums = self._memory.buffer("parts", parts * columns)
-        kernel.launch((-(-columns // kernel.threads), parts), source, sums, rows, columns, parts)
-        self._fold(sums, out, out_at, columns, parts)
+        self._sum_parts(source, rows, columns, sums, 0, parts)
+        self._sum_parts(sums, parts, columns, out, out_at, 1)
 
-    def _fold(self, source: DeviceArray, out: DeviceArray, out_at: int, size: int, parts: int) -> None:
-        kernel = compiled.fold(self.dtype)
-        kernel.launch((-(-size // kernel.threads), 1), source, out, out_at, size, parts)
+    def _sum_parts(
+        self, source: DeviceArray, rows: int, columns: int, out: DeviceArray, out_at: int, parts: int
+    ) -> None:
+        kernel = compiled.elementwise(self.dtype, make_sum_rows)
+        kernel.launch((-(-columns // kernel.threads), parts), source, out, out_at, rows, columns, -(-rows // parts))

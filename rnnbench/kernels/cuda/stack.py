@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnbench.kernels.cuda import compiled
-from rnnbench.kernels.cuda.elementwise import CudaAdamArgs
+from rnnbench.kernels.cuda.elementwise import NORM_BLOCKS, CudaAdamArgs, make_adam, make_squares
 from rnnbench.kernels.cuda.large import ADD
 from rnnbench.kernels.cuda.layer import CudaLayer, CudaWeights, DeviceBatch, OutputGradient
 from rnnbench.kernels.cuda.matrix import Matrix, Products
@@ -63,7 +63,7 @@ class CudaStack:
 
     @cached_property
     def _norm_parts(self) -> DoubleArray:
-        return zeros(compiled.NORM_BLOCKS * compiled.squares(self.model.dtype).threads, np.float64)
+        return zeros(NORM_BLOCKS * compiled.elementwise(self.model.dtype, make_squares).threads, np.float64)
 
     def views(self, flat: Array) -> Params:
         """Return parameters, or their gradients, by name: canonical layouts over one flat array."""
@@ -144,13 +144,13 @@ class CudaStack:
 
     def squares(self) -> DoubleArray:
         """Launch the sum of the gradient's squares; return its parts, in float64."""
-        kernel = compiled.squares(self.model.dtype)
-        kernel.launch((compiled.NORM_BLOCKS, 1), self.gradient, self._norm_parts, self.size)
+        kernel = compiled.elementwise(self.model.dtype, make_squares)
+        kernel.launch((NORM_BLOCKS, 1), self.gradient, self._norm_parts, self.size)
         return self._norm_parts
 
     def update(self, settings: Adam, step: int, scale: float) -> None:
         """Launch Adam's `step`-th, counted from 1; scale: clipping's factor."""
-        s, kernel = settings, compiled.adam(self.model.dtype)
+        s, kernel = settings, compiled.elementwise(self.model.dtype, make_adam)
         rate, spread = s.learning_rate / (1 - s.beta1**step), 1 / (1 - s.beta2**step)
         args = CudaAdamArgs(
             self.theta, self.gradient, *self._moments, self.size, scale, s.beta1, s.beta2, rate, spread, s.epsilon

@@ -20,7 +20,7 @@ import pytest
 
 from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, scan_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
 from rnnbench.registry import registry
 
@@ -111,8 +111,7 @@ def compile_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compile:
 
 
 def planned(cell: str, dtype: str, backward: bool, device: Device, hidden: int, batch: int) -> ScanPlan:
-    layout = CudaLayout(registry().cell(cell))
-    phases = backward_phases(layout) if backward else forward_phases(layout)
+    phases = scan_phases(CudaLayout(registry().cell(cell)), backward)
     return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device).best()
 
 

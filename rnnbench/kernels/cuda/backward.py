@@ -119,11 +119,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: 
     first, slot, count, zero = stage.first, stage.slot, stage.accumulators, dtype.type(0)
     each = saves + states + 1  # loaded of each pair: saved values, states before, and the output's gradient
     loaded_size = pairs * each
-    if is_last:
-        users, rows = layout.h_slots, layout.h_rows
-    else:
-        following = layout.stages[number + 1]
-        users, rows = tuple(following.first + n for n in following.u), following.u_rows
+    users, rows = layout.users(number)
     product = NOTHING
     if users:  # the accumulators that h, or the stage's result, is an operand of
         locate, transposed = make_locate_gradient(users, segment, G), make_locate_transposed(rows, plan.units, segment)

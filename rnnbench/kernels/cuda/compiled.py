@@ -11,7 +11,7 @@ from rnnbench.kernels.cuda.choose import ScanPlanner
 from rnnbench.kernels.cuda.elementwise import KINDS
 from rnnbench.kernels.cuda.large import LargeTile, ProductArgs, make_large
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import ScanPlan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.plan import ScanPlan, scan_phases
 from rnnbench.kernels.cuda.scan import CudaForwardArgs, StepRange, make_forward
 from rnnbench.kernels.cuda.target import Kernel, device, signature
 from rnnbench.kernels.cuda.types import DType, KernelFunction
@@ -25,8 +25,9 @@ LARGE = tuple(ProductArgs.__annotations__.values())
 @cache
 def plan(cell: Cell, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
     """Plan the scan of one direction of time on the GPU in use."""
-    phases = backward_phases(CudaLayout(cell)) if backward else forward_phases(CudaLayout(cell))
-    return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device()).best()
+    return ScanPlanner(
+        scan_phases(CudaLayout(cell), backward), hidden, batch, np.dtype(dtype).itemsize, device()
+    ).best()
 
 
 @cache

@@ -49,28 +49,15 @@ class CudaLayout:
 
     @cached_property
     def stages(self) -> tuple[StageLayout, ...]:
-        row_of = {a.name: row for row, a in enumerate(self.cell.r_accumulators)}
+        row_of = {a: row for row, a in enumerate(self.cell.r_accumulators)}
         stages: list[StageLayout] = []
         first = slot = 0
         for stage, saved in zip(self.cell.stages, self.cell.saved_counts, strict=True):
-            by_operand = {
-                operand: [n for n, a in enumerate(stage.accumulators) if a.operand == operand]
-                for operand in (H_STATE, STAGE_RESULT)
-            }
-            rows = {o: tuple(row_of[stage.accumulators[n].name] for n in ns) for o, ns in by_operand.items()}
-            stages.append(
-                StageLayout(
-                    first,
-                    tuple(a.sees_x for a in stage.accumulators),
-                    tuple(by_operand[H_STATE]),
-                    tuple(by_operand[STAGE_RESULT]),
-                    rows[H_STATE],
-                    rows[STAGE_RESULT],
-                    saved,
-                    slot,
-                )
-            )
-            first, slot = first + len(stage.accumulators), slot + saved
+            found = stage.accumulators
+            h, u = (tuple(n for n, a in enumerate(found) if a.operand == o) for o in (H_STATE, STAGE_RESULT))
+            h_rows, u_rows = (tuple(row_of[found[n]] for n in numbers) for numbers in (h, u))
+            stages.append(StageLayout(first, tuple(a.sees_x for a in found), h, u, h_rows, u_rows, saved, slot))
+            first, slot = first + len(found), slot + saved
         return tuple(stages)
 
     @property
@@ -90,15 +77,14 @@ class CudaLayout:
         """Count the arrays of `before`."""
         return self.states + len(self.stages) - 1
 
-    @property
-    def h_slots(self) -> tuple[int, ...]:
-        """Return all accumulators whose R multiplies h, by index in the cell."""
-        return tuple(stage.first + n for stage in self.stages for n in stage.h)
-
-    @property
-    def h_rows(self) -> tuple[int, ...]:
-        """Return their rows in R."""
-        return tuple(row for stage in self.stages for row in stage.h_rows)
+    def users(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the accumulators, by index in the cell, that stage `number`'s result is an operand of (the last
+        stage's is h), and their rows in R."""
+        if number == len(self.stages) - 1:
+            rows = tuple(row for stage in self.stages for row in stage.h_rows)
+            return tuple(stage.first + n for stage in self.stages for n in stage.h), rows
+        following = self.stages[number + 1]
+        return tuple(following.first + n for n in following.u), following.u_rows
 
 
 def digits(values: tuple[int, ...]) -> int:

@@ -12,13 +12,15 @@ from rnnbench.kernels.cuda.elementwise import KINDS
 from rnnbench.kernels.cuda.large import LargeTile, ProductArgs, make_large
 from rnnbench.kernels.cuda.layout import CudaLayout
 from rnnbench.kernels.cuda.plan import ScanPlan, scan_phases
-from rnnbench.kernels.cuda.scan import CudaForwardArgs, StepRange, make_forward
+from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs, make_forward
 from rnnbench.kernels.cuda.target import Kernel, device, signature
 from rnnbench.kernels.cuda.types import DType, KernelFunction
 
 # Kinds of arguments, as `target.signature` reads them.
-FORWARD = (*StepRange.__annotations__.values(), *CudaForwardArgs.__annotations__.values())
-BACKWARD = (*StepRange.__annotations__.values(), *CudaBackwardArgs.__annotations__.values())
+FORWARD, BACKWARD = (
+    (int, int, int, *CudaScanArgs.__annotations__.values(), *own.__annotations__.values())
+    for own in (CudaForwardArgs, CudaBackwardArgs)
+)
 LARGE = tuple(ProductArgs.__annotations__.values())
 
 

@@ -192,15 +192,14 @@ def test_every_way_over_the_gpu(compile_kernel: Compile, dtype: str, hidden: int
 @SLOW
 @BUILDS
 def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target: tuple[int, int]) -> None:
-    from rnnbench.kernels.cuda.compiled import LARGE
     from rnnbench.kernels.cuda.elementwise import KINDS, make_adam, make_squares, make_sum_rows
-    from rnnbench.kernels.cuda.large import LargeTile, make_large
+    from rnnbench.kernels.cuda.large import PRODUCT, LargeTile, make_large
     from rnnbench.kernels.cuda.target import signature
 
     kind, tile = np.dtype(dtype), LargeTile.on(H200)
     for a_contiguous, b_contiguous in ((True, True), (False, False), (True, False)):
         function = make_large(kind, tile, a_contiguous, b_contiguous)
-        compiled = compile_kernel(function, signature(LARGE, kind), tile.threads, target)
+        compiled = compile_kernel(function, signature(PRODUCT, kind), tile.threads, target)
         check(compiled, dtype, tile.threads, target)
     sum_rows = compile_kernel(make_sum_rows(kind, 256), signature(KINDS[make_sum_rows], kind), 256, target)
     check(sum_rows, dtype, 256, target)

@@ -9,7 +9,7 @@ from rnnbench.cells.spec import Cell
 from rnnbench.kernels.cuda.backward import CudaBackwardArgs, make_backward
 from rnnbench.kernels.cuda.choose import ScanPlanner
 from rnnbench.kernels.cuda.elementwise import KINDS
-from rnnbench.kernels.cuda.large import LargeTile, ProductArgs, make_large
+from rnnbench.kernels.cuda.large import PRODUCT, LargeTile, make_large
 from rnnbench.kernels.cuda.layout import CudaLayout
 from rnnbench.kernels.cuda.plan import ScanPlan, scan_phases
 from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs, make_forward
@@ -21,7 +21,6 @@ FORWARD, BACKWARD = (
     (int, int, int, *CudaScanArgs.__annotations__.values(), *own.__annotations__.values())
     for own in (CudaForwardArgs, CudaBackwardArgs)
 )
-LARGE = tuple(ProductArgs.__annotations__.values())
 
 
 @cache
@@ -50,7 +49,7 @@ def large_tile() -> LargeTile:
 def large(dtype: str, a_contiguous: bool, b_contiguous: bool) -> Kernel:
     kind, tile = np.dtype(dtype), large_tile()
     function = make_large(kind, tile, a_contiguous, b_contiguous)
-    return Kernel(function, signature(LARGE, kind), tile.threads, tile.elements * kind.itemsize)
+    return Kernel(function, signature(PRODUCT, kind), tile.threads, tile.elements * kind.itemsize)
 
 
 @cache

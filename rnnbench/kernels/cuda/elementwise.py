@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,25 +9,6 @@ from rnnbench.kernels.cuda.target import cuda
 from rnnbench.kernels.cuda.types import DeviceArray, DoubleArray, DType, KernelFunction
 
 NORM_BLOCKS = 16
-
-
-class CudaAdamArgs(NamedTuple):
-    """The arguments of `adam`: flat arrays of `size` elements, the step's numbers, and the settings'.
-
-    scale: clipping's factor. rate: lr / (1 - beta1^t). spread: 1 / (1 - beta2^t).
-    """
-
-    theta: DeviceArray
-    gradient: DeviceArray
-    mean: DeviceArray
-    square: DeviceArray
-    size: int
-    scale: float
-    beta1: float
-    beta2: float
-    rate: float
-    spread: float
-    epsilon: float
 
 
 def make_sum_rows(dtype: DType, threads: int) -> KernelFunction:
@@ -63,7 +43,10 @@ def make_squares(_: DType, threads: int) -> KernelFunction:
 
 
 def make_adam(dtype: DType, threads: int) -> KernelFunction:
-    """Make adam, the formula of `training.Adam` in place; its arguments are the fields of `CudaAdamArgs`."""
+    """Make adam(theta, gradient, mean, square, size, ...), the formula of `training.Adam` in place.
+
+    scale: clipping's factor. rate: lr / (1 - beta1^t). spread: 1 / (1 - beta2^t).
+    """
     typed, one = dtype.type, np.float64(1)
 
     def adam(theta, gradient, mean, square, size, scale, beta1, beta2, rate, spread, epsilon):
@@ -81,5 +64,5 @@ def make_adam(dtype: DType, threads: int) -> KernelFunction:
 KINDS: dict[Callable[[DType, int], KernelFunction], tuple[object, ...]] = {
     make_sum_rows: (DeviceArray, DeviceArray, int, int, int, int),
     make_squares: (DeviceArray, DoubleArray, int),
-    make_adam: tuple(CudaAdamArgs.__annotations__.values()),
+    make_adam: (*(DeviceArray,) * 4, int, *(float,) * 6),
 }

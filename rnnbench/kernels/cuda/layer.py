@@ -9,13 +9,12 @@ import numpy as np
 
 from rnnbench.kernels.cuda import compiled
 from rnnbench.kernels.cuda.backward import CudaBackwardArgs
-from rnnbench.kernels.cuda.large import ADD, WRITE
+from rnnbench.kernels.cuda.large import ADD, WRITE, Matrix
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.matrix import Matrix, Products
-from rnnbench.kernels.cuda.memory import DeviceMemory
+from rnnbench.kernels.cuda.matrix import Products
 from rnnbench.kernels.cuda.plan import ScanPlan
 from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs, final_array, workspace_arrays
-from rnnbench.kernels.cuda.target import Kernel, zeros
+from rnnbench.kernels.cuda.target import DeviceMemory, Kernel, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, IntegerArray
 from rnnbench.model import Array, Model
 

@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnbench.kernels.cuda import compiled
-from rnnbench.kernels.cuda.elementwise import NORM_BLOCKS, CudaAdamArgs, make_adam, make_squares
-from rnnbench.kernels.cuda.large import ADD
+from rnnbench.kernels.cuda.elementwise import NORM_BLOCKS, make_adam, make_squares
+from rnnbench.kernels.cuda.large import ADD, Matrix
 from rnnbench.kernels.cuda.layer import CudaLayer, CudaWeights, DeviceBatch, OutputGradient
-from rnnbench.kernels.cuda.matrix import Matrix, Products
-from rnnbench.kernels.cuda.memory import DeviceMemory
-from rnnbench.kernels.cuda.target import upload, zeros
+from rnnbench.kernels.cuda.matrix import Products
+from rnnbench.kernels.cuda.target import DeviceMemory, upload, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, DoubleArray
 from rnnbench.model import Array, Model, Params, Shape
 from rnnbench.training import Adam
@@ -56,10 +55,6 @@ class CudaStack:
     def gradient(self) -> DeviceArray:
         """Return that of every parameter, as `theta` has them."""
         return zeros(self.size, self.dtype)
-
-    @cached_property
-    def _moments(self) -> tuple[DeviceArray, DeviceArray]:
-        return zeros(self.size, self.dtype), zeros(self.size, self.dtype)
 
     @cached_property
     def _norm_parts(self) -> DoubleArray:
@@ -152,7 +147,6 @@ class CudaStack:
         """Launch Adam's `step`-th, counted from 1; scale: clipping's factor."""
         s, kernel = settings, compiled.elementwise(self.model.dtype, make_adam)
         rate, spread = s.learning_rate / (1 - s.beta1**step), 1 / (1 - s.beta2**step)
-        args = CudaAdamArgs(
-            self.theta, self.gradient, *self._moments, self.size, scale, s.beta1, s.beta2, rate, spread, s.epsilon
-        )
-        kernel.launch((-(-self.size // kernel.threads), 1), *args)
+        flat = self.theta, self.gradient, self.memory.buffer("mean", self.size), self.memory.buffer("square", self.size)
+        settled = scale, s.beta1, s.beta2, rate, spread, s.epsilon
+        kernel.launch((-(-self.size // kernel.threads), 1), *flat, self.size, *settled)

@@ -14,8 +14,7 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Case, CompileReport
-from rnnbench.errors import Unsupported
-from rnnbench.kernels.cuda.layout import MOST_ACCUMULATORS
+from rnnbench.kernels.cuda.layout import too_many_accumulators
 from rnnbench.kernels.cuda.stack import CudaStack
 from rnnbench.kernels.cuda.target import VERSION, Kernel, device, download, synchronise
 from rnnbench.kernels.cuda.types import DeviceArray
@@ -48,8 +47,6 @@ class CudaSession:
         return self._prediction(T, B, lengths), self._final(B)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        if self.model.bidirectional:
-            raise Unsupported("a bidirectional model needs the whole sequence")
         prediction, after = self.forward(inputs.one_step(self.model, x_t)[None], state=state)
         return (prediction if self.model.readout == "last" else prediction[0]), after
 
@@ -115,10 +112,8 @@ class CudaSession:
         model, stack = self.model, self.stack
         steps = (T, B) if model.readout == "all" else (B,)
         if model.output_size is None:
-            pieces = [
-                self._fetch(piece.matrix.memory[piece.matrix.at :], (*steps, piece.columns))
-                for piece in stack.features(T, B)
-            ]
+            found = stack.features(T, B)
+            pieces = [self._fetch(piece.memory[piece.at :], (*steps, columns)) for piece, _, columns in found]
             return np.concatenate(pieces, axis=-1)
         prediction = self._fetch(stack.memory["prediction"], (*steps, model.output_size))
         if lengths is not None and model.readout == "all":
@@ -139,11 +134,7 @@ class CudaBackend:
         self.version, self.device = VERSION, device()
 
     def unsupported(self, case: Case) -> str | None:
-        if case.streaming and case.model.bidirectional:
-            return "a bidirectional model needs the whole sequence"
-        if len(case.model.spec.accumulators) > MOST_ACCUMULATORS:
-            return f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators"
-        return None
+        return case.refusal() or too_many_accumulators(case.model.spec)
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> CudaSession:
         return CudaSession(model, params, loss, optimiser)

@@ -26,9 +26,8 @@ FORWARD, BACKWARD = (
 @cache
 def plan(cell: Cell, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
     """Plan the scan of one direction of time on the GPU in use."""
-    return ScanPlanner(
-        scan_phases(CudaLayout(cell), backward), hidden, batch, np.dtype(dtype).itemsize, device()
-    ).best()
+    phases = scan_phases(CudaLayout(cell), backward)
+    return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device()).best()
 
 
 @cache

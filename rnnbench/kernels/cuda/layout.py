@@ -18,6 +18,12 @@ DIGIT_BITS = 4
 MOST_ACCUMULATORS = 15  # fifteen digits of four bits fit a signed 64-bit integer
 
 
+def too_many_accumulators(cell: Cell) -> str | None:
+    """Return why the kernels do not take the cell, or None."""
+    most = MOST_ACCUMULATORS
+    return f"the CUDA kernels take cells of at most {most} accumulators" if len(cell.accumulators) > most else None
+
+
 @dataclass(frozen=True)
 class StageLayout:
     """One stage. first: its first accumulator in the cell. h, u: its accumulators (counted from `first`) whose R
@@ -44,8 +50,8 @@ class CudaLayout:
     cell: Cell
 
     def __post_init__(self) -> None:
-        if len(self.cell.accumulators) > MOST_ACCUMULATORS:
-            raise Unsupported(f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators")
+        if reason := too_many_accumulators(self.cell):
+            raise Unsupported(reason)
 
     @cached_property
     def stages(self) -> tuple[StageLayout, ...]:

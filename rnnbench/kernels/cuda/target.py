@@ -140,10 +140,9 @@ class Kernel:
         start = time.perf_counter()
         # Registers are divided between exactly this many threads; without the bound, a launch could find too few.
         dispatcher = cuda.jit(launch_bounds=self.threads)(self.function)
-        if PROVIDER == "numba-cuda":
-            _allow_shared_memory(dispatcher.compile(self.types), self.shared_bytes)
-        else:  # numba-cuda-mlir raises the limit itself
-            dispatcher.compile(self.types)
+        compiled = dispatcher.compile(self.types)
+        if PROVIDER == "numba-cuda":  # numba-cuda-mlir raises the limit itself
+            _allow_shared_memory(compiled, self.shared_bytes)
         dispatcher.disable_compile()
         Kernel.compile_seconds += time.perf_counter() - start
         return dispatcher

@@ -13,7 +13,7 @@ from rnnbench.kernels.cuda.large import ADD, WRITE, Matrix
 from rnnbench.kernels.cuda.layout import CudaLayout
 from rnnbench.kernels.cuda.matrix import Products
 from rnnbench.kernels.cuda.plan import ScanPlan
-from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs, final_array, workspace_arrays
+from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs
 from rnnbench.kernels.cuda.target import DeviceMemory, Kernel, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, IntegerArray
 from rnnbench.model import Array, Model
@@ -122,11 +122,11 @@ class CudaLayer:
 
     def final_at(self, B: int) -> int:
         """Return where in `workspace` the final h [B, H] lies; the other states after it."""
-        return final_array(self.layout) * B * self.H
+        return self.layout.final_array * B * self.H
 
     def set_state(self, start: Array | None, B: int) -> None:
         """Set the initial states [state, B, H]; zeros for None."""
-        self.memory.buffer("workspace", workspace_arrays(self.layout) * B * self.H)
+        self.memory.buffer("workspace", (self.layout.final_array + self.layout.states) * B * self.H)
         if start is not None:
             self.memory.fill("workspace", start)
         elif self._start_is_zero != B:

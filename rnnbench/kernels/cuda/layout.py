@@ -3,6 +3,8 @@
     pre     [T, B, G, H]      x · W of each accumulator that sees x; after backward, the gradient of every accumulator
     saved   [T, B, slot, H]   what the stages' forwards saved
     before  [kept, T, B, H]   the states before each step, then each earlier stage's result
+    workspace [arrays, B, H]  the initial states, h twice (one is read while the other is written), each earlier stage's
+                              result, and the final states
 
 All flat, in order of time whatever the direction of the scan. Every access is guarded by the real H, so nothing is
 padded in the GPU's main memory.
@@ -82,6 +84,11 @@ class CudaLayout:
     def kept(self) -> int:
         """Count the arrays of `before`."""
         return self.states + len(self.stages) - 1
+
+    @property
+    def final_array(self) -> int:
+        """Return the index in `workspace` of the first final state."""
+        return self.kept + 2
 
     def users(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the accumulators, by index in the cell, that stage `number`'s result is an operand of (the last

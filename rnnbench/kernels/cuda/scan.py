@@ -42,7 +42,7 @@ class CudaScanArgs(NamedTuple):
 
 
 class CudaForwardArgs(NamedTuple):
-    """What a forward scan takes besides. workspace: `workspace_arrays` of [B, H]. b_at: where theta holds b [G, H].
+    """What a forward scan takes besides. b_at: where theta holds b [G, H].
 
     y: step t of row b goes to (t * B + b) * y_stride + column; y_stride 0 for none. keep: whether backward will follow.
     """
@@ -52,17 +52,6 @@ class CudaForwardArgs(NamedTuple):
     b_at: int
     y_stride: int
     keep: int
-
-
-def workspace_arrays(layout: CudaLayout) -> int:
-    """Count those [B, H] of `workspace`: the initial states, h twice (one is read while the other is written), earlier
-    stages' results, and the final states."""
-    return final_array(layout) + layout.states
-
-
-def final_array(layout: CudaLayout) -> int:
-    """Return the index in `workspace` of the first final state."""
-    return layout.states + 2 + len(layout.stages) - 1
 
 
 @device_function
@@ -179,7 +168,7 @@ def make_forward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | N
 
     only: the stage that a launch of a stepped scan computes.
     """
-    m, states, final = device_maths(dtype), layout.states, final_array(layout)
+    m, states, final = device_maths(dtype), layout.states, layout.final_array
     units, rows, pairs, pair = plan.units, plan.rows, plan.pairs, make_pair(plan)
     numbers = range(len(layout.stages)) if only is None else (only,)
     load, run = in_sequence([make_stage(layout, dtype, plan, n, m) for n in numbers], plan.barrier_blocks)

@@ -101,10 +101,9 @@ class CudaLayer:
             [(n, next(w), 0) for n, a in enumerate(model.spec.accumulators) if a.sees_x]
         )
         found: list[tuple[int, int, int]] = []
-        for number, stage in enumerate(self.layout.stages):  # of `before`, the array that R multiplied
-            found += ((stage.first + n, row, 0) for n, row in zip(stage.h, stage.h_rows, strict=True))
-            kept = self.layout.states + number - 1
-            found += ((stage.first + n, row, kept) for n, row in zip(stage.u, stage.u_rows, strict=True))
+        for number in range(len(self.layout.stages)):  # kept: of `before`, the array that R multiplied
+            kept = 0 if number == len(self.layout.stages) - 1 else self.layout.states + number
+            found += ((n, row, kept) for n, row in zip(*self.layout.users(number), strict=True))
         self._r_groups = AccumulatorGroup.of(sorted(found))
         self._start_is_zero: int | None = None
 

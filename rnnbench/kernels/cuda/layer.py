@@ -10,8 +10,8 @@ import numpy as np
 from rnnbench.kernels.cuda import compiled
 from rnnbench.kernels.cuda.backward import CudaBackwardArgs
 from rnnbench.kernels.cuda.large import ADD, WRITE, Matrix
+from rnnbench.kernels.cuda.launches import Products
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.matrix import Products
 from rnnbench.kernels.cuda.plan import ScanPlan
 from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs
 from rnnbench.kernels.cuda.target import DeviceMemory, Kernel, zeros
@@ -96,10 +96,8 @@ class CudaLayer:
         self.column, self.dtype = self.H if reverse else 0, np.dtype(model.dtype)
         self.memory = DeviceMemory(self.dtype)
         self._scans: dict[tuple[int, bool], CudaScan] = {}
-        w = count()
-        self._w_groups = AccumulatorGroup.of(
-            [(n, next(w), 0) for n, a in enumerate(model.spec.accumulators) if a.sees_x]
-        )
+        seeing = (n for n, a in enumerate(model.spec.accumulators) if a.sees_x)
+        self._w_groups = AccumulatorGroup.of([(n, row, 0) for row, n in enumerate(seeing)])
         found: list[tuple[int, int, int]] = []
         for number in range(len(self.layout.stages)):  # kept: of `before`, the array that R multiplied
             kept = 0 if number == len(self.layout.stages) - 1 else self.layout.states + number

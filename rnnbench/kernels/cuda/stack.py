@@ -11,8 +11,8 @@ import numpy as np
 from rnnbench.kernels.cuda import compiled
 from rnnbench.kernels.cuda.elementwise import NORM_BLOCKS, make_adam, make_squares
 from rnnbench.kernels.cuda.large import ADD, Matrix
+from rnnbench.kernels.cuda.launches import Products
 from rnnbench.kernels.cuda.layer import CudaLayer, CudaWeights, DeviceBatch, OutputGradient
-from rnnbench.kernels.cuda.matrix import Products
 from rnnbench.kernels.cuda.target import DeviceMemory, upload, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, DoubleArray
 from rnnbench.model import Array, Model, Params, Shape

@@ -19,7 +19,7 @@ from rnnbench.backends.numba_cuda.session import CudaSession
 from rnnbench.kernels.cuda import compiled, large
 from rnnbench.kernels.cuda.choose import ScanPlanner
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import ScanPlan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.plan import ScanPlan, scan_phases
 from rnnbench.kernels.cuda.target import device
 from rnnbench.model import Model
 from rnnbench.registry import registry
@@ -49,7 +49,7 @@ MODE_CELLS = ("lstm", "gru-before")
 @contextmanager
 def forced(blocks: Blocks) -> Iterator[None]:
     def plan(cell: object, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
-        phases = (backward_phases if backward else forward_phases)(CudaLayout(cell))
+        phases = scan_phases(CudaLayout(cell), backward)
         roomy = replace(device(), multiprocessors=64, threads=8)
         made = ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, roomy).plan(**asdict(blocks))
         assert made is not None

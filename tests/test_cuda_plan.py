@@ -15,8 +15,7 @@ from rnnbench.kernels.cuda.plan import (
     Device,
     ScanPlan,
     Tile,
-    backward_phases,
-    forward_phases,
+    scan_phases,
 )
 from rnnbench.registry import registry
 
@@ -26,8 +25,7 @@ SIZES = list(itertools.product((1, 5, 32, 256), (1, 17, 64, 300, 512, 1024, 2048
 def plan(
     cell: str, hidden: int, batch: int, backward: bool = False, device: Device = H200, itemsize: int = 4
 ) -> ScanPlan:
-    layout = CudaLayout(registry().cell(cell))
-    phases = backward_phases(layout) if backward else forward_phases(layout)
+    phases = scan_phases(CudaLayout(registry().cell(cell)), backward)
     return ScanPlanner(phases, hidden, batch, itemsize, device).best()
 
 
@@ -97,15 +95,14 @@ def test_a_costlier_barrier_makes_for_fewer_blocks(monkeypatch: pytest.MonkeyPat
 
 def test_two_stages_are_two_phases() -> None:
     layout = CudaLayout(registry().cell("gru-before"))
-    assert [[product.columns for product in phase] for phase in forward_phases(layout)] == [[1], [1, 1]]
-    assert [[product.segments for product in phase] for phase in backward_phases(layout)] == [[2], [1]]
+    assert [[product.columns for product in phase] for phase in scan_phases(layout, backward=False)] == [[1], [1, 1]]
+    assert [[product.segments for product in phase] for phase in scan_phases(layout, backward=True)] == [[2], [1]]
 
 
 def test_a_tile_has_a_thread_for_every_sum() -> None:
     tile = Tile.over(rows=9, columns=10, depth=64, threads=32)
-    assert tile is not None
     assert (tile.rows, tile.columns, tile.threads) == (12, 12, 18)
-    assert Tile.over(rows=64, columns=64, depth=64, threads=32) is None
+    assert Tile.over(rows=64, columns=64, depth=64, threads=32).slices == 0
 
 
 def test_small_numbers_are_read_back_from_one_integer() -> None:

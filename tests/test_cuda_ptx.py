@@ -20,7 +20,7 @@ import pytest
 
 from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, backward_phases, forward_phases
+from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, scan_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
 from rnnbench.registry import registry
 
@@ -111,8 +111,7 @@ def compile_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compile:
 
 
 def planned(cell: str, dtype: str, backward: bool, device: Device, hidden: int, batch: int) -> ScanPlan:
-    layout = CudaLayout(registry().cell(cell))
-    phases = backward_phases(layout) if backward else forward_phases(layout)
+    phases = scan_phases(CudaLayout(registry().cell(cell)), backward)
     return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device).best()
 
 
@@ -193,26 +192,19 @@ def test_every_way_over_the_gpu(compile_kernel: Compile, dtype: str, hidden: int
 @SLOW
 @BUILDS
 def test_the_kernels_around_the_scan(compile_kernel: Compile, dtype: str, target: tuple[int, int]) -> None:
-    from rnnbench.kernels.cuda import elementwise
-    from rnnbench.kernels.cuda.compiled import ADAM, LARGE, NORM_BLOCKS
-    from rnnbench.kernels.cuda.large import LargeTile, make_large
+    from rnnbench.kernels.cuda.elementwise import KINDS, make_adam, make_squares, make_sum_rows
+    from rnnbench.kernels.cuda.large import PRODUCT, LargeTile, make_large
     from rnnbench.kernels.cuda.target import signature
 
     kind, tile = np.dtype(dtype), LargeTile.on(H200)
     for a_contiguous, b_contiguous in ((True, True), (False, False), (True, False)):
         function = make_large(kind, tile, a_contiguous, b_contiguous)
-        compiled = compile_kernel(function, signature(LARGE, kind), tile.threads, target)
+        compiled = compile_kernel(function, signature(PRODUCT, kind), tile.threads, target)
         check(compiled, dtype, tile.threads, target)
-    for function, kinds in (
-        (elementwise.make_sum_rows(kind, 256), elementwise.SUM_ROWS),
-        (elementwise.make_fold(kind, 256), elementwise.FOLD),
-    ):
-        check(compile_kernel(function, signature(kinds, kind), 256, target), dtype, 256, target)
-    for function, kinds in (  # these take float64 from the host, or sum in it
-        (elementwise.make_squares(256, NORM_BLOCKS), elementwise.SQUARES),
-        (elementwise.make_adam(kind, 256), ADAM),
-    ):
-        compiled = compile_kernel(function, signature(kinds, kind), 256, target)
+    sum_rows = compile_kernel(make_sum_rows(kind, 256), signature(KINDS[make_sum_rows], kind), 256, target)
+    check(sum_rows, dtype, 256, target)
+    for make in (make_squares, make_adam):  # these take float64 from the host, or sum in it
+        compiled = compile_kernel(make(kind, 256), signature(KINDS[make], kind), 256, target)
         assert ".local" not in compiled.ptx
 
 

@@ -6,22 +6,20 @@ copies took is kept apart in `copied`.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Case, CompileReport
-from rnnbench.kernels.cuda.layout import MOST_ACCUMULATORS
+from rnnbench.kernels.cuda.layout import too_many_accumulators
 from rnnbench.kernels.cuda.stack import CudaStack
-from rnnbench.kernels.cuda.target import LOG, VERSION, device, download, synchronise
+from rnnbench.kernels.cuda.target import VERSION, Kernel, device, download, synchronise
 from rnnbench.kernels.cuda.types import DeviceArray
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, loss_and_gradient
-
-Moved = TypeVar("Moved")
 
 
 @dataclass
@@ -78,47 +76,44 @@ class CudaSession:
         self._load(x, lengths, state)
         self.stack.forward(T, B, keep=True)
         loss, dprediction = loss_and_gradient(self.loss, self._prediction(T, B, lengths), target, lengths)
-        self._move(lambda: self.stack.memory.fill("dprediction", dprediction), dprediction.nbytes)
+        with self._copying(dprediction.nbytes):
+            self.stack.memory.fill("dprediction", dprediction)
         self.stack.backward(T, B)
         return loss
 
     # --- copies -------------------------------------------------------------------------------------------------------
 
-    def _move(self, copy: Callable[[], Moved], size: int) -> Moved:
-        """Call copy(), of `size` bytes, and time it apart: it begins when the kernels before are done, and ends."""
+    @contextmanager
+    def _copying(self, size: int) -> Iterator[None]:
+        """Time a copy of `size` bytes apart: it begins when the kernels before are done, and ends."""
         synchronise()
         start = time.perf_counter()
-        moved = copy()
+        yield
         synchronise()
         self.copied.seconds += time.perf_counter() - start
         self.copied.bytes += size
-        return moved
 
     def _load(self, x: Array, lengths: Array | None, state: State | None) -> None:
         """Bring a call's inputs to the device: x [T, B, I] and lengths as `inputs.sequence` gives them."""
         (T, B, _), stack = x.shape, self.stack
         start = None if state is None else np.stack(inputs.states(self.model, state, B))
         spans = np.full(B, T, np.int64) if lengths is None else lengths
-
-        def copy() -> None:
+        with self._copying(x.nbytes + spans.nbytes + (0 if start is None else start.nbytes)):
             stack.memory.fill("x", x)
             stack.lengths.fill("lengths", spans)
             stack.set_state(start, B)
 
-        self._move(copy, x.nbytes + spans.nbytes + (0 if start is None else start.nbytes))
-
     def _fetch(self, memory: DeviceArray, shape: tuple[int, ...]) -> Array:
-        return self._move(lambda: download(memory, shape), int(np.prod(shape)) * memory.dtype.itemsize)
+        with self._copying(int(np.prod(shape)) * memory.dtype.itemsize):
+            return download(memory, shape)
 
     def _prediction(self, T: int, B: int, lengths: Array | None) -> Array:
         """Return the head's outputs, zero past a row's length; the features where there is no head."""
         model, stack = self.model, self.stack
         steps = (T, B) if model.readout == "all" else (B,)
         if model.output_size is None:
-            pieces = [
-                self._fetch(piece.matrix.memory[piece.matrix.at :], (*steps, piece.columns))
-                for piece in stack.features(T, B)
-            ]
+            found = stack.features(T, B)
+            pieces = [self._fetch(piece.memory[piece.at :], (*steps, columns)) for piece, _, columns in found]
             return np.concatenate(pieces, axis=-1)
         prediction = self._fetch(stack.memory["prediction"], (*steps, model.output_size))
         if lengths is not None and model.readout == "all":
@@ -139,14 +134,10 @@ class CudaBackend:
         self.version, self.device = VERSION, device()
 
     def unsupported(self, case: Case) -> str | None:
-        if refusal := case.refusal():
-            return refusal
-        if len(case.model.spec.accumulators) > MOST_ACCUMULATORS:
-            return f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators"
-        return None
+        return case.refusal() or too_many_accumulators(case.model.spec)
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> CudaSession:
         return CudaSession(model, params, loss, optimiser)
 
     def compile_report(self) -> CompileReport | None:
-        return CompileReport(LOG.seconds, "cold")
+        return CompileReport(Kernel.compile_seconds, "cold")

@@ -17,33 +17,21 @@ from rnnbench.kernels.cuda.layout import CudaLayout, digits
 from rnnbench.kernels.cuda.plan import ScanPlan
 from rnnbench.kernels.cuda.product import NOTHING, digit, make_pair, make_product, visited
 from rnnbench.kernels.cuda.target import cuda, device_function
-from rnnbench.kernels.cuda.types import DeviceArray, DeviceFunction, DType, IntegerArray, KernelFunction
+from rnnbench.kernels.cuda.types import DeviceArray, DeviceFunction, DType, KernelFunction
 
 
 class CudaBackwardArgs(NamedTuple):
-    """The arguments of a backward scan, the same for all its launches; arrays as in `CudaForwardArgs`.
+    """What a backward scan takes besides `CudaScanArgs`.
 
-    dy: with `every`, the gradient of step t of row b's output at (t * B + b) * dy_stride + dy_at; without, that of its
-    final h at b * dy_stride + dy_at. carry [states, B, H]: the states' gradients from one launch of a stepped scan to
+    dy: with `every`, the gradient of step t of row b's output at (t * B + b) * dy_stride + column; without, that of its
+    final h at b * dy_stride + column. carry [states, B, H]: the states' gradients from one launch of a stepped scan to
     the next.
     """
 
-    counters: IntegerArray
-    pre: DeviceArray
-    theta: DeviceArray
-    saved: DeviceArray
-    before: DeviceArray
     dy: DeviceArray
     carry: DeviceArray
-    lengths: IntegerArray
-    R_at: int
-    T: int
-    B: int
-    H: int
     dy_stride: int
-    dy_at: int
     every: int
-    reverse: int
 
 
 def make_locate_gradient(slots: tuple[int, ...], segment: int, G: int) -> DeviceFunction:
@@ -119,11 +107,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: 
     first, slot, count, zero = stage.first, stage.slot, stage.accumulators, dtype.type(0)
     each = saves + states + 1  # loaded of each pair: saved values, states before, and the output's gradient
     loaded_size = pairs * each
-    if is_last:
-        users, rows = layout.h_slots, layout.h_rows
-    else:
-        following = layout.stages[number + 1]
-        users, rows = tuple(following.first + n for n in following.u), following.u_rows
+    users, rows = layout.users(number)
     product = NOTHING
     if users:  # the accumulators that h, or the stage's result, is an operand of
         locate, transposed = make_locate_gradient(users, segment, G), make_locate_transposed(rows, plan.units, segment)
@@ -133,7 +117,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: 
 
     @device_function
     def run(shared, args, block, state, span, step):
-        _, pre, theta, saved, before, dy, _carry, lengths, R_at, T, B, H, dy_stride, dy_at, every, reverse = args
+        _, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse, dy, _carry, dy_stride, every = args
         row0, unit0, thread = block
         loaded = cuda.local.array(loaded_size, dtype)
         for i in range(pairs):  # asked for now, needed after the product
@@ -144,7 +128,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: 
                 loaded[i * each + v] = saved[(visit * slots + slot + v) * H + unit if owned else 0]
             for s in range(states):
                 loaded[i * each + saves + s] = before[(s * T * B + visit) * H + unit if owned else 0]
-            output = dy[visit * dy_stride + dy_at + unit if owned and every else 0]
+            output = dy[visit * dy_stride + column + unit if owned and every else 0]
             loaded[i * each + saves + states] = output if every else zero
         multiplies = is_operand and step + ahead < T
         if multiplies:
@@ -171,7 +155,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, phase: int, m: 
 
 
 def make_backward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | None = None) -> KernelFunction:
-    """Make the kernel, not yet compiled; its arguments are the fields of `StepRange` and `CudaBackwardArgs`.
+    """Make the kernel, not yet compiled; its arguments are those of `CudaScanArgs` and `CudaBackwardArgs`.
 
     Steps are computed from T - 1 down. only: the phase that a launch of a stepped scan computes.
     """
@@ -183,13 +167,13 @@ def make_backward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | 
     stepped, starts, state_size, zero = only is not None, phases[0] == 0, pairs * states, dtype.type(0)
 
     def scan(
-        goal, first, last, counters, pre, theta, saved, before, dy, carry, lengths,
-        R_at, T, B, H, dy_stride, dy_at, every, reverse
+        goal, first, last, counters, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse,
+        dy, carry, dy_stride, every
     ):  # fmt: skip
         if waits:
             cuda.cg.this_grid()  # asks for a cooperative launch: all blocks alive, or an error
         args = (
-            counters, pre, theta, saved, before, dy, carry, lengths, R_at, T, B, H, dy_stride, dy_at, every, reverse
+            counters, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse, dy, carry, dy_stride, every
         )  # fmt: skip
         row0, unit0, thread, size = cuda.blockIdx.y * rows, cuda.blockIdx.x * units, cuda.threadIdx.x, B * H
         block = (row0, unit0, thread)
@@ -206,7 +190,7 @@ def make_backward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | 
                 value = zero if begins else carry[s * size + row * H + unit if owned else 0]
                 state[i * states + s] = value
             if begins and not every:
-                state[i * states] = dy[row * dy_stride + dy_at + unit if owned else 0]
+                state[i * states] = dy[row * dy_stride + column + unit if owned else 0]
         for back in range(first - last):
             run(shared, args, block, state, span, first - 1 - back, goal)
             goal += raised

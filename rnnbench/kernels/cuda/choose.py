@@ -25,15 +25,15 @@ class ScanPlanner:
     def plan(self, units: int, rows: int, resident: bool, looped: bool) -> ScanPlan | None:
         """Return the plan with these blocks; None where they do not fit the device."""
         device = self.device
-        threads = device.threads
-        tiles: list[tuple[Tile, ...]] = []
-        for products in self.phases:
-            found = [Tile.over(rows, units * product.columns, self.hidden, threads) for product in products]
-            if None in found:
-                return None
-            tiles.append(tuple(tile for tile in found if tile is not None))
-        plan = ScanPlan(self.hidden, self.batch, units, rows, threads, resident, looped, self.phases, tuple(tiles), 1)
-        multiple = max((tile.depth_multiple for some in tiles for tile in some), default=1)
+        tiles = tuple(
+            tuple(Tile.over(rows, units * product.columns, self.hidden, device.threads) for product in products)
+            for products in self.phases
+        )
+        every = [tile for some in tiles for tile in some]
+        if any(tile.slices == 0 for tile in every):
+            return None
+        plan = ScanPlan(self.hidden, self.batch, units, rows, device.threads, resident, looped, self.phases, tiles, 1)
+        multiple = max((tile.depth_multiple for tile in every), default=1)
         alive = plan.unit_blocks * plan.row_blocks
         if plan.pairs > MOST_PAIRS[self.itemsize] or (looped and alive > device.multiprocessors and any(self.phases)):
             return None
@@ -48,12 +48,10 @@ class ScanPlanner:
         if not resident:
             yield max(STREAM_DEPTH // multiple, 1) * multiple
             return
-        parts = 1
-        while True:
+        parts, chunk = 1, 0
+        while chunk != multiple:
             chunk = -(-self.hidden // (parts * multiple)) * multiple
             yield chunk
-            if chunk == multiple:
-                return
             parts *= 2
 
     def best(self) -> ScanPlan:

@@ -1,32 +1,32 @@
 """The kernels of a cell, dtype and plan, each made once a process."""
 
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 
 from rnnbench.cells.spec import Cell
-from rnnbench.kernels.cuda import elementwise
 from rnnbench.kernels.cuda.backward import CudaBackwardArgs, make_backward
 from rnnbench.kernels.cuda.choose import ScanPlanner
-from rnnbench.kernels.cuda.large import LargeTile, ProductArgs, make_large
+from rnnbench.kernels.cuda.elementwise import KINDS
+from rnnbench.kernels.cuda.large import PRODUCT, LargeTile, make_large
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import ScanPlan, backward_phases, forward_phases
-from rnnbench.kernels.cuda.scan import CudaForwardArgs, StepRange, make_forward
+from rnnbench.kernels.cuda.plan import ScanPlan, scan_phases
+from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs, make_forward
 from rnnbench.kernels.cuda.target import Kernel, device, signature
-from rnnbench.kernels.cuda.types import KernelFunction
+from rnnbench.kernels.cuda.types import DType, KernelFunction
 
-NORM_BLOCKS = 16
 # Kinds of arguments, as `target.signature` reads them.
-FORWARD = (*StepRange.__annotations__.values(), *CudaForwardArgs.__annotations__.values())
-BACKWARD = (*StepRange.__annotations__.values(), *CudaBackwardArgs.__annotations__.values())
-LARGE = tuple(ProductArgs.__annotations__.values())
-ADAM = tuple(elementwise.CudaAdamArgs.__annotations__.values())
+FORWARD, BACKWARD = (
+    (int, int, int, *CudaScanArgs.__annotations__.values(), *own.__annotations__.values())
+    for own in (CudaForwardArgs, CudaBackwardArgs)
+)
 
 
 @cache
 def plan(cell: Cell, dtype: str, hidden: int, batch: int, backward: bool) -> ScanPlan:
     """Plan the scan of one direction of time on the GPU in use."""
-    phases = backward_phases(CudaLayout(cell)) if backward else forward_phases(CudaLayout(cell))
+    phases = scan_phases(CudaLayout(cell), backward)
     return ScanPlanner(phases, hidden, batch, np.dtype(dtype).itemsize, device()).best()
 
 
@@ -48,29 +48,11 @@ def large_tile() -> LargeTile:
 def large(dtype: str, a_contiguous: bool, b_contiguous: bool) -> Kernel:
     kind, tile = np.dtype(dtype), large_tile()
     function = make_large(kind, tile, a_contiguous, b_contiguous)
-    return Kernel(function, signature(LARGE, kind), tile.threads, tile.elements * kind.itemsize)
+    return Kernel(function, signature(PRODUCT, kind), tile.threads, tile.elements * kind.itemsize)
 
 
 @cache
-def sum_rows(dtype: str) -> Kernel:
-    return _plain(elementwise.make_sum_rows(np.dtype(dtype), device().threads), elementwise.SUM_ROWS, dtype)
-
-
-@cache
-def fold(dtype: str) -> Kernel:
-    return _plain(elementwise.make_fold(np.dtype(dtype), device().threads), elementwise.FOLD, dtype)
-
-
-@cache
-def squares(dtype: str) -> Kernel:
-    return _plain(elementwise.make_squares(device().threads, NORM_BLOCKS), elementwise.SQUARES, dtype)
-
-
-@cache
-def adam(dtype: str) -> Kernel:
-    return _plain(elementwise.make_adam(np.dtype(dtype), device().threads), ADAM, dtype)
-
-
-def _plain(function: KernelFunction, kinds: tuple[object, ...], dtype: str) -> Kernel:
-    """Make a kernel without shared memory."""
-    return Kernel(function, signature(kinds, np.dtype(dtype)), device().threads, 0)
+def elementwise(dtype: str, make: Callable[[DType, int], KernelFunction]) -> Kernel:
+    """Return the kernel of `elementwise.py` that `make` makes."""
+    kind, threads = np.dtype(dtype), device().threads
+    return Kernel(make(kind, threads), signature(KINDS[make], kind), threads, 0)

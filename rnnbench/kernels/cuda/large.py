@@ -47,33 +47,21 @@ class LargeTile:
         return max(1, min(self.blocks // (across * down), K // PART_DEPTH))
 
 
-class ProductArgs(NamedTuple):
-    """The arguments of a product, out[m, n] = Σ_k a[m, k] · b[n, k] for m < M and n < N.
+class Matrix(NamedTuple):
+    """A matrix in flat memory: element (i, k) at `at + i * row + k * inner`. Kernels take the four fields in turn."""
 
-    Element (m, k) of a lies at a_at + m * a_row + k * a_k, b's likewise, (m, n) of out at out_at + m * out_row + n.
-    mode: WRITE, ADD to what is there, or ADD_BIAS, bias[n]. Part p of the inner dimension, of `parts`, writes its
-    result p * part_size further on.
-    """
+    memory: DeviceArray
+    at: int
+    row: int
+    inner: int
 
-    a: DeviceArray
-    b: DeviceArray
-    bias: DeviceArray
-    out: DeviceArray
-    a_at: int
-    a_row: int
-    a_k: int
-    b_at: int
-    b_column: int
-    b_k: int
-    bias_at: int
-    out_at: int
-    out_row: int
-    part_size: int
-    M: int
-    N: int
-    K: int
-    parts: int
-    mode: int
+    @property
+    def transposed(self) -> "Matrix":
+        return Matrix(self.memory, self.at, self.inner, self.row)
+
+
+# Kinds of the arguments: matrices a, b, out and bias; part_size, M, N, K, parts, mode.
+PRODUCT = (*tuple(Matrix.__annotations__.values()) * 4, *(int,) * 6)
 
 
 @device_function
@@ -85,9 +73,11 @@ def locate_strided(i, k, place, _):
 
 
 def make_large(dtype: DType, large: LargeTile, a_contiguous: bool, b_contiguous: bool) -> KernelFunction:
-    """Make the kernel, not yet compiled; its arguments are the fields of `ProductArgs`.
+    """Make the kernel, not yet compiled: out[m, n] = Σ_k a[m, k] · b[n, k] for m < M and n < N, out's inner stride 1.
 
-    a_contiguous, b_contiguous: neighbours in memory are neighbours in k. Grid: tiles of m times parts, tiles of n.
+    mode: WRITE, ADD to what is there, or ADD_BIAS, bias[0, n]. Part p of the inner dimension, of `parts`, writes its
+    result p * part_size further on. a_contiguous, b_contiguous: neighbours in memory are neighbours in k. Grid: tiles
+    of m times parts, tiles of n.
     """
     tile, depth, threads = large.tile, large.depth, large.threads
     rows, columns, stride = tile.rows, tile.columns, tile.column_stride
@@ -98,8 +88,8 @@ def make_large(dtype: DType, large: LargeTile, a_contiguous: bool, b_contiguous:
     size, zero = tile.rows_each * tile.columns_each, dtype.type(0)
 
     def multiply(
-        a, b, bias, out,
-        a_at, a_row, a_k, b_at, b_column, b_k, bias_at, out_at, out_row, part_size, M, N, K, parts, mode
+        a, a_at, a_row, a_k, b, b_at, b_column, b_k, out, out_at, out_row, _out_n, bias, bias_at, _bias_m, _bias_n,
+        part_size, M, N, K, parts, mode
     ):  # fmt: skip
         shared, sums = cuda.shared.array(0, dtype), cuda.local.array(size, dtype)
         thread, part = cuda.threadIdx.x, cuda.blockIdx.x % parts

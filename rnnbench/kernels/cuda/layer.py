@@ -7,16 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnbench.cells.spec import STAGE_RESULT
 from rnnbench.kernels.cuda import compiled
 from rnnbench.kernels.cuda.backward import CudaBackwardArgs
-from rnnbench.kernels.cuda.large import ADD, WRITE
+from rnnbench.kernels.cuda.large import ADD, WRITE, Matrix
+from rnnbench.kernels.cuda.launches import Products
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.matrix import Matrix, Products
-from rnnbench.kernels.cuda.memory import DeviceMemory
 from rnnbench.kernels.cuda.plan import ScanPlan
-from rnnbench.kernels.cuda.scan import CudaForwardArgs, final_array, workspace_arrays
-from rnnbench.kernels.cuda.target import Kernel, zeros
+from rnnbench.kernels.cuda.scan import CudaForwardArgs, CudaScanArgs
+from rnnbench.kernels.cuda.target import DeviceMemory, Kernel, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, IntegerArray
 from rnnbench.model import Array, Model
 
@@ -74,21 +72,14 @@ class CudaScan:
     counters: IntegerArray
     goal: int = 0
 
-    @classmethod
-    def of(cls, model: Model, batch: int, backward: bool) -> "CudaScan":
-        plan = compiled.plan(model.spec, model.dtype, model.hidden_size, batch, backward)
-        kernels = compiled.scan(model.spec, model.dtype, plan, backward)
-        return cls(plan, kernels, zeros(plan.row_blocks, np.int64))
-
-    def launch(self, args: CudaForwardArgs | CudaBackwardArgs) -> None:
+    def launch(self, args: CudaScanArgs, own: CudaForwardArgs | CudaBackwardArgs) -> None:
         """Launch the whole sequence, backwards from its end."""
-        T = args.T
-        steps = [(0, T)] if self.plan.looped else [(step, step + 1) for step in range(T)]
-        if isinstance(args, CudaBackwardArgs):
+        steps = [(0, args.T)] if self.plan.looped else [(step, step + 1) for step in range(args.T)]
+        if isinstance(own, CudaBackwardArgs):
             steps = [(last, first) for first, last in reversed(steps)]
         for first, last in steps:
             for kernel in self.kernels:
-                kernel.launch(self.plan.grid, self.goal, first, last, *args)
+                kernel.launch(self.plan.grid, self.goal, first, last, *args, *own)
                 self.goal += abs(last - first) * self.plan.barriers * self.plan.barrier_blocks
 
 
@@ -105,24 +96,21 @@ class CudaLayer:
         self.column, self.dtype = self.H if reverse else 0, np.dtype(model.dtype)
         self.memory = DeviceMemory(self.dtype)
         self._scans: dict[tuple[int, bool], CudaScan] = {}
-        accumulators = model.spec.accumulators
-        w, r = count(), count()
-        self._w_groups = AccumulatorGroup.of([(n, next(w), 0) for n, a in enumerate(accumulators) if a.sees_x])
-        self._r_groups = AccumulatorGroup.of(
-            [(n, next(r), self._kept(n)) for n, a in enumerate(accumulators) if a.operand is not None]
-        )
+        seeing = (n for n, a in enumerate(model.spec.accumulators) if a.sees_x)
+        self._w_groups = AccumulatorGroup.of([(n, row, 0) for row, n in enumerate(seeing)])
+        found: list[tuple[int, int, int]] = []
+        for number in range(len(self.layout.stages)):  # kept: of `before`, the array that R multiplied
+            kept = 0 if number == len(self.layout.stages) - 1 else self.layout.states + number
+            found += ((n, row, kept) for n, row in zip(*self.layout.users(number), strict=True))
+        self._r_groups = AccumulatorGroup.of(sorted(found))
         self._start_is_zero: int | None = None
-
-    def _kept(self, accumulator: int) -> int:
-        """Return the array of `before` that its R multiplied."""
-        if self.model.spec.accumulators[accumulator].operand != STAGE_RESULT:
-            return 0
-        number = next(n for n, s in enumerate(self.layout.stages) if accumulator < s.first + s.accumulators)
-        return self.layout.states + number - 1
 
     def scan(self, batch: int, backward: bool) -> CudaScan:
         if (batch, backward) not in self._scans:
-            self._scans[batch, backward] = CudaScan.of(self.model, batch, backward)
+            cell, dtype = self.model.spec, self.model.dtype
+            plan = compiled.plan(cell, dtype, self.H, batch, backward)
+            kernels = compiled.scan(cell, dtype, plan, backward)
+            self._scans[batch, backward] = CudaScan(plan, kernels, zeros(plan.row_blocks, np.int64))
         return self._scans[batch, backward]
 
     @property
@@ -131,11 +119,11 @@ class CudaLayer:
 
     def final_at(self, B: int) -> int:
         """Return where in `workspace` the final h [B, H] lies; the other states after it."""
-        return final_array(self.layout) * B * self.H
+        return self.layout.final_array * B * self.H
 
     def set_state(self, start: Array | None, B: int) -> None:
         """Set the initial states [state, B, H]; zeros for None."""
-        self.memory.buffer("workspace", workspace_arrays(self.layout) * B * self.H)
+        self.memory.buffer("workspace", (self.layout.final_array + self.layout.states) * B * self.H)
         if start is not None:
             self.memory.fill("workspace", start)
         elif self._start_is_zero != B:
@@ -149,22 +137,25 @@ class CudaLayer:
     def forward(self, x: DeviceArray, y: DeviceArray | None, batch: DeviceBatch, keep: bool) -> None:
         """Launch inference. x [T * B, I]; y: what a layer hands on, [T, B, D*H], or None where nobody wants it. keep:
         whether `backward` will follow."""
-        (lengths, T, B), layout, H, visits = batch, self.layout, self.H, batch.T * batch.B
+        layout, H, visits = self.layout, self.H, batch.T * batch.B
         pre = self.memory.buffer("pre", visits * layout.accumulators * H)
-        saved = self.memory.buffer("saved", visits * layout.saved * H if keep else 1)
-        before = self.memory.buffer("before", layout.kept * visits * H if keep else 1)
+        self.memory.buffer("saved", visits * layout.saved * H if keep else 1)
+        self.memory.buffer("before", layout.kept * visits * H if keep else 1)
         for group in self._w_groups:
             out = Matrix(pre, group.first * H, layout.accumulators * H, 1)
             sizes = visits, group.count * H, self.inputs
             self.products.multiply(Matrix(x, 0, self.inputs, 1), self._w(self.weights.memory, group), out, sizes)
-        scan, theta, workspace = self.scan(B, False), self.weights.memory, self.workspace
-        y_stride = 0 if y is None else self.model.features
-        scan.launch(
-            CudaForwardArgs(
-                scan.counters, pre, theta, workspace, workspace if y is None else y, saved, before, lengths,
-                self.weights.R, self.weights.b, T, B, H, y_stride, self.column, int(self.reverse), int(keep),
-            )
+        y, y_stride = (self.workspace, 0) if y is None else (y, self.model.features)
+        self._launch_scan(batch, CudaForwardArgs(self.workspace, y, self.weights.b, y_stride, int(keep)))
+
+    def _launch_scan(self, batch: DeviceBatch, own: CudaForwardArgs | CudaBackwardArgs) -> None:
+        (lengths, T, B), memory, theta = batch, self.memory, self.weights.memory
+        scan = self.scan(B, isinstance(own, CudaBackwardArgs))
+        args = CudaScanArgs(
+            scan.counters, memory["pre"], theta, memory["saved"], memory["before"], lengths,
+            self.weights.R, T, B, self.H, self.column, int(self.reverse),
         )  # fmt: skip
+        scan.launch(args, own)
 
     def backward(
         self, x: DeviceArray, dy: OutputGradient, batch: DeviceBatch, gradient: DeviceArray, dx: DeviceArray | None,
@@ -172,20 +163,15 @@ class CudaLayer:
     ) -> None:  # fmt: skip
         """Write this layer's part of `gradient`, and dx [T * B, I] unless it is None, added to what is there with
         `add`."""
-        (lengths, T, B), H, memory, theta = batch, self.H, self.memory, self.weights.memory
-        visits, width, pre = T * B, self.layout.accumulators * H, memory["pre"]
-        scan, carry = self.scan(B, True), memory.buffer("carry", self.layout.states * B * H)
-        scan.launch(
-            CudaBackwardArgs(
-                scan.counters, pre, theta, memory["saved"], memory["before"], dy.memory, carry, lengths,
-                self.weights.R, T, B, H, self.model.features, self.column, int(dy.every), int(self.reverse),
-            )
-        )  # fmt: skip
+        H, memory, visits = self.H, self.memory, batch.T * batch.B
+        width, pre = self.layout.accumulators * H, memory["pre"]
+        carry = memory.buffer("carry", self.layout.states * batch.B * H)
+        self._launch_scan(batch, CudaBackwardArgs(dy.memory, carry, self.model.features, int(dy.every)))
         for group in self._w_groups:
             dW, dpre = self._w(gradient, group), Matrix(pre, group.first * H, 1, width)
             self.products.multiply(dpre, Matrix(x, 0, 1, self.inputs), dW, (group.count * H, self.inputs, visits))
             if dx is not None:
-                W, sizes = self._w(theta, group).transposed, (visits, self.inputs, group.count * H)
+                W, sizes = self._w(self.weights.memory, group).transposed, (visits, self.inputs, group.count * H)
                 mode = ADD if add or group is not self._w_groups[0] else WRITE
                 self.products.multiply(dpre.transposed, W, Matrix(dx, 0, self.inputs, 1), sizes, mode)
         for group in self._r_groups:

@@ -3,6 +3,8 @@
     pre     [T, B, G, H]      x · W of each accumulator that sees x; after backward, the gradient of every accumulator
     saved   [T, B, slot, H]   what the stages' forwards saved
     before  [kept, T, B, H]   the states before each step, then each earlier stage's result
+    workspace [arrays, B, H]  the initial states, h twice (one is read while the other is written), each earlier stage's
+                              result, and the final states
 
 All flat, in order of time whatever the direction of the scan. Every access is guarded by the real H, so nothing is
 padded in the GPU's main memory.
@@ -16,6 +18,12 @@ from rnnbench.errors import Unsupported
 
 DIGIT_BITS = 4
 MOST_ACCUMULATORS = 15  # fifteen digits of four bits fit a signed 64-bit integer
+
+
+def too_many_accumulators(cell: Cell) -> str | None:
+    """Return why the kernels do not take the cell, or None."""
+    most = MOST_ACCUMULATORS
+    return f"the CUDA kernels take cells of at most {most} accumulators" if len(cell.accumulators) > most else None
 
 
 @dataclass(frozen=True)
@@ -44,33 +52,20 @@ class CudaLayout:
     cell: Cell
 
     def __post_init__(self) -> None:
-        if len(self.cell.accumulators) > MOST_ACCUMULATORS:
-            raise Unsupported(f"the CUDA kernels take cells of at most {MOST_ACCUMULATORS} accumulators")
+        if reason := too_many_accumulators(self.cell):
+            raise Unsupported(reason)
 
     @cached_property
     def stages(self) -> tuple[StageLayout, ...]:
-        row_of = {a.name: row for row, a in enumerate(self.cell.r_accumulators)}
+        row_of = {a: row for row, a in enumerate(self.cell.r_accumulators)}
         stages: list[StageLayout] = []
         first = slot = 0
         for stage, saved in zip(self.cell.stages, self.cell.saved_counts, strict=True):
-            by_operand = {
-                operand: [n for n, a in enumerate(stage.accumulators) if a.operand == operand]
-                for operand in (H_STATE, STAGE_RESULT)
-            }
-            rows = {o: tuple(row_of[stage.accumulators[n].name] for n in ns) for o, ns in by_operand.items()}
-            stages.append(
-                StageLayout(
-                    first,
-                    tuple(a.sees_x for a in stage.accumulators),
-                    tuple(by_operand[H_STATE]),
-                    tuple(by_operand[STAGE_RESULT]),
-                    rows[H_STATE],
-                    rows[STAGE_RESULT],
-                    saved,
-                    slot,
-                )
-            )
-            first, slot = first + len(stage.accumulators), slot + saved
+            found = stage.accumulators
+            h, u = (tuple(n for n, a in enumerate(found) if a.operand == o) for o in (H_STATE, STAGE_RESULT))
+            h_rows, u_rows = (tuple(row_of[found[n]] for n in numbers) for numbers in (h, u))
+            stages.append(StageLayout(first, tuple(a.sees_x for a in found), h, u, h_rows, u_rows, saved, slot))
+            first, slot = first + len(found), slot + saved
         return tuple(stages)
 
     @property
@@ -91,14 +86,18 @@ class CudaLayout:
         return self.states + len(self.stages) - 1
 
     @property
-    def h_slots(self) -> tuple[int, ...]:
-        """Return all accumulators whose R multiplies h, by index in the cell."""
-        return tuple(stage.first + n for stage in self.stages for n in stage.h)
+    def final_array(self) -> int:
+        """Return the index in `workspace` of the first final state."""
+        return self.kept + 2
 
-    @property
-    def h_rows(self) -> tuple[int, ...]:
-        """Return their rows in R."""
-        return tuple(row for stage in self.stages for row in stage.h_rows)
+    def users(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the accumulators, by index in the cell, that stage `number`'s result is an operand of (the last
+        stage's is h), and their rows in R."""
+        if number == len(self.stages) - 1:
+            rows = tuple(row for stage in self.stages for row in stage.h_rows)
+            return tuple(stage.first + n for stage in self.stages for n in stage.h), rows
+        following = self.stages[number + 1]
+        return tuple(following.first + n for n in following.u), following.u_rows
 
 
 def digits(values: tuple[int, ...]) -> int:

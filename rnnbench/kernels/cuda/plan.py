@@ -14,6 +14,7 @@ this project yet (docs/gpu.md).
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 from rnnbench.kernels.cuda.layout import CudaLayout
 
@@ -62,19 +63,18 @@ class ProductSize:
 Phases = tuple[tuple[ProductSize, ...], ...]
 
 
-def forward_phases(layout: CudaLayout) -> Phases:
-    """Return a phase for each stage: h times its R, and the earlier stage's result times its."""
+def scan_phases(layout: CudaLayout, backward: bool) -> Phases:
+    """Return a phase for each stage, backwards the last first.
+
+    Forwards its products are h times its R, and the earlier stage's result times its. Backwards it has one at most, of
+    the gradients of all that the stage's result is an operand of.
+    """
+    if backward:
+        used = (len(layout.users(number)[0]) for number in reversed(range(len(layout.stages))))
+        return tuple((ProductSize(1, count),) if count else () for count in used)
     return tuple(
         tuple(ProductSize(len(rows), 1) for rows in (stage.h_rows, stage.u_rows) if rows) for stage in layout.stages
     )
-
-
-def backward_phases(layout: CudaLayout) -> Phases:
-    """Return a phase for each stage, the last first. Its product sums over all that h was an operand of in the step
-    after; an earlier stage's, over what its result was an operand of in the next one."""
-    first = (ProductSize(1, len(layout.h_rows)),) if layout.h_rows else ()
-    rest = ((ProductSize(1, len(stage.u_rows)),) if stage.u_rows else () for stage in layout.stages[:0:-1])
-    return (first, *rest)
 
 
 @dataclass(frozen=True)
@@ -115,16 +115,19 @@ class Tile:
     def depth_multiple(self) -> int:
         return self.slices * UNROLLED
 
+    @property
+    def sums(self) -> int:
+        """Count the elements of shared memory for the sums, [slice, row, column]."""
+        return self.slices * self.rows * self.column_stride
+
     @classmethod
-    def over(cls, rows: int, columns: int, depth: int, threads: int) -> "Tile | None":
-        """Return the tile of a product of this inner `depth`; None where one slice already takes too many threads."""
-        rows_each = TALLEST if rows >= 64 else min(4, rows)
-        columns_each = min(WIDEST, columns)
-        across = -(-rows // rows_each) * -(-columns // columns_each)
-        if across > threads:
-            return None
-        slices = min(MOST_SLICES, power_below(threads // across), power_below(max(1, depth // UNROLLED)))
-        return cls(rows_each, columns_each, -(-rows // rows_each), -(-columns // columns_each), slices)
+    def over(cls, rows: int, columns: int, depth: int, threads: int) -> "Tile":
+        """Return the tile of a product of this inner `depth`; of 0 slices where one already takes too many threads."""
+        rows_each, columns_each = TALLEST if rows >= 64 else min(4, rows), min(WIDEST, columns)
+        row_threads, column_threads = -(-rows // rows_each), -(-columns // columns_each)
+        most = power_below(threads // (row_threads * column_threads))
+        slices = min(MOST_SLICES, most, power_below(max(1, depth // UNROLLED)))
+        return cls(rows_each, columns_each, row_threads, column_threads, slices)
 
 
 @dataclass(frozen=True)
@@ -182,49 +185,38 @@ class ScanPlan:
     def depth(self, product: ProductSize) -> int:
         return product.segments * self.segment
 
+    @property
+    def _weights(self) -> list[int]:
+        """Return the elements of every product's weights in shared memory."""
+        every = [(p, t) for ps, ts in zip(self.phases, self.tiles, strict=True) for p, t in zip(ps, ts, strict=True)]
+        return [(self.depth(product) if self.resident else self.chunk) * tile.column_stride for product, tile in every]
+
     @cached_property
     def weights_at(self) -> tuple[tuple[int, ...], ...]:
         """Return where each product's weights begin; all at 0 when they are streamed."""
-        at, starts = 0, []
-        for products, tiles in zip(self.phases, self.tiles, strict=True):
-            places = []
-            for product, tile in zip(products, tiles, strict=True):
-                places.append(at if self.resident else 0)
-                at += self.depth(product) * tile.column_stride
-            starts.append(tuple(places))
-        return tuple(starts)
-
-    @property
-    def weights_size(self) -> int:
-        every = [(p, t) for ps, ts in zip(self.phases, self.tiles, strict=True) for p, t in zip(ps, ts, strict=True)]
-        if self.resident:
-            return sum(self.depth(product) * tile.column_stride for product, tile in every)
-        return max((self.chunk * tile.column_stride for _, tile in every), default=0)
+        at = accumulate(self._weights, initial=0)
+        return tuple(tuple(next(at) if self.resident else 0 for _ in tiles) for tiles in self.tiles)
 
     @property
     def operand_at(self) -> int:
-        return self.weights_size
+        """Return where the operand begins, after the weights."""
+        return sum(self._weights) if self.resident else max(self._weights, default=0)
 
     @property
-    def operand_size(self) -> int:
-        return self.chunk * max((tile.row_stride for tiles in self.tiles for tile in tiles), default=0)
+    def _sums_begin(self) -> int:
+        return self.operand_at + self.chunk * max(
+            (tile.row_stride for tiles in self.tiles for tile in tiles), default=0
+        )
 
     @cached_property
     def sums_at(self) -> tuple[tuple[int, ...], ...]:
-        """Return where each product's sums lie, [slice, row, column]; phases use the same place one after another."""
-        starts = []
-        for tiles in self.tiles:
-            at, places = self.operand_at + self.operand_size, []
-            for tile in tiles:
-                places.append(at)
-                at += tile.slices * tile.rows * tile.column_stride
-            starts.append(tuple(places))
-        return tuple(starts)
+        """Return where each product's sums begin; phases use the same place one after another."""
+        at = self._sums_begin
+        return tuple(tuple(at + sum(t.sums for t in tiles[:n]) for n in range(len(tiles))) for tiles in self.tiles)
 
     @property
     def elements(self) -> int:
-        sums = (sum(t.slices * t.rows * t.column_stride for t in tiles) for tiles in self.tiles)
-        return self.operand_at + self.operand_size + max(sums, default=0)
+        return self._sums_begin + max(sum(tile.sums for tile in tiles) for tiles in self.tiles)
 
     def clocks(self, itemsize: int) -> float:
         """Estimate the clocks that a step takes."""

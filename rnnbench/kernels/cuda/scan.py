@@ -19,53 +19,39 @@ from rnnbench.kernels.cuda.target import cuda, device_function
 from rnnbench.kernels.cuda.types import DeviceArray, DeviceFunction, DType, IntegerArray, KernelFunction
 
 
-class StepRange(NamedTuple):
-    """What one launch of a scan computes: forwards steps first <= step < last, backwards first > step >= last.
+class CudaScanArgs(NamedTuple):
+    """The arguments of a scan in either direction, the same for all its launches. Flat arrays as `layout.py` has them.
 
-    goal: what the barrier's counters have reached before it (`barrier.py`).
-    """
-
-    goal: int
-    first: int
-    last: int
-
-
-class CudaForwardArgs(NamedTuple):
-    """The arguments of a forward scan, the same for all its launches. Flat arrays as `layout.py` has them.
-
-    theta holds R [Gr, H, H] and b [G, H] at R_at and b_at. workspace: `workspace_arrays` of [B, H]. lengths int64 [B].
-    counters int64 [row_blocks]. y: step t of row b goes to (t * B + b) * y_stride + y_at; y_stride 0 for none. keep:
-    whether backward will follow.
+    A launch's own come before: goal, what the barrier's counters have reached (`barrier.py`), and the steps to compute,
+    forwards first <= step < last, backwards first > step >= last. theta holds R [Gr, H, H] at R_at. lengths int64 [B].
+    counters int64 [row_blocks]. column: the direction's first in y and dy.
     """
 
     counters: IntegerArray
     pre: DeviceArray
     theta: DeviceArray
-    workspace: DeviceArray
-    y: DeviceArray
     saved: DeviceArray
     before: DeviceArray
     lengths: IntegerArray
     R_at: int
-    b_at: int
     T: int
     B: int
     H: int
-    y_stride: int
-    y_at: int
+    column: int
     reverse: int
+
+
+class CudaForwardArgs(NamedTuple):
+    """What a forward scan takes besides. b_at: where theta holds b [G, H].
+
+    y: step t of row b goes to (t * B + b) * y_stride + column; y_stride 0 for none. keep: whether backward will follow.
+    """
+
+    workspace: DeviceArray
+    y: DeviceArray
+    b_at: int
+    y_stride: int
     keep: int
-
-
-def workspace_arrays(layout: CudaLayout) -> int:
-    """Count those [B, H] of `workspace`: the initial states, h twice (one is read while the other is written), earlier
-    stages' results, and the final states."""
-    return final_array(layout) + layout.states
-
-
-def final_array(layout: CudaLayout) -> int:
-    """Return the index in `workspace` of the first final state."""
-    return layout.states + 2 + len(layout.stages) - 1
 
 
 @device_function
@@ -130,7 +116,8 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, number: int, m:
     @device_function
     def run(shared, args, block, state, span, step):
         (
-            _, pre, theta, workspace, y, saved, before, lengths, R_at, b_at, T, B, H, y_stride, y_at, reverse, keep
+            _, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse,
+            workspace, y, b_at, y_stride, keep,
         ) = args  # fmt: skip
         (row0, unit0, thread), size = block, B * H
         totals = cuda.local.array(totals_size, dtype)
@@ -169,7 +156,7 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, number: int, m:
                         store_state(state, i * states, 1, result)
                     workspace[(states + ((step + 1) & 1)) * size + row * H + unit] = state[i * states]
                     if y_stride:
-                        y[visit * y_stride + y_at + unit] = state[i * states] if active else zero
+                        y[visit * y_stride + column + unit] = state[i * states] if active else zero
                 else:
                     workspace[result_array * size + row * H + unit] = result[0]
 
@@ -177,11 +164,11 @@ def make_stage(layout: CudaLayout, dtype: DType, plan: ScanPlan, number: int, m:
 
 
 def make_forward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | None = None) -> KernelFunction:
-    """Make the kernel, not yet compiled; its arguments are the fields of `StepRange` and `CudaForwardArgs`.
+    """Make the kernel, not yet compiled; its arguments are those of `CudaScanArgs` and `CudaForwardArgs`.
 
     only: the stage that a launch of a stepped scan computes.
     """
-    m, states, final = device_maths(dtype), layout.states, final_array(layout)
+    m, states, final = device_maths(dtype), layout.states, layout.final_array
     units, rows, pairs, pair = plan.units, plan.rows, plan.pairs, make_pair(plan)
     numbers = range(len(layout.stages)) if only is None else (only,)
     load, run = in_sequence([make_stage(layout, dtype, plan, n, m) for n in numbers], plan.barrier_blocks)
@@ -189,14 +176,14 @@ def make_forward(layout: CudaLayout, dtype: DType, plan: ScanPlan, only: int | N
     finishes, state_size = numbers[-1] == len(layout.stages) - 1, pairs * states
 
     def scan(
-        goal, first, last, counters, pre, theta, workspace, y, saved, before, lengths,
-        R_at, b_at, T, B, H, y_stride, y_at, reverse, keep
+        goal, first, last, counters, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse,
+        workspace, y, b_at, y_stride, keep
     ):  # fmt: skip
         if waits:
             cuda.cg.this_grid()  # asks for a cooperative launch: all blocks alive, or an error
         args = (
-            counters, pre, theta, workspace, y, saved, before, lengths,
-            R_at, b_at, T, B, H, y_stride, y_at, reverse, keep,
+            counters, pre, theta, saved, before, lengths, R_at, T, B, H, column, reverse,
+            workspace, y, b_at, y_stride, keep,
         )  # fmt: skip
         row0, unit0, thread, size = cuda.blockIdx.y * rows, cuda.blockIdx.x * units, cuda.threadIdx.x, B * H
         block = (row0, unit0, thread)

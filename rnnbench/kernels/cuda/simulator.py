@@ -19,72 +19,53 @@ SWITCH_SECONDS = 1e-4  # a block that waits for others must not keep the interpr
 
 
 class BlockThread(threading.Thread):
-    """One CUDA thread. Numba's simulator finds `threadIdx`, `blockIdx` and `syncthreads` on the running thread."""
+    """One CUDA thread. Numba's simulator finds `threadIdx`, `blockIdx` and `syncthreads` on the running thread.
 
-    def __init__(self, run: Callable[[], None], block: "Block", index: int) -> None:
-        super().__init__(daemon=True)
-        self.block, self.threadIdx, self.blockIdx = block, Dim3(index, 0, 0), block.index
-        self._run = run
-        self.fault: BaseException | None = None
+    barrier, module: of the thread's block; the module is what a kernel finds under the name `cuda`.
+    """
 
-    def run(self) -> None:
-        try:
-            self._run()
-        except Exception as fault:  # a broken barrier counts only where nothing broke it
-            if self.block.launch.failed:
-                return
-            self.fault = fault
-            self.block.launch.fail()
+    def __init__(
+        self, run: Callable[[], None], block: Dim3, index: int, barrier: threading.Barrier, module: FakeCUDAModule
+    ) -> None:
+        super().__init__(target=run, daemon=True)
+        self.blockIdx, self.threadIdx, self.barrier, self.module = block, Dim3(index, 0, 0), barrier, module
 
     def syncthreads(self) -> None:
-        self.block.barrier.wait()
+        self.barrier.wait()
 
 
-class Block:
-    """What the threads of a block share."""
+def launch(
+    function: Callable[..., None], args: tuple[object, ...], grid: tuple[int, int], threads: int, shared_bytes: int
+) -> None:
+    """Run every thread of a grid (x, y) of blocks of `threads` threads. Raise what the first that failed raised."""
+    every: list[BlockThread] = []
+    faults: list[Exception] = []
 
-    def __init__(self, launch: "Launch", index: tuple[int, int], threads: int, shared_bytes: int) -> None:
-        self.launch, self.index = launch, Dim3(*index, 0)
-        self.barrier = threading.Barrier(threads, timeout=PATIENCE_SECONDS)
-        self.module = FakeCUDAModule((*launch.grid, 1), (threads, 1, 1), shared_bytes)
-        # What lies in shared memory at the start is anything; NaN shows where it is read before it is written.
-        self.module.shared.array(0, np.dtype(np.float32))[:] = np.nan
-
-
-class Launch:
-    """One kernel call: grid (x, y) of blocks of `threads` threads."""
-
-    def __init__(self, grid: tuple[int, int], threads: int, shared_bytes: int) -> None:
-        self.grid = grid
-        indices = product(range(grid[0]), range(grid[1]))
-        self.blocks = [Block(self, index, threads, shared_bytes) for index in indices]
-        self._threads = threads
-        self.failed = False
-
-    def run(self, function: Callable[..., None], args: tuple[object, ...]) -> None:
-        """Run every thread of the grid. Raises what the first thread that failed raised."""
-        every = [
-            BlockThread(lambda: function(*args), block, index)
-            for block in self.blocks
-            for index in range(self._threads)
-        ]
-        before = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_SECONDS)
+    def run() -> None:
         try:
+            function(*args)
+        except Exception as fault:
+            faults.append(fault)
             for thread in every:
-                thread.start()
-            for thread in every:
-                thread.join()
-        finally:
-            sys.setswitchinterval(before)
-        for thread in every:
-            if thread.fault is not None:
-                raise thread.fault
+                thread.barrier.abort()
 
-    def fail(self) -> None:
-        self.failed = True
-        for block in self.blocks:
-            block.barrier.abort()
+    for x, y in product(range(grid[0]), range(grid[1])):
+        barrier = threading.Barrier(threads, timeout=PATIENCE_SECONDS)
+        module = FakeCUDAModule((*grid, 1), (threads, 1, 1), shared_bytes)
+        # What lies in shared memory at the start is anything; NaN shows where it is read before it is written.
+        module.shared.array(0, np.dtype(np.float32))[:] = np.nan
+        every += [BlockThread(run, Dim3(x, y, 0), index, barrier, module) for index in range(threads)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        for thread in every:
+            thread.start()
+        for thread in every:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    if faults:  # those that follow are of barriers that the first broke
+        raise faults[0]
 
 
 class CurrentBlock:
@@ -94,9 +75,9 @@ class CurrentBlock:
         thread = threading.current_thread()
         if not isinstance(thread, BlockThread):
             raise AttributeError(f"cuda.{name} is for use inside a kernel")
-        if thread.block.launch.failed:
+        if thread.barrier.broken:
             raise threading.BrokenBarrierError
-        return getattr(thread.block.module, name)
+        return getattr(thread.module, name)
 
 
 CURRENT = CurrentBlock()

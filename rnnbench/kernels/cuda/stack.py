@@ -5,28 +5,18 @@ Nothing here waits for the device or copies from it; `backends/numba_cuda/sessio
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
 from rnnbench.kernels.cuda import compiled
-from rnnbench.kernels.cuda.elementwise import CudaAdamArgs
-from rnnbench.kernels.cuda.large import ADD
+from rnnbench.kernels.cuda.elementwise import NORM_BLOCKS, make_adam, make_squares
+from rnnbench.kernels.cuda.large import ADD, Matrix
+from rnnbench.kernels.cuda.launches import Products
 from rnnbench.kernels.cuda.layer import CudaLayer, CudaWeights, DeviceBatch, OutputGradient
-from rnnbench.kernels.cuda.matrix import Matrix, Products
-from rnnbench.kernels.cuda.memory import DeviceMemory
-from rnnbench.kernels.cuda.target import upload, zeros
+from rnnbench.kernels.cuda.target import DeviceMemory, upload, zeros
 from rnnbench.kernels.cuda.types import DeviceArray, DoubleArray
 from rnnbench.model import Array, Model, Params, Shape
 from rnnbench.training import Adam
-
-
-class FeaturePiece(NamedTuple):
-    """Columns of the features [rows, D*H] that lie together."""
-
-    matrix: Matrix
-    column: int
-    columns: int
 
 
 class CudaStack:
@@ -58,12 +48,8 @@ class CudaStack:
         return zeros(self.size, self.dtype)
 
     @cached_property
-    def _moments(self) -> tuple[DeviceArray, DeviceArray]:
-        return zeros(self.size, self.dtype), zeros(self.size, self.dtype)
-
-    @cached_property
     def _norm_parts(self) -> DoubleArray:
-        return zeros(compiled.NORM_BLOCKS * compiled.squares(self.model.dtype).threads, np.float64)
+        return zeros(NORM_BLOCKS * compiled.elementwise(self.model.dtype, make_squares).threads, np.float64)
 
     def views(self, flat: Array) -> Params:
         """Return parameters, or their gradients, by name: canonical layouts over one flat array."""
@@ -73,15 +59,14 @@ class CudaStack:
     def rows(self, T: int, B: int) -> int:
         return T * B if self.model.readout == "all" else B
 
-    def features(self, T: int, B: int) -> Iterator[FeaturePiece]:
-        """Yield the pieces of the features [rows, D*H]."""
+    def features(self, T: int, B: int) -> Iterator[tuple[Matrix, int, int]]:
+        """Yield the pieces of the features [rows, D*H]: columns that lie together, the first, and how many."""
         model = self.model
         if model.readout == "all":
-            y = Matrix(self.memory[f"y{model.layers - 1}"], 0, model.features, 1)
-            yield FeaturePiece(y, 0, model.features)
+            yield Matrix(self.memory[f"y{model.layers - 1}"], 0, model.features, 1), 0, model.features
             return
         for side in self._sides(model.layers - 1):
-            yield FeaturePiece(Matrix(side.workspace, side.final_at(B), side.H, 1), side.column, side.H)
+            yield Matrix(side.workspace, side.final_at(B), side.H, 1), side.column, side.H
 
     def _sides(self, layer: int) -> list[CudaLayer]:
         D = self.model.directions
@@ -90,9 +75,6 @@ class CudaStack:
     def _input(self, layer: int) -> DeviceArray:
         return self.memory[f"y{layer - 1}" if layer else "x"]
 
-    def _batch(self, T: int, B: int) -> DeviceBatch:
-        return DeviceBatch(self.lengths["lengths"], T, B)
-
     def set_state(self, start: Array | None, B: int) -> None:
         """Set the initial states [state, L*D, B, H]; zeros for None."""
         for side in self.layers:
@@ -100,12 +82,12 @@ class CudaStack:
 
     def forward(self, T: int, B: int, keep: bool) -> None:
         """Launch all layers, then the head. keep: whether `backward` will follow."""
-        model = self.model
+        model, batch = self.model, DeviceBatch(self.lengths["lengths"], T, B)
         for layer in range(model.layers):
             wanted = layer < model.layers - 1 or model.readout == "all"
             y = self.memory.buffer(f"y{layer}", T * B * model.features) if wanted else None
             for side in self._sides(layer):
-                side.forward(self._input(layer), y, self._batch(T, B), keep)
+                side.forward(self._input(layer), y, batch, keep)
         if model.output_size is not None:
             self._head_forward(model.output_size, T, B)
 
@@ -119,14 +101,14 @@ class CudaStack:
 
     def backward(self, T: int, B: int) -> None:
         """Launch from "dprediction" to `gradient`, after a `forward` that kept what this needs."""
-        model = self.model
+        model, batch = self.model, DeviceBatch(self.lengths["lengths"], T, B)
         dy = OutputGradient(self.memory["dprediction"], model.readout == "all")
         if model.output_size is not None:
             dy = dy._replace(memory=self._head_backward(model.output_size, T, B))
         for layer in reversed(range(model.layers)):
             dx = self.memory.buffer(f"dx{layer}", T * B * model.features) if layer else None
             for number, side in enumerate(self._sides(layer)):
-                side.backward(self._input(layer), dy, self._batch(T, B), self.gradient, dx, add=number > 0)
+                side.backward(self._input(layer), dy, batch, self.gradient, dx, add=number > 0)
             if dx is not None:
                 dy = OutputGradient(dx, True)
 
@@ -144,15 +126,14 @@ class CudaStack:
 
     def squares(self) -> DoubleArray:
         """Launch the sum of the gradient's squares; return its parts, in float64."""
-        kernel = compiled.squares(self.model.dtype)
-        kernel.launch((compiled.NORM_BLOCKS, 1), self.gradient, self._norm_parts, self.size)
+        kernel = compiled.elementwise(self.model.dtype, make_squares)
+        kernel.launch((NORM_BLOCKS, 1), self.gradient, self._norm_parts, self.size)
         return self._norm_parts
 
     def update(self, settings: Adam, step: int, scale: float) -> None:
         """Launch Adam's `step`-th, counted from 1; scale: clipping's factor."""
-        s, kernel = settings, compiled.adam(self.model.dtype)
+        s, kernel = settings, compiled.elementwise(self.model.dtype, make_adam)
         rate, spread = s.learning_rate / (1 - s.beta1**step), 1 / (1 - s.beta2**step)
-        args = CudaAdamArgs(
-            self.theta, self.gradient, *self._moments, self.size, scale, s.beta1, s.beta2, rate, spread, s.epsilon
-        )
-        kernel.launch((-(-self.size // kernel.threads), 1), *args)
+        flat = self.theta, self.gradient, self.memory.buffer("mean", self.size), self.memory.buffer("square", self.size)
+        settled = scale, s.beta1, s.beta2, rate, spread, s.epsilon
+        kernel.launch((-(-self.size // kernel.threads), 1), *flat, self.size, *settled)

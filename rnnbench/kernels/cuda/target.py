@@ -10,7 +10,6 @@ Kernels and device functions are written against `cuda` as it is here, and nothi
 import time
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -47,20 +46,10 @@ def _provide() -> tuple[Provided, str]:
         found = version(PROVIDER)
     except PackageNotFoundError:
         raise UsageError(f"{PROVIDER} is not installed; pip install '{PROVIDER}[cu12]', or [cu13]") from None
-    return import_module(MODULES[PROVIDER]), found
+    return import_module(f"{MODULES[PROVIDER]}.cuda"), found
 
 
 cuda, VERSION = _provide()
-
-
-@dataclass
-class CudaCompileLog:
-    """Seconds that this process has spent compiling kernels."""
-
-    seconds: float = 0.0
-
-
-LOG = CudaCompileLog()
 
 
 def device_function(function: DeviceFunction) -> DeviceFunction:
@@ -107,10 +96,7 @@ def signature(kinds: Iterable[object], dtype: DType) -> tuple[object, ...]:
     """
     if SIMULATED:
         return ()
-    if PROVIDER == "numba-cuda":
-        from numba import types
-    else:
-        from numba_cuda_mlir import types
+    types = import_module(f"{MODULES[PROVIDER]}.types")
     real = {4: types.float32, 8: types.float64}[dtype.itemsize]
     meanings: dict[object, object] = {
         DeviceArray: real[::1], IntegerArray: types.int64[::1], DoubleArray: types.float64[::1],
@@ -127,16 +113,21 @@ class Kernel:
     arrays and numbers are what every provider launches.
     """
 
+    compile_seconds = 0.0  # of all kernels of this process
+
     def __init__(self, function: KernelFunction, types: tuple[object, ...], threads: int, shared_bytes: int) -> None:
         self.function, self.types, self.threads, self.shared_bytes = function, types, threads, shared_bytes
         self._launches: dict[tuple[int, int], KernelFunction] = {}
 
     def launch(self, grid: tuple[int, int], *args: DeviceArray | float) -> None:
         if SIMULATED:
-            simulator.Launch(grid, self.threads, self.shared_bytes).run(self.function, args)
+            simulator.launch(self.function, args, grid, self.threads, self.shared_bytes)
         else:
             if grid not in self._launches:
-                self._launches[grid] = self._configured(grid)
+                with warnings.catch_warnings():
+                    # One block is a choice of the plan's, and not an oversight.
+                    warnings.filterwarnings("ignore", message="Grid size .* under-utilization")
+                    self._launches[grid] = self._compiled[grid, self.threads, 0, self.shared_bytes]
             self._launches[grid](*args)
 
     def compile(self) -> None:
@@ -144,24 +135,16 @@ class Kernel:
         if not SIMULATED:
             _ = self._compiled
 
-    def _configured(self, grid: tuple[int, int]) -> KernelFunction:
-        with warnings.catch_warnings():
-            # One block is a choice of the plan's, and not an oversight.
-            warnings.filterwarnings("ignore", message="Grid size .* under-utilization")
-            configured: KernelFunction = self._compiled[grid, self.threads, 0, self.shared_bytes]
-            return configured
-
     @cached_property
     def _compiled(self) -> Provided:
         start = time.perf_counter()
         # Registers are divided between exactly this many threads; without the bound, a launch could find too few.
         dispatcher = cuda.jit(launch_bounds=self.threads)(self.function)
-        if PROVIDER == "numba-cuda":
-            _allow_shared_memory(dispatcher.compile(self.types), self.shared_bytes)
-        else:  # numba-cuda-mlir raises the limit itself
-            dispatcher.compile(self.types)
+        compiled = dispatcher.compile(self.types)
+        if PROVIDER == "numba-cuda":  # numba-cuda-mlir raises the limit itself
+            _allow_shared_memory(compiled, self.shared_bytes)
         dispatcher.disable_compile()
-        LOG.seconds += time.perf_counter() - start
+        Kernel.compile_seconds += time.perf_counter() - start
         return dispatcher
 
 
@@ -207,3 +190,27 @@ def synchronise() -> None:
     """Return when the device has done all it was given."""
     if not SIMULATED:
         cuda.synchronize()
+
+
+class DeviceMemory:
+    """Flat arrays of one dtype. They grow and never shrink; what is in a new one is zero, and stale in an old one."""
+
+    def __init__(self, dtype: DType) -> None:
+        self._dtype = dtype
+        self._buffers: dict[str, DeviceArray] = {}
+
+    def __getitem__(self, name: str) -> DeviceArray:
+        return self._buffers[name]
+
+    def buffer(self, name: str, size: int) -> DeviceArray:
+        """Return the array of that name, of at least `size` elements."""
+        if name not in self._buffers or self._buffers[name].size < size:
+            self._buffers.pop(name, None)  # freed before its successor is taken
+            self._buffers[name] = zeros(size, self._dtype)
+        return self._buffers[name]
+
+    def fill(self, name: str, values: Array) -> DeviceArray:
+        """Return the same, its first elements being `values`."""
+        buffer = self.buffer(name, values.size)
+        refill(buffer, values)
+        return buffer

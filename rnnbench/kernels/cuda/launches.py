@@ -1,29 +1,14 @@
 """Launches of the large products and sums, on matrices that lie anywhere in flat device memory."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from rnnbench.kernels.cuda import compiled
-from rnnbench.kernels.cuda.large import ADD_BIAS, WRITE, ProductArgs
-from rnnbench.kernels.cuda.memory import DeviceMemory
+from rnnbench.kernels.cuda.elementwise import make_sum_rows
+from rnnbench.kernels.cuda.large import ADD_BIAS, WRITE, Matrix
+from rnnbench.kernels.cuda.target import DeviceMemory
 from rnnbench.kernels.cuda.types import DeviceArray
 
 ROWS_OF_A_SUM = 64  # the least that is worth a block of its own
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A matrix in a flat array: element (i, k) at `at + i * row + k * inner`."""
-
-    memory: DeviceArray
-    at: int
-    row: int
-    inner: int
-
-    @property
-    def transposed(self) -> "Matrix":
-        return Matrix(self.memory, self.at, self.inner, self.row)
 
 
 class Products:
@@ -43,23 +28,20 @@ class Products:
         across, down = tile.grid(M, N)
         parts = tile.parts(M, N, K) if mode == WRITE and out.row == N else 1
         place = out if parts == 1 else Matrix(self._memory.buffer("parts", parts * M * N), 0, N, 1)
-        added = bias or Matrix(b.memory, 0, 0, 0)
-        args = ProductArgs(
-            a.memory, b.memory, added.memory, place.memory, a.at, a.row, a.inner, b.at, b.row, b.inner,
-            added.at, place.at, place.row, M * N, M, N, K, parts, mode,
-        )  # fmt: skip
-        kernel.launch((across * parts, down), *args)
+        # Without a bias nothing reads what stands in its place.
+        kernel.launch((across * parts, down), *a, *b, *place, *(bias or b), M * N, M, N, K, parts, mode)
         if parts > 1:
-            self._fold(place.memory, out.memory, out.at, M * N, parts)
+            self._sum_parts(place.memory, parts, M * N, out.memory, out.at, 1)
 
     def sum_rows(self, source: DeviceArray, rows: int, columns: int, out: DeviceArray, out_at: int) -> None:
         """Launch out[out_at + n] = Σ over rows of source [rows, columns]."""
-        kernel = compiled.sum_rows(self.dtype)
         parts = max(1, min(compiled.large_tile().blocks, rows // ROWS_OF_A_SUM))
         sums = self._memory.buffer("parts", parts * columns)
-        kernel.launch((-(-columns // kernel.threads), parts), source, sums, rows, columns, parts)
-        self._fold(sums, out, out_at, columns, parts)
+        self._sum_parts(source, rows, columns, sums, 0, parts)
+        self._sum_parts(sums, parts, columns, out, out_at, 1)
 
-    def _fold(self, source: DeviceArray, out: DeviceArray, out_at: int, size: int, parts: int) -> None:
-        kernel = compiled.fold(self.dtype)
-        kernel.launch((-(-size // kernel.threads), 1), source, out, out_at, size, parts)
+    def _sum_parts(
+        self, source: DeviceArray, rows: int, columns: int, out: DeviceArray, out_at: int, parts: int
+    ) -> None:
+        kernel = compiled.elementwise(self.dtype, make_sum_rows)
+        kernel.launch((-(-columns // kernel.threads), parts), source, out, out_at, rows, columns, -(-rows // parts))

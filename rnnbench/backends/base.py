@@ -7,6 +7,8 @@
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
 from rnnbench.model import Array, Model, Params, State
@@ -26,8 +28,6 @@ class Requirement:
 
     def met(self) -> bool:
         """Tell whether it is there, without importing it."""
-        from importlib.util import find_spec
-
         try:
             return find_spec(self.module) is not None
         except (ImportError, ValueError):
@@ -132,7 +132,5 @@ class Backend(Protocol):
 
 def load_factory(path: str) -> Any:
     """Return the function or class that ``"package.module:function"`` names."""
-    from importlib import import_module
-
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

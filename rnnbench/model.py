@@ -58,8 +58,7 @@ class Model:
         """Return the cell's data and pair, from the registry. Raises UnknownName."""
         from rnnbench.registry import registry
 
-        cell: Cell = registry().cell(self.cell)
-        return cell
+        return registry().cell(self.cell)
 
     @property
     def directions(self) -> int:

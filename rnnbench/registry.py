@@ -225,7 +225,7 @@ def _import_request(request: str) -> ModuleType:
 def _complaint(kind: str, offer: object) -> str | None:
     """Return why an offer is not taken, or None."""
     expected = KINDS[kind]
-    if not isinstance(offer, Cell | Task | BackendInfo | Converter) or not isinstance(offer, expected):
+    if not isinstance(offer, expected):
         return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
     if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
         return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"

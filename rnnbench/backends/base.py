@@ -113,13 +113,13 @@ class Session(Protocol):
 
 
 class Backend(Protocol):
-    """A runtime, imported and set to a number of threads."""
+    """A runtime, imported and set to a number of threads. A class that names it as its base gets the two defaults."""
 
     version: str
 
     def unsupported(self, case: Case) -> str | None:
         """Return why the case cannot run, for the table; None if it can."""
-        ...
+        return case.refusal()
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> Session:
         """Make a session of its own; loss is "mse" or "cross-entropy"."""
@@ -127,7 +127,7 @@ class Backend(Protocol):
 
     def compile_report(self) -> CompileReport | None:
         """Return what compiling has cost this process so far; None where nothing is compiled."""
-        ...
+        return None
 
 
 def load_factory(path: str) -> Any:

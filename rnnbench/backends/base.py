@@ -90,26 +90,21 @@ class Session(Protocol):
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
         """Infer from x [T, B, I], lengths int64 [B]: (y, state), y [B, O] or [T, B, O] by the model's readout
         (features D*H without a head), state a tuple in the cell's order, each [L*D, B, H]. y past a length is 0."""
-        ...
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
         """Take one time step: x_t [B, I] -> (y_t [B, O], state). None starts from zeros. The session owns the state it
         returns and may update it in place. Raises Unsupported for a bidirectional model."""
-        ...
 
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
         """Return (loss, {canonical name: gradient}) at the current parameters, which stay as they are."""
-        ...
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         """Take one optimiser step, and return the loss before it."""
-        ...
 
     def parameters(self) -> Params:
         """Return copies of the current parameters, canonical names and layouts."""
-        ...
 
 
 class Backend(Protocol):
@@ -123,7 +118,6 @@ class Backend(Protocol):
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> Session:
         """Make a session of its own; loss is "mse" or "cross-entropy"."""
-        ...
 
     def compile_report(self) -> CompileReport | None:
         """Return what compiling has cost this process so far; None where nothing is compiled."""

@@ -9,20 +9,18 @@ road as plain arrays.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnbench.errors import UsageError
-from rnnbench.model import Array, Model, Params
+from rnnbench.model import Array, Model, Params, Readout
 from rnnbench.weights.onnx_layout import DEFAULTS, LAYOUTS, cell_of, unpack
 from rnnbench.weights.onnx_moves import ARITHMETIC, MOVES, bound, carry_out
 from rnnbench.weights.spec import Trained
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, ValueInfoProto
-
-Readout = Literal["last", "all"]
 
 ALIASES = frozenset(("Identity", "Dropout"))  # Dropout in inference
 DIRECTIONS = {"forward": 1, "bidirectional": 2}

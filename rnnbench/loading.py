@@ -8,7 +8,7 @@ from rnnbench.errors import UsageError
 from rnnbench.model import Model, Params
 from rnnbench.registry import registry
 from rnnbench.training import DEFAULT_ADAM, Adam
-from rnnbench.weights.spec import Converter, Trained
+from rnnbench.weights.spec import Trained
 
 
 def session(
@@ -33,7 +33,7 @@ def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Train
     cell: for a file that does not tell its own, as the state_dict of an `nn.RNN` does not. Raises UsageError, one line,
     for a file that is not there, that the converter cannot understand, or that holds another cell.
     """
-    converter: Converter = registry().converter(Path(path))
+    converter = registry().converter(Path(path))
     if not Path(path).is_file():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
@@ -50,5 +50,4 @@ def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> 
 
     Raises UsageError for parameters that do not fit the model, or a model that the format cannot express.
     """
-    converter: Converter = registry().converter(Path(path))
-    converter.write(Path(path), Trained(model, model.check_params(params)))
+    registry().converter(Path(path)).write(Path(path), Trained(model, model.check_params(params)))

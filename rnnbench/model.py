@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -15,7 +15,8 @@ Params = dict[str, Array]
 State = tuple[Array, ...]
 
 DTYPES = ("float32", "float64")
-READOUTS = ("last", "all")
+Readout = Literal["last", "all"]
+READOUTS: tuple[Readout, ...] = get_args(Readout)
 INITIALISERS = ("uniform", "orthogonal")
 Shape = tuple[int, ...]
 
@@ -36,7 +37,7 @@ class Model:
     output_size: int | None = None
     layers: int = 1
     bidirectional: bool = False
-    readout: Literal["last", "all"] = "last"
+    readout: Readout = "last"
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
@@ -58,8 +59,7 @@ class Model:
         """Return the cell's data and pair, from the registry. Raises UnknownName."""
         from rnnbench.registry import registry
 
-        cell: Cell = registry().cell(self.cell)
-        return cell
+        return registry().cell(self.cell)
 
     @property
     def directions(self) -> int:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -112,9 +112,11 @@ class Loader:
         for name in _builtin_modules():
             found.append((name.removeprefix("rnnbench."), BUILT_IN, partial(importlib.import_module, name)))
         for entry in entry_points(group=GROUP):
-            found.append((entry.name, _origin(entry), entry.load))
+            origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+            found.append((entry.name, origin, entry.load))
         for request in wanted:
-            found.append((_plugin_name(request), request, partial(_import_request, request)))
+            name = Path(request).stem if request.endswith(".py") else request
+            found.append((name, request, partial(_import_request, request)))
         if unknown := refused - {name for name, _, _ in found}:
             raise UnknownName("plugin", sorted(unknown)[0], [name for name, _, _ in found])
         for name, origin, imports in found:
@@ -204,14 +206,6 @@ def _builtin_modules() -> Iterator[str]:
                 yield found.name
 
 
-def _origin(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
-
-
-def _plugin_name(request: str) -> str:
-    return Path(request).stem if request.endswith(".py") else request
-
-
 def _import_request(request: str) -> ModuleType:
     if not request.endswith(".py"):
         return importlib.import_module(request)
@@ -231,7 +225,7 @@ def _import_request(request: str) -> ModuleType:
 def _complaint(kind: str, offer: object) -> str | None:
     """Return why an offer is not taken, or None."""
     expected = KINDS[kind]
-    if not isinstance(offer, Cell | Task | BackendInfo | Converter) or not isinstance(offer, expected):
+    if not isinstance(offer, expected):
         return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
     if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
         return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:  # NumPy stays out: a backend's light face imports this module
@@ -29,8 +31,6 @@ class Requirement:
 
     def met(self) -> bool:
         """Tell whether it is there, without importing it."""
-        from importlib.util import find_spec
-
         try:
             return find_spec(self.module) is not None
         except (ImportError, ValueError):
@@ -93,49 +93,41 @@ class Session(Protocol):
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
         """Infer from x [T, B, I], lengths int64 [B]: (y, state), y [B, O] or [T, B, O] by the model's readout
         (features D*H without a head), state a tuple in the cell's order, each [L*D, B, H]. y past a length is 0."""
-        ...
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
         """Take one time step: x_t [B, I] -> (y_t [B, O], state). None starts from zeros. The session owns the state it
         returns and may update it in place. Raises Unsupported for a bidirectional model."""
-        ...
 
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
         """Return (loss, {canonical name: gradient}) at the current parameters, which stay as they are."""
-        ...
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         """Take one optimiser step, and return the loss before it."""
-        ...
 
     def parameters(self) -> Params:
         """Return copies of the current parameters, canonical names and layouts."""
-        ...
 
 
 class Backend(Protocol):
-    """A runtime, imported and set to a number of threads."""
+    """A runtime, imported and set to a number of threads. A class that names it as its base gets the two defaults."""
 
     version: str
 
     def unsupported(self, case: Case) -> str | None:
         """Return why the case cannot run, for the table; None if it can."""
-        ...
+        return case.refusal()
 
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = ...) -> Session:
         """Make a session of its own; loss is "mse" or "cross-entropy"."""
-        ...
 
     def compile_report(self) -> CompileReport | None:
         """Return what compiling has cost this process so far; None where nothing is compiled."""
-        ...
+        return None
 
 
 def load_factory(path: str) -> Any:
     """Return the function or class that ``"package.module:function"`` names."""
-    from importlib import import_module
-
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

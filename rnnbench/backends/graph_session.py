@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from rnnbench.backends import inputs
-from rnnbench.backends.base import BackendInfo, Case, CompileReport, Requirement
+from rnnbench.backends.base import Backend, BackendInfo, Case, Requirement
 from rnnbench.errors import Unsupported
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam
@@ -27,13 +27,12 @@ def graph_backend(name: str, title: str, factory: str) -> BackendInfo:
     )
 
 
-class GraphBackend:
+class GraphBackend(Backend):
     """The backend contract over a runtime that reads ONNX, infers only, and has float32 kernels of its operators.
 
     A subclass sets `version` and says in `inference` how a graph is run. runtime: what it is called in a reason.
     """
 
-    version: str
     runtime: str
 
     def inference(self, model: Model, params: Params) -> Infer:
@@ -56,9 +55,6 @@ class GraphBackend:
             raise Unsupported(reason)
         own = {name: value.copy() for name, value in model.check_params(params).items()}
         return GraphSession(model, own, self.inference(model, own), f"{self.runtime} infers only")
-
-    def compile_report(self) -> CompileReport | None:
-        return None
 
 
 class GraphSession:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnbench.backends import inputs
-from rnnbench.backends.base import BackendInfo, Case, CompileReport
+from rnnbench.backends.base import Backend, BackendInfo
 from rnnbench.cells.maths import numpy_maths
 from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Accumulator, Cell, Values
 from rnnbench.hookspecs import hookimpl
@@ -251,7 +251,7 @@ class NumpySession:
         return forward_model(self.model, self._params, ready, checked, start)
 
 
-class NumpyBackend:
+class NumpyBackend(Backend):
     """One BLAS underneath; the number of threads is the environment's."""
 
     version = np.__version__
@@ -259,14 +259,8 @@ class NumpyBackend:
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
-    def unsupported(self, case: Case) -> str | None:
-        return case.refusal()
-
     def session(self, model: Model, params: Params, loss: str = "mse", optimiser: Adam = DEFAULT_ADAM) -> NumpySession:
         return NumpySession(model, params, loss, optimiser)
-
-    def compile_report(self) -> CompileReport | None:
-        return None
 
 
 @hookimpl

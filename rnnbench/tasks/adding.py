@@ -5,8 +5,6 @@ one mark lies in each half, and the answer is the plain sum. Its variance, 2/12,
 Forget gates begin open (Jozefowicz, Zaremba and Sutskever 2015); an LSTM then needs about half of the budget.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from rnnbench.hookspecs import hookimpl
@@ -46,5 +44,5 @@ ADDING = Task(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [ADDING]

@@ -10,8 +10,6 @@ kept as they were, because they are what the figures of such articles rest on:
 It is judged like any forecast here, against saying x[k] again; 400 steps are rarely enough to beat that.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from rnnbench.hookspecs import hookimpl
@@ -54,5 +52,5 @@ ARTICLE = ForecastTask(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [ARTICLE]

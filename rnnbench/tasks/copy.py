@@ -6,7 +6,6 @@ cross-entropy 10 ln 8 / (T + 20) on every single sequence.
 """
 
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -53,5 +52,5 @@ COPY = Task(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [COPY]

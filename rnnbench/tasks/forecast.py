@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnbench.model import Array
+from rnnbench.model import Array, Readout
 from rnnbench.tasks.scores import relative_error
 from rnnbench.tasks.spec import Data, Split, Task
 
@@ -21,7 +21,7 @@ class ForecastTask(Task):
 
     input_size: int = 1
     output_size: int | None = 1
-    readout: Literal["last", "all"] = "last"
+    readout: Readout = "last"
     loss: Literal["mse", "cross-entropy"] = "mse"
     score_name: str = "error / persistence"
     score_better: Literal["lower", "higher"] = "lower"

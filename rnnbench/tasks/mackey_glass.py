@@ -10,7 +10,6 @@ rounded alike on every machine, unlike `pow`. Given its delayed part the equatio
 rule, of second order, needs no iteration; and its two delayed values lie on the grid, so nothing is interpolated.
 """
 
-from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -65,7 +64,7 @@ def baseline() -> float:
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [
         ForecastTask(
             id="mackey-glass",

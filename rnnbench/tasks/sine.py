@@ -3,8 +3,6 @@
 A step is a quarter of a radian, and a period no whole number of steps: no window comes twice.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from rnnbench.hookspecs import hookimpl
@@ -52,5 +50,5 @@ SINE = ForecastTask(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [SINE]

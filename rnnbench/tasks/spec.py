@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from rnnbench.model import Array, Params
+from rnnbench.model import Array, Params, Readout
 from rnnbench.training import Adam
 
 
@@ -82,7 +82,7 @@ class Workload:
     source: str
     input_size: int
     output_size: int | None
-    readout: Literal["last", "all"]
+    readout: Readout
     loss: Literal["mse", "cross-entropy"]
     budget: Budget
     data: Callable[[int], Data]

@@ -4,7 +4,6 @@ The series that Yule invented autoregression for (1927); 1920 is where Weigend, 
 many since. About two hundred windows of training, so what is tested is also who fits the noise.
 """
 
-from collections.abc import Iterable
 from importlib.resources import as_file, files
 
 from rnnbench.hookspecs import hookimpl
@@ -34,5 +33,5 @@ SUNSPOTS = ForecastTask(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [SUNSPOTS]

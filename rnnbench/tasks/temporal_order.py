@@ -10,8 +10,6 @@ answer has an accuracy of exactly 1/4; the cross-entropy of the best one is ln 4
 Forget gates begin open, since an LSTM whose gates begin half shut does not learn it from every seed.
 """
 
-from collections.abc import Iterable
-
 import numpy as np
 
 from rnnbench.hookspecs import hookimpl
@@ -61,5 +59,5 @@ TEMPORAL_ORDER = Task(
 
 
 @hookimpl
-def rnnbench_tasks() -> Iterable[Task]:
+def rnnbench_tasks() -> list[Task]:
     return [TEMPORAL_ORDER]

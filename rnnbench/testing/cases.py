@@ -5,13 +5,12 @@ Sizes differ from one another, so that no transposed weight or swapped axis fits
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 
 from rnnbench.backends.base import Case, Session
 from rnnbench.backends.numpy_reference import NumpyBackend
-from rnnbench.model import Array, Model, Params, State
+from rnnbench.model import Array, Model, Params, Readout, State
 from rnnbench.training import DEFAULT_ADAM, Adam
 
 SEED = 20
@@ -29,7 +28,7 @@ class Shape:
     O: int | None
     layers: int = 1
     bidirectional: bool = False
-    readout: Literal["last", "all"] = "last"
+    readout: Readout = "last"
     loss: str = "mse"
 
 

@@ -15,7 +15,7 @@ from rnnbench.backends.base import Backend, BackendInfo, Session
 from rnnbench.comparison.actions import unchanged
 from rnnbench.comparison.timing import SPARE_CORES
 from rnnbench.errors import Unsupported
-from rnnbench.model import Array, Params
+from rnnbench.model import Array, Params, State
 from rnnbench.testing.cases import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, ConformanceCase, Shape
 from rnnbench.testing.demand import cores_wanted
 from rnnbench.testing.results import BrokenPromise, Measure
@@ -118,12 +118,9 @@ def form(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
 @promise("initial states count, final ones come back in the cell's order", needs=("outputs",), every_cell=True)
 def states(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
-    for given, words in ((None, "no initial state"), (case.state, "an initial state")):
-        y, final = session.forward(case.x, None, given)
-        expected_y, expected = reference.forward(case.x, None, given)
-        yield _forward(f"y from {words}", y, expected_y, case)
-        for name, value, wanted in zip(case.model.spec.states, final, expected, strict=True):
-            yield _forward(f"final {name} from {words}", value, wanted, case)
+    for given, words in ((None, " from no initial state"), (case.state, " from an initial state")):
+        wanted = reference.forward(case.x, None, given)
+        yield from _outputs(words, session.forward(case.x, None, given), wanted, case)
 
 
 @promise(
@@ -137,15 +134,12 @@ def lengths(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
     for given, words in ((None, ""), (case.state, " from an initial state")):
         y, final = session.forward(case.x, case.lengths, given)
-        expected_y, expected = reference.forward(case.x, case.lengths, given)
         if case.shape.readout == "all":
             if not np.isfinite(y).all():
                 raise BrokenPromise("what lies in the padding reaches y; zero x there before any product")
             if y[case.past].any():
                 raise BrokenPromise("y past a row's length is not 0")
-        yield _forward(f"y{words}", y, expected_y, case)
-        for name, value, wanted in zip(case.model.spec.states, final, expected, strict=True):
-            yield _forward(f"final {name}{words}", value, wanted, case)
+        yield from _outputs(words, (y, final), reference.forward(case.x, case.lengths, given), case)
 
 
 @promise("single steps joined are the sequence", needs=("outputs",), streaming=True)
@@ -155,10 +149,7 @@ def streaming(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         y_t, state = session.step(x_t, state)
         parts.append(np.array(y_t))
     y = np.stack(parts) if case.shape.readout == "all" else parts[-1]
-    expected_y, expected = case.reference().forward(case.x)
-    yield _forward("y of single steps", y, expected_y, case)
-    for name, value, wanted in zip(case.model.spec.states, state or (), expected, strict=True):
-        yield _forward(f"final {name} of single steps", value, wanted, case)
+    yield from _outputs(" of single steps", (y, state or ()), case.reference().forward(case.x), case)
 
 
 @promise(
@@ -172,10 +163,8 @@ def streaming(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
 def gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     session, reference = subject.session(case), case.reference()
     for given in (None, case.state):
-        loss, found = session.gradients(case.x, case.target, None, given)
-        wanted_loss, wanted = reference.gradients(case.x, case.target, None, given)
-        yield _forward("the loss", np.array(loss), np.array(wanted_loss), case)
-        yield _gradients(found, wanted, case)
+        wanted = reference.gradients(case.x, case.target, None, given)
+        yield from _loss_and_gradients(session.gradients(case.x, case.target, None, given), wanted, case)
 
 
 @promise(
@@ -186,10 +175,8 @@ def gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
     costly=True,
 )
 def ragged_gradients(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
-    loss, found = subject.session(case).gradients(case.x, case.target, case.lengths)
-    wanted_loss, wanted = case.reference().gradients(case.x, case.target, case.lengths)
-    yield _forward("the loss", np.array(loss), np.array(wanted_loss), case)
-    yield _gradients(found, wanted, case)
+    wanted = case.reference().gradients(case.x, case.target, case.lengths)
+    yield from _loss_and_gradients(subject.session(case).gradients(case.x, case.target, case.lengths), wanted, case)
 
 
 @promise("losses follow the reference's Adam", needs=("gradients",), training=True, every_cell=True, costly=True)
@@ -304,6 +291,22 @@ def _refuses_to_step(session: Session, case: ConformanceCase) -> None:
 def _forward(what: str, value: Array, reference: Array, case: ConformanceCase) -> Measure:
     _comparable(what, value, reference)
     return _measure(what, parity.error(value, reference), parity.FORWARD_TOLERANCE[case.dtype])
+
+
+def _outputs(
+    words: str, found: tuple[Array, State], wanted: tuple[Array, State], case: ConformanceCase
+) -> Iterator[Measure]:
+    """Compare y and the final states with the reference's."""
+    yield _forward(f"y{words}", found[0], wanted[0], case)
+    for name, value, reference in zip(case.model.spec.states, found[1], wanted[1], strict=True):
+        yield _forward(f"final {name}{words}", value, reference, case)
+
+
+def _loss_and_gradients(
+    found: tuple[float, Params], wanted: tuple[float, Params], case: ConformanceCase
+) -> Iterator[Measure]:
+    yield _forward("the loss", np.array(found[0]), np.array(wanted[0]), case)
+    yield _gradients(found[1], wanted[1], case)
 
 
 def _gradients(found: Params, wanted: Params, case: ConformanceCase) -> Measure:

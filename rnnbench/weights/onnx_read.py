@@ -52,18 +52,14 @@ def _trained(onnx: ModuleType, file: "ModelProto") -> Trained:
             for tensor in (attribute.t, *attribute.tensors):
                 if attribute.type in (kinds.TENSOR, kinds.TENSORS):
                     _array(onnx, tensor, f"a constant of {node.name!r}")
-    _check(onnx, file)
-    version = next(entry.version for entry in file.opset_import if entry.domain in ("", "ai.onnx"))
-    return Trace(onnx, graph, version).trained(initialisers)
-
-
-def _check(onnx: ModuleType, file: "ModelProto") -> None:
-    if not any(entry.domain in ("", "ai.onnx") for entry in file.opset_import):
+    version = next((entry.version for entry in file.opset_import if entry.domain in ("", "ai.onnx")), None)
+    if version is None:
         raise UsageError("it does not say which version of ONNX's operators it uses")
     try:
         onnx.checker.check_model(file)
     except Exception as error:  # the checker's errors share no base class
         raise UsageError(f"it breaks a rule of ONNX: {_line(error)}") from None
+    return Trace(onnx, graph, version).trained(initialisers)
 
 
 def _array(onnx: ModuleType, tensor: "TensorProto", what: str) -> Array:

@@ -9,20 +9,18 @@ road as plain arrays.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnbench.errors import UsageError
-from rnnbench.model import Array, Model, Params
+from rnnbench.model import Array, Model, Params, Readout
 from rnnbench.weights.onnx_layout import DEFAULTS, LAYOUTS, cell_of, unpack
 from rnnbench.weights.onnx_moves import ARITHMETIC, MOVES, bound, carry_out
 from rnnbench.weights.spec import Trained
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto, ValueInfoProto
-
-Readout = Literal["last", "all"]
 
 ALIASES = frozenset(("Identity", "Dropout"))  # Dropout in inference
 DIRECTIONS = {"forward": 1, "bidirectional": 2}
@@ -36,12 +34,10 @@ FREE_SIZE = 2  # of the first axis without a fixed size; the next one gets 3, so
 
 @dataclass(frozen=True)
 class TracedLayer:
-    """A recurrent node. steps [T, B, D*H] and last [B, D*H] are the numbers of its outputs in canonical order."""
+    """A recurrent node. weights: W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H], all zeros where the node has none.
+    steps [T, B, D*H] and last [B, D*H] are the numbers of its outputs in canonical order."""
 
     cell: str
-    input_size: int
-    hidden_size: int
-    directions: int
     weights: tuple[Array, Array, Array]
     steps: Array
     last: Array
@@ -49,12 +45,11 @@ class TracedLayer:
 
 @dataclass
 class TracedHead:
-    """W [O, F], b [O]; outputs: the numbers of its outputs, [T, B, O] or [B, O]."""
+    """W [O, F], b [O] once it is known; outputs: the numbers of its outputs, [T, B, O] or [B, O]."""
 
     W: Array
-    b: Array
     outputs: Array
-    biased: bool = False
+    b: Array | None = None
 
 
 class Trace:
@@ -159,13 +154,12 @@ class Trace:
         Y = self._fresh((T, D, B, H))
         final = np.stack([Y[-1, 0], Y[0, 1]] if D == 2 else [Y[-1, 0]])
         steps, last = Y.transpose(0, 2, 1, 3).reshape(T, B, D * H), final.transpose(1, 0, 2).reshape(B, D * H)
-        self.layers.append(TracedLayer(cell, x.shape[2], H, D, weights, steps, last))
+        self.layers.append(TracedLayer(cell, weights, steps, last))
         for name, numbers in zip(node.output, (Y, final, self._fresh((D, B, H))), strict=False):
             if name:
                 self._number(name, numbers)
 
     def _weights(self, what: str, taken: list[str], D: int, G: int) -> tuple[Array, Array, Array]:
-        """Return W [D, G*H, I], R [D, G*H, H], B [D, 2*G*H]."""
         if odd := [name for name in taken[1:4] if name in self.numbered]:
             raise UsageError(f"{what}: {odd[0]!r} is computed from the input, so it is not a weight")
         W, R, B = (self.values[name] for name in taken[1:4])
@@ -211,9 +205,9 @@ class Trace:
         readout, batch_first = found
         features = layer.last if readout == "last" else layer.steps
         outputs = self._fresh((*features.shape[:-1], W.shape[1]))
-        self.head = TracedHead(np.ascontiguousarray(W.T), np.zeros(W.shape[1], W.dtype), outputs)
+        self.head = TracedHead(np.ascontiguousarray(W.T), outputs)
         if b is not None:
-            self._set_bias(what, b)
+            self._set_bias(what, self.head, b)
         arranged = outputs.transpose(1, 0, 2) if batch_first else outputs
         self._number(node.output[0], arranged.reshape(*x.shape[:-1], W.shape[1]))
 
@@ -224,26 +218,25 @@ class Trace:
         moved = next(name for name in node.input if name in self.numbered)
         if not np.isin(self.values[moved], self.head.outputs).all():
             raise UsageError(f"{what} adds to something else than the head's output")
-        self._set_bias(what, self.values[fixed[0]])
+        self._set_bias(what, self.head, self.values[fixed[0]])
         self._number(node.output[0], self.values[moved])
 
-    def _set_bias(self, what: str, b: Array) -> None:
-        assert self.head is not None
-        if self.head.biased or b.shape[-1:] != self.head.b.shape or b.size != self.head.b.size:
-            raise UsageError(
-                f"{what} adds a second bias, or one of shape {b.shape}; a head has one, {self.head.b.shape}"
-            )
-        self.head.b, self.head.biased = b.reshape(-1), True
+    def _set_bias(self, what: str, head: TracedHead, b: Array) -> None:
+        shape = head.W.shape[:1]
+        if head.b is not None or b.shape[-1:] != shape or b.size != shape[0]:
+            raise UsageError(f"{what} adds a second bias, or one of shape {b.shape}; a head has one, {shape}")
+        head.b = b.reshape(-1)
 
     # ---- what it was -------------------------------------------------------------------------------------------------
 
     def _result(self) -> Trained:
-        first, last = self.layers[0], self.layers[-1]
-        O, dtype = None if self.head is None else len(self.head.b), last.weights[0].dtype
-        sizes = (first.input_size, last.hidden_size, O, len(self.layers))
-        model = Model(last.cell, *sizes, last.directions == 2, self._readout(last), str(dtype))
+        last = self.layers[-1]
+        W, R, _ = last.weights
+        O, dtype = None if self.head is None else len(self.head.W), W.dtype
+        sizes = (self.x.shape[2], R.shape[2], O, len(self.layers))
+        model = Model(last.cell, *sizes, len(R) == 2, self._readout(last), str(dtype))
         for number, layer in enumerate(self.layers):
-            if (layer.cell, layer.hidden_size, layer.directions) != (last.cell, last.hidden_size, last.directions):
+            if (layer.cell, layer.weights[1].shape) != (last.cell, R.shape):
                 raise UsageError(
                     f"layers {number} and {len(self.layers) - 1} are of different cells, sizes or directions"
                 )
@@ -252,7 +245,8 @@ class Trace:
             W, R, B = (part[int(reverse)] for part in self.layers[number].weights)
             params |= unpack(model.spec, W, R, B, prefix)
         if self.head is not None:
-            params |= {"head.W": self.head.W, "head.b": self.head.b}
+            none = np.zeros(len(self.head.W), self.head.W.dtype)
+            params |= {"head.W": self.head.W, "head.b": none if self.head.b is None else self.head.b}
         if odd := [name for name, value in params.items() if value.dtype != dtype]:
             raise UsageError(f"{odd[0]} is {params[odd[0]].dtype}, other weights are {dtype}")
         remarks = (RESETS_LATE,) if any(_resets_late(layer) for layer in self.layers) else ()
@@ -267,7 +261,7 @@ class Trace:
             every = self.head.outputs.ndim == 3
             steps = self.head.outputs if every else np.zeros((0, 0, 1))
             final = self.head.outputs if not every else np.zeros((0, 1))
-            if every and layer.directions == 1:
+            if every and len(layer.weights[1]) == 1:
                 final = steps[-1]  # the head of every step, of which only the last is kept
         found = _arrangement(self.values[name], final, steps)
         if found is None:
@@ -281,7 +275,8 @@ class Trace:
 def _resets_late(layer: TracedLayer) -> bool:
     """Tell whether a GRU that says it resets before has two biases of its candidate, which only one that resets after
     it needs: no framework writes that, but an export with the wrong attribute is just this."""
-    B = layer.weights[2].reshape(layer.directions, 2, -1, layer.hidden_size)
+    _, R, B = layer.weights
+    B = B.reshape(len(R), 2, -1, R.shape[2])
     return layer.cell == "gru-before" and all(B[:, side, -1].any() for side in (0, 1))
 
 

@@ -96,8 +96,8 @@ class _Builder:
             outputs, final = self._recurrent(layer, x, [names[layer] for names in starts])
             finals.append(final)
             if layer < model.layers - 1 or model.readout == "all":
-                x = self._joined_steps(outputs, layer)
-        features = x if model.readout == "all" else self._joined_finals(finals[-1][0])
+                x = self._joined(outputs, 1, f"layers.{layer}")
+        features = x if model.readout == "all" else self._joined(finals[-1][0], 0, "last")
         y = self._head(features)
         masks = self.lengths and model.readout == "all"
         self._node("Where" if masks else "Identity", self._masked(y) if masks else [y], ["y"])
@@ -137,22 +137,14 @@ class _Builder:
         )
         return f"layers.{layer}.Y", finals
 
-    def _joined_steps(self, Y: str, layer: int) -> str:
-        """Turn [T, D, B, H] into [T, B, D*H]."""
+    def _joined(self, value: str, axis: int, name: str) -> str:
+        """Turn [D, B, H] into [B, D*H], or with axis 1 [T, D, B, H] into [T, B, D*H]."""
         if not self.model.bidirectional:
-            axis = self._constant("direction", np.array([1], np.int64))
-            return self._node("Squeeze", [Y, axis], [f"layers.{layer}.out"])
-        turned = self._node("Transpose", [Y], [f"layers.{layer}.turned"], perm=[0, 2, 1, 3])
-        shape = self._constant("steps", np.array([0, 0, self.model.features], np.int64))
-        return self._node("Reshape", [turned, shape], [f"layers.{layer}.out"])
-
-    def _joined_finals(self, h: str) -> str:
-        """Turn [D, B, H] into [B, D*H]."""
-        if not self.model.bidirectional:
-            return self._node("Squeeze", [h, self._constant("side", np.array([0], np.int64))], ["last.features"])
-        turned = self._node("Transpose", [h], ["last.turned"], perm=[1, 0, 2])
-        shape = self._constant("last", np.array([0, self.model.features], np.int64))
-        return self._node("Reshape", [turned, shape], ["last.features"])
+            side = self._constant(f"{name}.side", np.array([axis], np.int64))
+            return self._node("Squeeze", [value, side], [f"{name}.out"])
+        turned = self._node("Transpose", [value], [f"{name}.turned"], perm=[*range(axis), axis + 1, axis, axis + 2])
+        shape = self._constant(f"{name}.shape", np.array([0] * (axis + 1) + [self.model.features], np.int64))
+        return self._node("Reshape", [turned, shape], [f"{name}.out"])
 
     def _head(self, features: str) -> str:
         if self.model.output_size is None:

@@ -5,9 +5,9 @@ only the GRU's candidate needs both (n's beside x and q's beside h). The others'
 read as part of the sum.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -105,40 +105,24 @@ def recognised(state_dict: Mapping[str, Array], cell: str | None = None) -> Trai
             f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)))}); one is read"
         )
     head = _head(state_dict, found[0])
-    shape = _shape(state_dict, found[0])
-    known = CELLS.get(shape.gates, ())
+    W, R = _first_layer(state_dict, found[0])
+    gates = len(R) // R.shape[1]
+    known = CELLS.get(gates, ())
     if not known:
-        raise UsageError(f"its recurrent layer has {shape.gates} gates; nn.LSTM, nn.GRU and nn.RNN are understood")
+        raise UsageError(f"its recurrent layer has {gates} gates; nn.LSTM, nn.GRU and nn.RNN are understood")
     if cell is None and len(known) > 1:
         raise UsageError(f"it does not say its nonlinearity; name the cell: --cell {known[0]} or --cell {known[1]}")
     if cell is not None and cell not in known:
-        raise UsageError(
-            f"its recurrent layer has {shape.gates} gates a step, so it is {' or '.join(known)}, not {cell}"
-        )
+        raise UsageError(f"its recurrent layer has {gates} gates a step, so it is {' or '.join(known)}, not {cell}")
     output_size = None if head is None else len(state_dict[f"{head}weight"])
-    model = Model(
-        cell or known[0],
-        shape.input_size,
-        shape.hidden_size,
-        output_size,
-        shape.layers,
-        shape.bidirectional,
-        dtype=shape.dtype,
-    )
+    layers = next(n for n in itertools.count() if f"{found[0]}weight_ih_l{n}" not in state_dict)
+    both = f"{found[0]}weight_ih_l0_reverse" in state_dict
+    model = Model(cell or known[0], W.shape[1], R.shape[1], output_size, layers, both, dtype=W.dtype.name)
     return Trained(model, from_state_dict(model, state_dict, found[0], head or ""))
 
 
-@dataclass(frozen=True)
-class _Shape:
-    gates: int
-    input_size: int
-    hidden_size: int
-    layers: int
-    bidirectional: bool
-    dtype: str
-
-
-def _shape(state_dict: Mapping[str, Array], recurrent: str) -> _Shape:
+def _first_layer(state_dict: Mapping[str, Array], recurrent: str) -> tuple[Array, Array]:
+    """Return torch's W [G*H, I] and R [G*H, H]. Raises UsageError where no layer has these, or dtypes differ."""
     if f"{recurrent}weight_hr_l0" in state_dict:
         raise UsageError("its recurrent layer has a projection (proj_size), which is not understood")
     W, R = state_dict[f"{recurrent}weight_ih_l0"], state_dict.get(f"{recurrent}weight_hh_l0")
@@ -148,11 +132,7 @@ def _shape(state_dict: Mapping[str, Array], recurrent: str) -> _Shape:
     dtypes = sorted({value.dtype.name for value in state_dict.values()})
     if len(dtypes) > 1 or dtypes[0] not in DTYPES:
         raise UsageError(f"its tensors are {' and '.join(dtypes)}; all {' or all '.join(DTYPES)} is understood")
-    layers = 0
-    while f"{recurrent}weight_ih_l{layers}" in state_dict:
-        layers += 1
-    both = f"{recurrent}weight_ih_l0_reverse" in state_dict
-    return _Shape(len(R) // R.shape[1], W.shape[1], R.shape[1], layers, both, dtypes[0])
+    return W, R
 
 
 def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:

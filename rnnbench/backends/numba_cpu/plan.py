@@ -2,19 +2,12 @@
 
 from collections.abc import Callable
 
-from rnnbench.backends.numba_cpu.context import Context
-from rnnbench.backends.numba_cpu.launches import Launch, Launches, pack, program
+from rnnbench.backends.numba_cpu.launches import NEVER, Context, Launch, Launches, program
 from rnnbench.backends.numba_cpu.partition import Rows, partition
 from rnnbench.backends.numba_cpu.thread_team import Program
 from rnnbench.model import Array
 
 PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
-NEVER = -1  # the number of the launch that may end a program, where none may
-
-
-def packing(context: Context) -> Program:
-    """Return the program that packs all weights that inference needs, on one thread."""
-    return program(context.team, [pack(context, context.weights_of_inference(), 1)], NEVER)
 
 
 class Planner:
@@ -40,16 +33,12 @@ class Planner:
 
 
 class CallPlan:
-    """Calls of T steps and B rows, whose threads share the rows or the units. Programs are made when first asked for.
-
-    value float64 [1]: where a program leaves the loss.
-    """
+    """Calls of T steps and B rows, whose threads share the rows or the units. Programs are made when asked for."""
 
     def __init__(self, context: Context, T: int, B: int, by_rows: int, by_units: int) -> None:
         self.context, self.T, self.B = context, T, B
         self.rows = Rows.split(T, B, None, by_rows)
         self.launches = Launches(context, T, B, self.rows, by_units)
-        self.value = self.launches.value
         outputs = self.launches.outputs
         self.output_shape: tuple[int, ...] = (B, outputs) if context.model.readout == "last" else (T, B, outputs)
         self._ragged = False

@@ -17,11 +17,14 @@ NO_ROW = -1
 
 class PackedWeights:
     """What `DenseArgs` multiplies by: matrices [K, outputs], one for each run of a source's row, as they stand or
-    `transposed` [outputs, K]; and what the sums begin with."""
+    `transposed` [outputs, K]; what the sums begin with; and where in a row the runs lie."""
 
-    def __init__(self, matrices: list[Array], transposed: bool, begin: Array | None = None) -> None:
+    def __init__(
+        self, matrices: list[Array], transposed: bool, begin: Array | None = None, run_at: Array | None = None
+    ) -> None:
         dtype = matrices[0].dtype
         first, width = matrices[0], block_width(dtype)
+        self.run_at: Array = np.zeros(1, np.int64) if run_at is None else np.asarray(run_at)
         self.outputs, self.K = first.shape if transposed else first.shape[::-1]
         padded = -(-self.outputs // width) * width
         self.memory: Array = aligned(padded * self.K * len(matrices), dtype)
@@ -65,15 +68,14 @@ class PackedLayer:
         return list(backward_sections(self.layout, self.R, self.packed_back))
 
     @cached_property
-    def to_inputs(self) -> tuple[PackedWeights, Array]:
-        """Return what gives the gradient of the input from the tape: the weights, and where their runs lie in a visit.
-        Zeros where no accumulator sees x."""
+    def to_inputs(self) -> PackedWeights:
+        """Return what gives the gradient of the input from a visit on the tape: zeros where no accumulator sees x."""
         rows = self.operands.get(None)
         if rows is None:
-            nothing = [np.zeros((self.H, self.inputs), self.layout.dtype)]
-            return PackedWeights(nothing, transposed=False), np.zeros(1, np.int64)
+            return PackedWeights([np.zeros((self.H, self.inputs), self.layout.dtype)], transposed=False)
         wanted = rows != NO_ROW
-        return PackedWeights([self.W[row] for row in rows[wanted]], transposed=False), self.slots[wanted] * self.padded
+        matrices, run_at = [self.W[row] for row in rows[wanted]], self.slots[wanted] * self.padded
+        return PackedWeights(matrices, transposed=False, run_at=run_at)
 
     @property
     def padded(self) -> int:

@@ -29,7 +29,6 @@ from rnnbench.kernels.args import (
     Scratch,
     SectionArgs,
     Share,
-    TeamShare,
 )
 from rnnbench.kernels.compiled import Sizes, common
 from rnnbench.kernels.dense import dense_workspace
@@ -96,7 +95,7 @@ class Context:
         back = [section for side in self.layers for section in side.packing_back]
         for side in self.layers:
             if side.layer:
-                back += side.to_inputs[0].sections
+                back += side.to_inputs.sections
         head = self.head.backward.sections if self.head else []
         return [*self.weights_of_inference(), *back, *head]
 
@@ -154,7 +153,7 @@ class Launches:
             rows = self.rows[part]
             work, *own = workspace(len(rows.order))
             yield ScanArgs(
-                share=team_share(team, unit, self.by_units, thread),
+                share=team.share(unit, self.by_units, thread),
                 own=self._own(name, thread, *own),
                 # Threads that share units have one place for the states, threads that share rows one each.
                 work=scratch((name, "work", part), work), packed=packed,
@@ -172,31 +171,23 @@ class Launches:
 
     def head(self, head: PackedHead) -> Launch:
         """Return the head's outputs from the features."""
-        return self._dense(self.context.features, [0], head.features, head.forward, "prediction", self.read_out)
+        return self._dense(self.context.features, head.features, head.forward, "prediction", self.read_out)
 
     def through_head(self, head: PackedHead) -> Launch:
         """Return the features' gradient."""
         out = f"d{self.context.features}"
-        return self._dense("dprediction", [0], head.outputs, head.backward, out, self.read_out)
+        return self._dense("dprediction", head.outputs, head.backward, out, self.read_out)
 
     def to_inputs(self, side: PackedLayer, adds: bool) -> Launch:
         """Return the gradient of what a layer reads, from its tape; a second direction's is added to the first's."""
-        weights, run_at = side.to_inputs
         stride, out = side.layout.slots * side.padded, f"dsequence.{side.layer}"
-        return self._dense(f"tape.{side.number}", run_at, stride, weights, out, self.T * self.B, adds)
+        return self._dense(f"tape.{side.number}", stride, side.to_inputs, out, self.T * self.B, adds)
 
     def _dense(
-        self,
-        source: str,
-        run_at: Array | list[int],
-        stride: int,
-        weights: PackedWeights,
-        out: str,
-        count: int,
-        adds: bool = False,
+        self, source: str, stride: int, weights: PackedWeights, out: str, count: int, adds: bool = False
     ) -> Launch:
         """Return out = source · weights for each of `count` rows, or added to it; see `DenseArgs`."""
-        slot, runs = self.context.workspace.slot, np.asarray(run_at, np.int64)
+        slot, runs = self.context.workspace.slot, weights.run_at
         sizes = dense_workspace(np.dtype(self.context.model.dtype))
 
         def args(share: Share) -> DenseArgs:
@@ -281,7 +272,7 @@ class Launches:
 
         def args(share: Share) -> AdamArgs:
             return AdamArgs(
-                share=team_share(team, share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
+                share=team.share(share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
                 mean=o.mean, square=o.square, size=o.theta.size, sums=sums, scales=o.scales, clip=clip,
                 beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
             )  # fmt: skip
@@ -308,11 +299,6 @@ class Launches:
         return [entry(kernel, args(share)) for share in shares]
 
 
-def team_share(team: ThreadTeam, part: int, parts: int, thread: int) -> TeamShare:
-    """Return the share of the team's `thread`."""
-    return TeamShare(part=part, parts=parts, arrivals=team.arrivals, expected=team.expected[thread])
-
-
 def entry(kernel: Jitted, args: KernelArgs) -> Entry:
     """Return a kernel's entry."""
     return entry_point(kernel), record(args)
@@ -331,6 +317,6 @@ def program(team: ThreadTeam, launches: list[Launch], last: int = NEVER) -> Prog
     for thread in range(threads):
         mine = [launch[thread] for launch in launches]
         entries = np.array([(one[0], one[1].address) if one else (0, 0) for one in mine], np.int64)
-        share = team_share(team, thread, threads, thread)
+        share = team.share(thread, threads, thread)
         runs.append(record(RunArgs(share=share, entries=entries, count=len(entries), last=last, stop=team.stop)))
     return Program(tuple(run.address for run in runs), (launches, runs))

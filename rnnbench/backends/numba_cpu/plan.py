@@ -23,13 +23,10 @@ class Planner:
         if plan is None:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[T, B] = CallPlan(self.context, T, B, *self.partition(T, B))
+            parts = partition(self.context.model, self.context.layers[-1], self.threads, T, B)
+            plan = self._plans[T, B] = CallPlan(self.context, T, B, *parts)
         plan.set_lengths(lengths)
         return plan
-
-    def partition(self, T: int, B: int) -> tuple[int, int]:
-        """Return into how many parts the rows, and the units, are divided."""
-        return partition(self.context.model, self.context.layers[-1], self.threads, T, B)
 
 
 class CallPlan:

@@ -81,14 +81,6 @@ class PackedLayer:
     def padded(self) -> int:
         return self.layout.padded(self.H)
 
-    def tape_shape(self, T: int, B: int) -> tuple[int, ...]:
-        """Return the shape of the tape [T, B, slot, Hp]."""
-        return T, B, self.layout.slots, self.padded
-
-    def before_shape(self, T: int, B: int) -> tuple[int, ...]:
-        """Return the shape of what the R multiplied: [state or stage result, T, B, Hp]."""
-        return self.layout.states + len(self.layout.stages) - 1, T, B, self.padded
-
     def _operands(self) -> dict[int | None, Array]:
         """Return what training multiplies the pre-activations' gradients by: the layer's input (None), or a kept array,
         by its number; and int64 [G], of each accumulator its row in W or R, or NO_ROW."""

@@ -85,8 +85,9 @@ class CallPlan:
         context.workspace.buffers_of = None  # until all are made: who fails at one leaves slots that nobody may use
         buffer, sequence = context.workspace.buffer, (T, B, model.features)
         for side in context.layers:
-            buffer(f"tape.{side.number}", side.tape_shape(T, B))
-            buffer(f"before.{side.number}", side.before_shape(T, B))
+            multiplied = side.layout.states + len(side.layout.stages) - 1  # by R: states and stages' results
+            buffer(f"tape.{side.number}", (T, B, side.layout.slots, side.padded))
+            buffer(f"before.{side.number}", (multiplied, T, B, side.padded))
         for layer in range(1, model.layers + (model.readout == "all")):
             buffer(f"sequence.{layer}", sequence)
             buffer(f"dsequence.{layer}", sequence)

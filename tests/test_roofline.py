@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rnnbench.kernels.bandwidth import make_reading
+from rnnbench.kernels.peak import make_reading
 from rnnbench.model import Model
 from rnnbench.roofline.limits import Level, MachineLimits, case_limit, limits, parts
 from rnnbench.verify.flops import forward_flops

@@ -31,7 +31,10 @@ class Scratch(KernelArgs):
 
 
 class ScanArgs(KernelArgs):
-    """What both scans know of one layer and direction. Parts share the units."""
+    """What both scans know of one layer and direction, and all that the backward scan knows. Parts share the units.
+
+    y and last are the outputs, or, in backward, their gradients. A stride of 0: there is none.
+    """
 
     share: TeamShare
     own: Scratch
@@ -48,11 +51,6 @@ class ScanArgs(KernelArgs):
     I: int
     H: int
     reverse: bool
-
-
-class OutputArgs(KernelArgs):
-    """Where a scan's outputs lie, or, in backward, their gradients. A stride of 0: there is none."""
-
     y: Slot  # of step t and row b: at (t * B + b) * y_stride + y_at
     y_stride: int
     y_at: int
@@ -65,20 +63,12 @@ class ForwardArgs(KernelArgs):
     """The forward scan (scan.py)."""
 
     scan: ScanArgs
-    outputs: OutputArgs
     x: Slot  # [T, B, I]
     start: Slot  # the states before: state s [B, H] of this layer and direction at s * state_stride + state_at
     final: Slot  # the states after, likewise
     state_stride: int
     state_at: int
     chunk: int  # steps whose x · W is computed at once; 0: each when its turn comes
-
-
-class BackwardArgs(KernelArgs):
-    """The backward scan (backward.py)."""
-
-    scan: ScanArgs
-    gradients: OutputArgs
 
 
 class OperandArgs(KernelArgs):
@@ -92,11 +82,9 @@ class OperandArgs(KernelArgs):
     out_at: int  # where out begins in the gradient
 
 
-class ProductsArgs(KernelArgs):
-    """A layer's products of training (products.py). Parts share the units."""
+class PreGradientArgs(KernelArgs):
+    """The gradients of pre-activations, of H units each, as the backward scan leaves them on the tape."""
 
-    share: Share
-    own: Scratch
     visits: int
     tape: Slot
     tape_stride: int  # from one visit to the next
@@ -105,6 +93,14 @@ class ProductsArgs(KernelArgs):
     count: int  # slots of the tape that take part
     slots: Array  # int64 [count]: where they lie
     accumulators: Array  # int64 [count]: their rows of db [G, H]
+
+
+class ProductsArgs(KernelArgs):
+    """A layer's products of training (products.py). Parts share the units."""
+
+    share: Share
+    own: Scratch
+    gradients: PreGradientArgs
     operands: Records[OperandArgs]
     operand_count: int
     gradient: Slot

@@ -10,7 +10,7 @@ from collections import namedtuple
 
 from numba import types
 
-from rnnbench.kernels.args import BackwardArgs
+from rnnbench.kernels.args import ScanArgs
 from rnnbench.kernels.barrier import barrier
 from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.pointers import deref_as, load, offset, pointer_to, store, vectors
@@ -115,7 +115,7 @@ def _chain(layout, last, earlier):
 
 
 def make_backward(layout):
-    """Return the backward scan of one layer and direction, scan(address), of one record `BackwardArgs`, and what gives
+    """Return the backward scan of one layer and direction, scan(address), of one record `ScanArgs`, and what gives
     the sizes of its scratch memory. The gradients of the pre-activations replace the values on the tape.
     """
     m = vector_maths(layout.dtype)
@@ -126,7 +126,7 @@ def make_backward(layout):
     for number in range(stage_count):
         run = _chain(layout, make_stage_backward(layout, number, m), run)
     weights = sum(stage.recurrent for stage in layout.stages)
-    scalar, args_of = layout.vector.scalar, args_at(BackwardArgs)
+    scalar, args_of = layout.vector.scalar, args_at(ScanArgs)
     reals, integers, deref = pointer_to(scalar), pointer_to(types.int64), deref_as(scalar)
 
     @layout.jit

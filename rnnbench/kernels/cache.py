@@ -77,21 +77,10 @@ def _sources():
 
 @cache
 def _circumstances():
-    host = target()
+    versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
+    host = platform.machine(), target(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     settings = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("NUMBA_"))
-    return repr(
-        (
-            FORMAT,
-            *(platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__, platform.machine()),
-            *(
-                host,
-                llvm.get_host_cpu_name(),
-                llvm.get_host_cpu_features().flatten(),
-                settings,
-                sorted(OPTIONS.items(), key=str),
-            ),
-        )
-    ).encode()
+    return repr((FORMAT, versions, host, settings, sorted(OPTIONS.items(), key=str))).encode()
 
 
 def cell_fingerprint(cell: Cell) -> str | None:
@@ -150,10 +139,12 @@ class KernelCache(_Cache):
         if self.place is None:
             return
         payload = dumps(data._reduce())
-        header = {"format": FORMAT, "key": self.key, "sha256": hashlib.sha256(payload).hexdigest()}
-        content = json.dumps(header).encode() + b"\n" + payload
+        content = json.dumps(self._header(payload)).encode() + b"\n" + payload
         with contextlib.suppress(OSError):  # a full disk costs the cache, not the run
             atomic.replace(self.file, content, mode=0o600, durable=False)
+
+    def _header(self, payload):
+        return {"format": FORMAT, "key": self.key, "sha256": hashlib.sha256(payload).hexdigest()}
 
     def _read(self):
         """Return the payload, if the file is ours, whole, and of this key."""
@@ -162,17 +153,12 @@ class KernelCache(_Cache):
                 if hasattr(os, "getuid") and os.fstat(source.fileno()).st_uid != os.getuid():
                     return None
                 header, _, payload = source.read().partition(b"\n")
-            known = json.loads(header)
-            whole = known == {"format": FORMAT, "key": self.key, "sha256": hashlib.sha256(payload).hexdigest()}
+            whole = json.loads(header) == self._header(payload)
         except (OSError, ValueError):
             return None
         return payload if whole else None
 
-    def enable(self):
-        pass
-
-    def disable(self):
-        pass
-
     def flush(self):
-        pass
+        """Do nothing: Numba asks for these three, and a key says all."""
+
+    enable = disable = flush

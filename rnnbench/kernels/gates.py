@@ -41,17 +41,14 @@ def _rounded(value):
 def _interpolate(nodes, values):
     """Return the coefficients, lowest power first, of the polynomial through (node, value): Newton's divided
     differences."""
-    table = list(values)
-    for step in range(1, len(nodes)):
-        for i in range(len(nodes) - 1, step - 1, -1):
-            table[i] = (table[i] - table[i - 1]) / (nodes[i] - nodes[i - step])
-    coefficients = [Fraction(0)]
-    for node, top in zip(reversed(nodes), reversed(table), strict=True):
-        coefficients = [
-            (coefficients[i - 1] if i else top) - (node * coefficients[i] if i < len(coefficients) else 0)
-            for i in range(len(coefficients) + 1)
-        ]
-    return coefficients[:-1]
+    places, table = np.array(nodes), np.array(values)  # of objects: Fractions stay exact
+    for step in range(1, len(places)):
+        table[step:] = np.diff(table[step - 1 :]) / (places[step:] - places[:-step])
+    coefficients = np.array([Fraction(0)])
+    for node, top in zip(places[::-1], table[::-1], strict=True):
+        coefficients = np.convolve(coefficients, [-node, 1])
+        coefficients[0] += top
+    return coefficients[:-1].tolist()
 
 
 @cache

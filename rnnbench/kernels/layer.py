@@ -1,7 +1,6 @@
 """One layer and direction, and the head, as the kernels want them: where weights lie, packed or not, and what training
 multiplies."""
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -16,34 +15,27 @@ from rnnbench.model import Array, Model, Params
 NO_ROW = -1
 
 
-@dataclass(frozen=True)
-class TrainingOperand:
-    """What training multiplies the pre-activations' gradients by: the layer's input (kept: None), or a kept array, by
-    its number. rows int64 [G]: of each accumulator its row in W or R, or NO_ROW. inputs: the operand's length."""
-
-    kept: int | None
-    rows: Array
-    inputs: int
-
-
 class PackedWeights:
     """What `DenseArgs` multiplies by: matrices [K, outputs], one for each run of a source's row, as they stand or
-    `transposed` [outputs, K]; and what the sums begin with."""
+    `transposed` [outputs, K]; what the sums begin with; and where in a row the runs lie."""
 
-    def __init__(self, matrices: list[Array], transposed: bool, begin: Array | None = None) -> None:
+    def __init__(
+        self, matrices: list[Array], transposed: bool, begin: Array | None = None, run_at: Array | None = None
+    ) -> None:
         dtype = matrices[0].dtype
         first, width = matrices[0], block_width(dtype)
+        self.run_at: Array = np.zeros(1, np.int64) if run_at is None else np.asarray(run_at)
         self.outputs, self.K = first.shape if transposed else first.shape[::-1]
         padded = -(-self.outputs // width) * width
         self.memory: Array = aligned(padded * self.K * len(matrices), dtype)
         self.begin: Array = aligned(padded, dtype)
         if transposed:
-            sections = [across_units(first, self.outputs, self.K, self.memory, 0, 1, width)]
+            sections = [across_units(first, self.memory, 0, 1, width)]
         else:
             count = len(matrices)
             sections = [across_inputs(m, self.K, self.memory, n, count, width) for n, m in enumerate(matrices)]
         if begin is not None:
-            sections.append(across_units(begin, self.outputs, 1, self.begin, 0, 1, width))
+            sections.append(across_units(begin, self.begin, 0, 1, width))
         self.sections = sections
 
 
@@ -76,38 +68,29 @@ class PackedLayer:
         return list(backward_sections(self.layout, self.R, self.packed_back))
 
     @cached_property
-    def to_inputs(self) -> tuple[PackedWeights, Array]:
-        """Return what gives the gradient of the input from the tape: the weights, and where their runs lie in a visit.
-        Zeros where no accumulator sees x."""
-        for operand in self.operands:
-            if operand.kept is None:
-                wanted = operand.rows != NO_ROW
-                matrices = [self.W[row] for row in operand.rows[wanted]]
-                return PackedWeights(matrices, transposed=False), self.slots[wanted] * self.padded
-        nothing = [np.zeros((self.H, self.inputs), self.layout.dtype)]
-        return PackedWeights(nothing, transposed=False), np.zeros(1, np.int64)
+    def to_inputs(self) -> PackedWeights:
+        """Return what gives the gradient of the input from a visit on the tape: zeros where no accumulator sees x."""
+        rows = self.operands.get(None)
+        if rows is None:
+            return PackedWeights([np.zeros((self.H, self.inputs), self.layout.dtype)], transposed=False)
+        wanted = rows != NO_ROW
+        matrices, run_at = [self.W[row] for row in rows[wanted]], self.slots[wanted] * self.padded
+        return PackedWeights(matrices, transposed=False, run_at=run_at)
 
     @property
     def padded(self) -> int:
         return self.layout.padded(self.H)
 
-    def tape_shape(self, T: int, B: int) -> tuple[int, ...]:
-        """Return the shape of the tape [T, B, slot, Hp]."""
-        return T, B, self.layout.slots, self.padded
-
-    def before_shape(self, T: int, B: int) -> tuple[int, ...]:
-        """Return the shape of what the R multiplied: [state or stage result, T, B, Hp]."""
-        return self.layout.states + len(self.layout.stages) - 1, T, B, self.padded
-
-    def _operands(self) -> list[TrainingOperand]:
-        """Return x for the accumulators with a W, h or a stage's result for those whose R multiplied it."""
+    def _operands(self) -> dict[int | None, Array]:
+        """Return what training multiplies the pre-activations' gradients by: the layer's input (None), or a kept array,
+        by its number; and int64 [G], of each accumulator its row in W or R, or NO_ROW."""
         layout = self.layout
         rows: dict[int | None, Array] = {}
         for number, stage in enumerate(layout.stages):
             for kept, operand in zip((None, 0, layout.states + number - 1), stage.operands, strict=True):
                 for place, row in zip(operand.places, operand.rows, strict=True):
                     rows.setdefault(kept, np.full(len(self.slots), NO_ROW))[stage.first + place] = row
-        return [TrainingOperand(kept, of, self.inputs if kept is None else self.H) for kept, of in rows.items()]
+        return rows
 
 
 class PackedHead:
@@ -117,8 +100,6 @@ class PackedHead:
         self.outputs, self.features = W.shape
         self.forward = PackedWeights([W], transposed=True, begin=b)
         self._W = W
-        self.slots = np.zeros(1, np.int64)
-        self.operand = TrainingOperand(None, np.zeros(1, np.int64), self.features)
 
     @cached_property
     def backward(self) -> PackedWeights:

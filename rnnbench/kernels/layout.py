@@ -52,11 +52,6 @@ class StagePanels:
         """Return how many matrices of R the stage multiplies by."""
         return sum(len(operand.rows) for operand in self.operands[1:])
 
-    def packed_size(self, I: int, H: int, panels: int, lanes: int) -> int:
-        """Return the elements of the stage's packed weights."""
-        per_panel = self.accumulators + I * len(self.operands[0].rows) + H * self.recurrent
-        return per_panel * panels * lanes
-
 
 @dataclass(frozen=True)
 class PanelLayout:
@@ -124,8 +119,8 @@ class PanelLayout:
 
     def packed_size(self, I: int, H: int) -> int:
         """Return the elements of the weights packed for the forward scan."""
-        panels = self.padded(H) // self.lanes
-        return sum(stage.packed_size(I, H, panels, self.lanes) for stage in self.stages)
+        a_unit = sum(s.accumulators + I * len(s.operands[0].rows) + H * s.recurrent for s in self.stages)
+        return a_unit * self.padded(H)
 
     def transposed_size(self, H: int) -> int:
         """Return the elements of R packed for the backward scan."""

@@ -79,7 +79,7 @@ def forward_sections(layout: PanelLayout, W: Array, R: Array, b: Array, out: Arr
         own = range(stage.first, stage.first + stage.accumulators)
         for source, rows, K in ((b, own, 1), (W, x.rows, W.shape[-1]), (R, h.rows, H), (R, result.rows, H)):
             for at, row in enumerate(rows):
-                yield across_units(source[row], H, K, out[start:], at, len(rows), layout.lanes)
+                yield across_units(source[row], out[start:], at, len(rows), layout.lanes)
             start += len(rows) * K * Hp
 
 
@@ -94,8 +94,9 @@ def backward_sections(layout: PanelLayout, R: Array, out: Array) -> Iterator[Sec
             start += len(operand.rows) * Hp * layout.padded_back(H)
 
 
-def across_units(source: Array, J: int, K: int, out: Array, position: int, count: int, width: int) -> SectionArgs:
+def across_units(source: Array, out: Array, position: int, count: int, width: int) -> SectionArgs:
     """Return the section that puts source [J, K] (of K = 1: [J]) into [panel, k, position of count, lane] of `out`."""
+    J, K = len(source), source.size // len(source)
     return SectionArgs(
         across_units=True, source=source, K=K, J=J, Kp=K, out=out, position=position, count=count, width=width
     )

@@ -30,17 +30,13 @@ def make_products(dtype):
 
     tape [T, B, slot, Hp]; each operand's out [rows, H, inputs], and db [G, H], are written whole where the record says.
     """
-    vector = _vector(dtype)
+    vector, group, whole, size, part = _grouping(dtype)
     lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
     width = COLUMNS * lanes
     load_vectors, store_vectors, _ = vectors(vector, COLUMNS)
     load_one, store_one, _ = vectors(vector, 1)
     zeros = constant(vector, 0)
-    group = tile_rows(vector, COLUMNS)[0]
-    whole = _whole_vectors(group, lanes)
     load_group, store_group, _ = vectors(vector, whole // lanes)
-    size = _group_size(group, lanes)
-    part = _units_at_a_time(group)
     panel, narrow_panel = (make_panel(vector, (True,) * columns, x_step=group) for columns in (COLUMNS, 1))
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
     deref, args_of, operand_at = deref_as(vector.scalar), args_at(ProductsArgs), args_at(OperandArgs)
@@ -175,28 +171,16 @@ def make_end_width(lanes: int) -> Callable[[int], int]:
 
 def products_workspace(inputs: list[int], H: int, count: int, dtype: DType) -> tuple[int, int]:
     """Return the elements of `scratch` and of `index` for operands of so many inputs and `count` slots."""
-    vector = _vector(dtype)
-    width, group = COLUMNS * vector.lanes, tile_rows(vector, COLUMNS)[0]
-    part = _units_at_a_time(group)
-    groups = part // group * _group_size(group, vector.lanes)
-    end_width = make_end_width(vector.lanes)
+    vector, group, _, size, part = _grouping(dtype)
+    width, end_width = COLUMNS * vector.lanes, make_end_width(vector.lanes)
     of_operands = sum(-(-one // width) * CHUNK * width + count * H * end_width(one) for one in inputs)
-    return 2 * width + groups + of_operands, part
+    return 2 * width + part // group * size + of_operands, part
 
 
-def _vector(dtype: DType) -> Vector:
-    return vector_type(dtype.name, target().lanes(dtype))
-
-
-def _whole_vectors(group: int, lanes: int) -> int:
-    """Return the elements of the vectors that hold a group."""
-    return -(-group // lanes) * lanes
-
-
-def _units_at_a_time(group: int) -> int:
-    return -(-UNITS // group) * group
-
-
-def _group_size(group: int, lanes: int) -> int:
-    """Return the elements of a group's copy: all visits of a chunk, and what the last one's vectors write too much."""
-    return CHUNK * group + _whole_vectors(group, lanes) - group
+def _grouping(dtype: DType) -> tuple[Vector, int, int, int, int]:
+    """Return the vector, the units of a group, the elements of the vectors that hold one, those of a group's copy (all
+    visits of a chunk, and what the last one's vectors write too much), and the units at a time."""
+    vector = vector_type(dtype.name, target().lanes(dtype))
+    group = tile_rows(vector, COLUMNS)[0]
+    whole = -(-group // vector.lanes) * vector.lanes
+    return vector, group, whole, CHUNK * group + whole - group, -(-UNITS // group) * group

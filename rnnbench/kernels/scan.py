@@ -221,13 +221,8 @@ def make_forward(layout):
         projected = offset(results, result_count * N * Hp)
         panels = Hp // lanes
         first, last = panels * args.part // args.parts, panels * (args.part + 1) // args.parts
-        leads, training, reverse, y_stride, y_at = (
-            args.part == 0,
-            args.tape != 0,
-            args.reverse,
-            args.y_stride,
-            args.y_at,
-        )
+        leads, training, reverse = args.part == 0, args.tape != 0, args.reverse
+        y_stride, y_at = args.y_stride, args.y_at
         for i in range(N):
             store(rows, i, i)
             if leads:

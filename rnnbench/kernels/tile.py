@@ -18,7 +18,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rnnbench.kernels.target import target
-from rnnbench.kernels.vector import I64, Vector, declare, load_vector, splat, store_vector
+from rnnbench.kernels.vector import I32, I64, Vector, declare, load_vector, splat, store_vector
 
 # Weights of a piece, where rows are many: 12 KiB of AVX2's vectors (16 and 24 were slower with 32 KiB of L1), 24 KiB of
 # AVX-512's; and fewer where the next piece's are asked for meanwhile and take as much of L1 again.
@@ -341,19 +341,14 @@ def _loop(builder, vector, first, last, step, values, body):
     return result
 
 
-def prefetch(builder, place):
-    """Prefetch the cache line at `place` into L1; nothing happens where no memory is."""
-    i8, i32 = ir.IntType(8), ir.IntType(32)
-    ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [i8.as_pointer(), i32, i32, i32])
-    reading, nearest, data = (ir.Constant(i32, value) for value in (0, 3, 1))
-    builder.call(ask, [builder.bitcast(place, i8.as_pointer()), reading, nearest, data])
-
-
 def _fetching(builder, w):
-    """Return a loop's body that prefetches the cache line at w + k."""
+    """Return a loop's body that prefetches the cache line at w + k into L1; nothing happens where no memory is."""
+    bytes_at = ir.IntType(8).as_pointer()
+    ask = declare(builder, "llvm.prefetch.p0", ir.VoidType(), [bytes_at, I32, I32, I32])
+    reading, nearest, data = (ir.Constant(I32, value) for value in (0, 3, 1))
 
     def body(k, carried):
-        prefetch(builder, builder.gep(w, [k]))
+        builder.call(ask, [builder.bitcast(builder.gep(w, [k]), bytes_at), reading, nearest, data])
         return carried
 
     return body

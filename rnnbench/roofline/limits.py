@@ -77,8 +77,7 @@ class Part:
 def limits(dtype: str = "float32", threads: int = 1) -> MachineLimits:
     """Measure this machine; a second or two. Each cache is read over the geometric mean of its size and that of the
     level below it: too much for the one and comfortable in the other."""
-    from rnnbench.kernels.bandwidth import measure_read_bandwidth
-    from rnnbench.kernels.peak import measure_flops_peak
+    from rnnbench.kernels.peak import measure_flops_peak, measure_read_bandwidth
 
     found, known = caches(usable_cores() or [0])
     levels, below = [], 0

@@ -1,7 +1,7 @@
 """The `numba` backend: sessions over the compiled kernels. This face says what it is, and imports nothing heavy.
 
-Read `session.py` (a call), `plan.py` (the programs of a size of call), `launches.py` (kernels and their arguments, from
-what `context.py` holds), `partition.py` (who does which part), `workspace.py` (memory) and `thread_team.py`.
+Read `session.py` (a call), `plan.py` (the programs of a size of call), `launches.py` (kernels and their arguments),
+`partition.py` (who does which part), `workspace.py` (memory) and `thread_team.py`.
 """
 
 from rnnbench.backends.base import BackendInfo

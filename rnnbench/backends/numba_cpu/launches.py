@@ -6,70 +6,98 @@ gradient. The gradient of a slot is named d and its name.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from rnnbench.backends.numba_cpu.context import Context
 from rnnbench.backends.numba_cpu.partition import Rows
 from rnnbench.backends.numba_cpu.thread_team import Program, ThreadTeam
-from rnnbench.backends.numba_cpu.workspace import INT64
+from rnnbench.backends.numba_cpu.workspace import INT64, Workspace
 from rnnbench.kernels.args import (
     AdamArgs,
-    BackwardArgs,
     DenseArgs,
     ForwardArgs,
     LossArgs,
     OperandArgs,
-    OutputArgs,
     PackArgs,
+    PreGradientArgs,
     ProductsArgs,
     RunArgs,
     ScanArgs,
     Scratch,
     SectionArgs,
     Share,
-    TeamShare,
 )
 from rnnbench.kernels.compiled import Sizes, common
 from rnnbench.kernels.dense import dense_workspace
-from rnnbench.kernels.layer import PackedHead, PackedLayer, PackedWeights, TrainingOperand
+from rnnbench.kernels.layer import PackedHead, PackedLayer, PackedWeights
 from rnnbench.kernels.products import products_workspace
 from rnnbench.kernels.program import entry_point
-from rnnbench.kernels.records import KernelArgs, Records, Slot, record
+from rnnbench.kernels.records import KernelArgs, Records, record
 from rnnbench.kernels.target import Jitted
 from rnnbench.kernels.tile import full_rows
-from rnnbench.model import Array
+from rnnbench.model import Array, Model
+from rnnbench.training import Adam
 
 # Inputs this wide are multiplied by W for many steps at once when a batch alone would not fill the tile.
 WIDE_INPUT, VISITS_AT_ONCE = 16, 24
+NEVER = -1  # the number of the launch that may end a program, where none may
 
 
-class Entry(NamedTuple):
-    """One thread's part of a launch: a kernel's address and its arguments, or nothing: the thread only waits."""
-
-    kernel: int = 0
-    args: Records[KernelArgs] | None = None
-
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Return what the program is made of."""
-        return self.kernel, 0 if self.args is None else self.args.address
-
-
+# One thread's part of a launch: a kernel's address and its arguments, or nothing: the thread only waits.
+Entry = tuple[int, Records[KernelArgs]] | None
 Launch = list[Entry]  # of all threads
 
 
-class PreGradients(NamedTuple):
-    """The gradients of pre-activations: of `visits`, `stride` apart, in `slots` int64 [count] of H units, Hp apart."""
+@dataclass(frozen=True)
+class Optimiser:
+    """Adam's memory, flat [parameters]; scales float64 [2]: `Adam.scales` of this step."""
 
-    tape: Slot
-    stride: int
-    slots: Array
-    Hp: int
-    H: int
-    visits: int
+    settings: Adam
+    theta: Array
+    mean: Array
+    square: Array
+    scales: Array
+
+
+@dataclass(frozen=True)
+class Context:
+    """What plans are made of: the session's model, layers, head and memory, and where gradients lie in the flat one."""
+
+    model: Model
+    layers: Sequence[PackedLayer]
+    head: PackedHead | None
+    workspace: Workspace
+    team: ThreadTeam
+    places: dict[str, int]
+    loss: str
+    optimiser: Optimiser
+
+    @cached_property
+    def features(self) -> str:
+        """Return the slot of what the head reads: the last layer's sequence, or its rows' last h."""
+        return "last" if self.model.readout == "last" else f"sequence.{self.model.layers}"
+
+    @cached_property
+    def outputs(self) -> str:
+        """Return the slot of what a call returns."""
+        return "prediction" if self.head else self.features
+
+    def weights_of_inference(self) -> list[SectionArgs]:
+        """Return the sections that pack what inference reads."""
+        head = self.head.forward.sections if self.head else []
+        return [*(section for side in self.layers for section in side.packing), *head]
+
+    def weights_of_training(self) -> list[SectionArgs]:
+        """Return the sections that pack what a training step reads."""
+        back = [section for side in self.layers for section in side.packing_back]
+        for side in self.layers:
+            if side.layer:
+                back += side.to_inputs.sections
+        head = self.head.backward.sections if self.head else []
+        return [*self.weights_of_inference(), *back, *head]
 
 
 class Launches:
@@ -95,11 +123,11 @@ class Launches:
         widest = max(layout.stages, key=lambda stage: stage.accumulators)
         narrow = full_rows(layout.vector, *widest.masks) > N and side.inputs >= WIDE_INPUT and self.T > 1
         chunk = min(self.T, VISITS_AT_ONCE // N) if narrow else 0
-        outputs, scan = self._outputs(side, ""), side.kernels.forward
+        scan = side.kernels.forward
 
         def args(part: ScanArgs) -> ForwardArgs:
             return ForwardArgs(
-                scan=part, outputs=outputs, x=slot(f"sequence.{side.layer}"), start=slot("start"), final=slot("final"),
+                scan=part, x=slot(f"sequence.{side.layer}"), start=slot("start"), final=slot("final"),
                 state_stride=len(self.context.layers) * self.B * side.H, state_at=side.number * self.B * side.H,
                 chunk=chunk,
             )  # fmt: skip
@@ -109,35 +137,23 @@ class Launches:
 
     def backward(self, side: PackedLayer) -> Launch:
         """Return the backward scan of a layer and direction."""
-        gradients, scan = self._outputs(side, "d"), side.kernels.backward
+        scan = side.kernels.backward
         parts = self._scans("backward", side, side.packed_back, lambda N: scan.workspace(N, side.H), True)
-        return [entry(scan.kernel, BackwardArgs(scan=part, gradients=gradients)) for part in parts]
-
-    def _outputs(self, side: PackedLayer, d: str) -> OutputArgs:
-        """Return where a layer's outputs go, or ("d") where their gradients lie."""
-        model, slot = self.context.model, self.context.workspace.slot
-        last = side.layer == model.layers - 1 and model.readout == "last"
-        # Both slots exist in any case: what is not wanted has the stride 0.
-        return OutputArgs(
-            y=slot(f"{d}last" if last else f"{d}sequence.{side.layer + 1}"),
-            y_stride=0 if last else model.features,
-            y_at=side.column,
-            last=slot(f"{d}last"),
-            last_stride=model.features if last else 0,
-            last_at=side.column,
-        )
+        return [entry(scan.kernel, part) for part in parts]
 
     def _scans(
         self, name: str, side: PackedLayer, packed: Array, workspace: Callable[[int], Sizes], keep: bool
     ) -> Iterator[ScanArgs]:
         """Yield each thread's part of a scan."""
         scratch, slot, team = self.context.workspace.scratch, self.context.workspace.slot, self.context.team
+        model, d = self.context.model, "d" if name == "backward" else ""
+        last = side.layer == model.layers - 1 and model.readout == "last"
         for thread in range(self.threads):
             part, unit = divmod(thread, self.by_units)
             rows = self.rows[part]
             work, *own = workspace(len(rows.order))
             yield ScanArgs(
-                share=team_share(team, unit, self.by_units, thread),
+                share=team.share(unit, self.by_units, thread),
                 own=self._own(name, thread, *own),
                 # Threads that share units have one place for the states, threads that share rows one each.
                 work=scratch((name, "work", part), work), packed=packed,
@@ -145,37 +161,33 @@ class Launches:
                 tape=slot(f"tape.{side.number}") if keep else None,
                 before=slot(f"before.{side.number}") if keep else None,
                 T=self.T, B=self.B, I=side.inputs, H=side.H, reverse=side.reverse,
+                # Both slots exist in any case: what is not wanted has the stride 0.
+                y=slot(f"{d}last" if last else f"{d}sequence.{side.layer + 1}"), last=slot(f"{d}last"),
+                y_stride=0 if last else model.features, last_stride=model.features if last else 0,
+                y_at=side.column, last_at=side.column,
             )  # fmt: skip
 
     # --- products without time ----------------------------------------------------------------------------------------
 
     def head(self, head: PackedHead) -> Launch:
         """Return the head's outputs from the features."""
-        return self._dense(self.context.features, [0], head.features, head.forward, "prediction", self.read_out)
+        return self._dense(self.context.features, head.features, head.forward, "prediction", self.read_out)
 
     def through_head(self, head: PackedHead) -> Launch:
         """Return the features' gradient."""
         out = f"d{self.context.features}"
-        return self._dense("dprediction", [0], head.outputs, head.backward, out, self.read_out)
+        return self._dense("dprediction", head.outputs, head.backward, out, self.read_out)
 
     def to_inputs(self, side: PackedLayer, adds: bool) -> Launch:
         """Return the gradient of what a layer reads, from its tape; a second direction's is added to the first's."""
-        weights, run_at = side.to_inputs
         stride, out = side.layout.slots * side.padded, f"dsequence.{side.layer}"
-        return self._dense(f"tape.{side.number}", run_at, stride, weights, out, self.T * self.B, adds)
+        return self._dense(f"tape.{side.number}", stride, side.to_inputs, out, self.T * self.B, adds)
 
     def _dense(
-        self,
-        source: str,
-        run_at: Array | list[int],
-        stride: int,
-        weights: PackedWeights,
-        out: str,
-        count: int,
-        adds: bool = False,
+        self, source: str, stride: int, weights: PackedWeights, out: str, count: int, adds: bool = False
     ) -> Launch:
         """Return out = source · weights for each of `count` rows, or added to it; see `DenseArgs`."""
-        slot, runs = self.context.workspace.slot, np.asarray(run_at, np.int64)
+        slot, runs = self.context.workspace.slot, weights.run_at
         sizes = dense_workspace(np.dtype(self.context.model.dtype))
 
         def args(share: Share) -> DenseArgs:
@@ -192,42 +204,48 @@ class Launches:
     def products_of(self, side: PackedLayer) -> Launch:
         """Return dW, dR and db of a layer and direction."""
         slot, padded, visits = self.context.workspace.slot, side.padded, self.T * self.B
-        operands = [
-            self._operand(operand, side.prefix + "W", slot(f"sequence.{side.layer}"), 0, side.inputs)
-            if operand.kept is None
-            else self._operand(
-                operand, side.prefix + "R", slot(f"before.{side.number}"), operand.kept * visits * padded, padded
+        operands = []
+        for kept, rows in side.operands.items():
+            if kept is None:
+                source, at, stride, inputs, name = f"sequence.{side.layer}", 0, side.inputs, side.inputs, "W"
+            else:
+                source, at, stride, inputs, name = f"before.{side.number}", kept * visits * padded, padded, side.H, "R"
+            out_at = self.context.places[side.prefix + name]
+            operands.append(
+                OperandArgs(source=slot(source), at=at, stride=stride, inputs=inputs, rows=rows, out_at=out_at)
             )
-            for operand in side.operands
-        ]
-        stride = side.layout.slots * padded
-        gradients = PreGradients(slot(f"tape.{side.number}"), stride, side.slots, padded, side.H, visits)
+        gradients = PreGradientArgs(
+            visits=visits, tape=slot(f"tape.{side.number}"), tape_stride=side.layout.slots * padded, Hp=padded,
+            H=side.H, count=len(side.slots), slots=side.slots, accumulators=np.arange(len(side.slots)),
+        )  # fmt: skip
         return self._products(gradients, operands, side.prefix + "b")
 
     def products_of_head(self, head: PackedHead) -> Launch:
         """Return the gradients of the head's W and b."""
         slot = self.context.workspace.slot
-        operand = self._operand(head.operand, "head.W", slot(self.context.features), 0, head.features)
-        O = head.outputs
-        gradients = PreGradients(slot("dprediction"), O, head.slots, O, O, self.read_out)
+        O, I, first = head.outputs, head.features, np.zeros(1, np.int64)
+        operand = OperandArgs(
+            source=slot(self.context.features),
+            at=0,
+            stride=I,
+            inputs=I,
+            rows=first,
+            out_at=self.context.places["head.W"],
+        )
+        gradients = PreGradientArgs(
+            visits=self.read_out, tape=slot("dprediction"), tape_stride=O, Hp=O, H=O,
+            count=1, slots=first, accumulators=first,
+        )  # fmt: skip
         return self._products(gradients, [operand], "head.b")
 
-    def _operand(self, operand: TrainingOperand, name: str, source: Slot, at: int, stride: int) -> OperandArgs:
-        """Return what gives the gradient of the parameter `name`."""
-        out_at, rows, inputs = self.context.places[name], operand.rows, operand.inputs
-        return OperandArgs(source=source, at=at, stride=stride, inputs=inputs, rows=rows, out_at=out_at)
-
-    def _products(self, gradients: PreGradients, operands: list[OperandArgs], bias: str) -> Launch:
-        tape, stride, slots, Hp, H, visits = gradients
+    def _products(self, gradients: PreGradientArgs, operands: list[OperandArgs], bias: str) -> Launch:
         inputs, dtype = [operand.inputs for operand in operands], np.dtype(self.context.model.dtype)
-        sizes = products_workspace(inputs, H, len(slots), dtype)
-        records, accumulators = Records(OperandArgs, operands), np.arange(len(slots))
-        gradient = self.context.workspace.slot("gradient")
+        sizes = products_workspace(inputs, gradients.H, gradients.count, dtype)
+        records, gradient = Records(OperandArgs, operands), self.context.workspace.slot("gradient")
 
         def args(share: Share) -> ProductsArgs:
             return ProductsArgs(
-                share=share, own=self._own("products", share.part, *sizes), visits=visits, tape=tape,
-                tape_stride=stride, Hp=Hp, H=H, count=len(slots), slots=slots, accumulators=accumulators,
+                share=share, own=self._own("products", share.part, *sizes), gradients=gradients,
                 operands=records, operand_count=len(records), gradient=gradient, db_at=self.context.places[bias],
             )  # fmt: skip
 
@@ -244,7 +262,7 @@ class Launches:
             outputs=self.outputs, value=self.value, stop=context.team.stop,
         )  # fmt: skip
         first = entry(common(context.loss, context.model.dtype), args)
-        return [first, *[Entry()] * (self.threads - 1)]
+        return [first, *[None] * (self.threads - 1)]
 
     def adam(self) -> Launch:
         """Return Adam's step."""
@@ -254,7 +272,7 @@ class Launches:
 
         def args(share: Share) -> AdamArgs:
             return AdamArgs(
-                share=team_share(team, share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
+                share=team.share(share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
                 mean=o.mean, square=o.square, size=o.theta.size, sums=sums, scales=o.scales, clip=clip,
                 beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
             )  # fmt: skip
@@ -281,14 +299,9 @@ class Launches:
         return [entry(kernel, args(share)) for share in shares]
 
 
-def team_share(team: ThreadTeam, part: int, parts: int, thread: int) -> TeamShare:
-    """Return the share of the team's `thread`."""
-    return TeamShare(part=part, parts=parts, arrivals=team.arrivals, expected=team.expected[thread])
-
-
 def entry(kernel: Jitted, args: KernelArgs) -> Entry:
     """Return a kernel's entry."""
-    return Entry(entry_point(kernel), record(args))
+    return entry_point(kernel), record(args)
 
 
 def pack(context: Context, sections: list[SectionArgs], threads: int) -> Launch:
@@ -298,11 +311,12 @@ def pack(context: Context, sections: list[SectionArgs], threads: int) -> Launch:
     return [entry(kernel, PackArgs(share=share, sections=records, count=len(records))) for share in shares]
 
 
-def program(team: ThreadTeam, launches: list[Launch], last: int) -> Program:
+def program(team: ThreadTeam, launches: list[Launch], last: int = NEVER) -> Program:
     """Return the threads' shares of `launches`, one after the other; launch number `last` may turn out the last."""
     threads, runs = len(launches[0]), []
     for thread in range(threads):
-        entries = np.array([launch[thread].addresses for launch in launches], np.int64)
-        share = team_share(team, thread, threads, thread)
+        mine = [launch[thread] for launch in launches]
+        entries = np.array([(one[0], one[1].address) if one else (0, 0) for one in mine], np.int64)
+        share = team.share(thread, threads, thread)
         runs.append(record(RunArgs(share=share, entries=entries, count=len(entries), last=last, stop=team.stop)))
     return Program(tuple(run.address for run in runs), (launches, runs))

@@ -2,19 +2,12 @@
 
 from collections.abc import Callable
 
-from rnnbench.backends.numba_cpu.context import Context
-from rnnbench.backends.numba_cpu.launches import Launch, Launches, pack, program
+from rnnbench.backends.numba_cpu.launches import NEVER, Context, Launch, Launches, program
 from rnnbench.backends.numba_cpu.partition import Rows, partition
 from rnnbench.backends.numba_cpu.thread_team import Program
 from rnnbench.model import Array
 
 PLANS_KEPT = 16  # sizes of call whose plans and scratch memory stay
-NEVER = -1  # the number of the launch that may end a program, where none may
-
-
-def packing(context: Context) -> Program:
-    """Return the program that packs all weights that inference needs, on one thread."""
-    return program(context.team, [pack(context, context.weights_of_inference(), 1)], NEVER)
 
 
 class Planner:
@@ -30,26 +23,19 @@ class Planner:
         if plan is None:
             if len(self._plans) >= PLANS_KEPT:
                 self._plans.clear()
-            plan = self._plans[T, B] = CallPlan(self.context, T, B, *self.partition(T, B))
+            parts = partition(self.context.model, self.context.layers[-1], self.threads, T, B)
+            plan = self._plans[T, B] = CallPlan(self.context, T, B, *parts)
         plan.set_lengths(lengths)
         return plan
 
-    def partition(self, T: int, B: int) -> tuple[int, int]:
-        """Return into how many parts the rows, and the units, are divided."""
-        return partition(self.context.model, self.context.layers[-1], self.threads, T, B)
-
 
 class CallPlan:
-    """Calls of T steps and B rows, whose threads share the rows or the units. Programs are made when first asked for.
-
-    value float64 [1]: where a program leaves the loss.
-    """
+    """Calls of T steps and B rows, whose threads share the rows or the units. Programs are made when asked for."""
 
     def __init__(self, context: Context, T: int, B: int, by_rows: int, by_units: int) -> None:
         self.context, self.T, self.B = context, T, B
         self.rows = Rows.split(T, B, None, by_rows)
         self.launches = Launches(context, T, B, self.rows, by_units)
-        self.value = self.launches.value
         outputs = self.launches.outputs
         self.output_shape: tuple[int, ...] = (B, outputs) if context.model.readout == "last" else (T, B, outputs)
         self._ragged = False
@@ -99,8 +85,9 @@ class CallPlan:
         context.workspace.buffers_of = None  # until all are made: who fails at one leaves slots that nobody may use
         buffer, sequence = context.workspace.buffer, (T, B, model.features)
         for side in context.layers:
-            buffer(f"tape.{side.number}", side.tape_shape(T, B))
-            buffer(f"before.{side.number}", side.before_shape(T, B))
+            multiplied = side.layout.states + len(side.layout.stages) - 1  # by R: states and stages' results
+            buffer(f"tape.{side.number}", (T, B, side.layout.slots, side.padded))
+            buffer(f"before.{side.number}", (multiplied, T, B, side.padded))
         for layer in range(1, model.layers + (model.readout == "all")):
             buffer(f"sequence.{layer}", sequence)
             buffer(f"dsequence.{layer}", sequence)

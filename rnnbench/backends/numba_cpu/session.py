@@ -12,8 +12,8 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Case, CompileReport
-from rnnbench.backends.numba_cpu.context import Context, Optimiser
-from rnnbench.backends.numba_cpu.plan import CallPlan, Planner, packing
+from rnnbench.backends.numba_cpu.launches import Context, Optimiser, pack, program
+from rnnbench.backends.numba_cpu.plan import CallPlan, Planner
 from rnnbench.backends.numba_cpu.thread_team import Program, ThreadTeam
 from rnnbench.backends.numba_cpu.workspace import Workspace
 from rnnbench.errors import UsageError
@@ -146,7 +146,8 @@ class NumbaSession:
 
     @cached_property
     def _packing(self) -> Program:
-        return packing(self._context)
+        context = self._context
+        return program(self._team, [pack(context, context.weights_of_inference(), 1)])
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -193,7 +194,7 @@ class NumbaSession:
         for name, array in (("sequence.0", x), ("start", start), ("target", target), ("gradient", gradient)):
             workspace.bind(name, array)
         self._team.run(wanted(plan))
-        loss = float(plan.value[0])
+        loss = float(plan.launches.value[0])
         if loss < 0:  # a target is no class, and the program has ended there: the reference says which
             prediction = workspace.buffer(self._context.outputs, plan.output_shape)
             loss_and_gradient(self.loss, prediction, target, lengths)

@@ -15,6 +15,7 @@ from queue import SimpleQueue
 
 import numpy as np
 
+from rnnbench.kernels.args import TeamShare
 from rnnbench.kernels.compiled import run
 from rnnbench.kernels.layout import aligned
 from rnnbench.model import Array
@@ -71,6 +72,10 @@ class ThreadTeam:
         self._threads: list[threading.Thread] = []
         self._here: int | None = None  # the caller's core when the others were last kept off it
         weakref.finalize(self, _stop, self._queues)
+
+    def share(self, part: int, parts: int, thread: int) -> TeamShare:
+        """Return the share of a thread that waits for the others at the team's barrier."""
+        return TeamShare(part=part, parts=parts, arrivals=self.arrivals, expected=self.expected[thread])
 
     def run(self, program: Program) -> None:
         """Run every thread's share at once, the first in this thread (programs release the GIL)."""

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import arrays, checking, learning, timing
+from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.messages import CloseCase, MeasurePeak, ResetSession
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -146,7 +146,7 @@ class GroupRun:
                 checking.check_trained(run, inputs, self.files)
 
     def _take(self, run: BackendRun, weights: dict[str, Array], path: Path, inputs: CaseInputs) -> None:
-        run.ask(ResetSession(str(path)))
+        run.ask(CaseActions.reset, str(path))
         run.weights = weights
         if run.listed:
             learning.put_score(run, inputs, learning.score(run, inputs, self.files))
@@ -158,7 +158,7 @@ class GroupRun:
         if key not in self.state.peaks and trainer:
             with self._clock():
                 try:
-                    peak = trainer.ask(MeasurePeak(PEAK, self.group.dtype)).flops_per_second
+                    peak = trainer.ask(CaseActions.measure_peak, PEAK, self.group.dtype)
                 except Failure:  # no figure, but the row itself is none the worse
                     peak = None
             self.state.peaks[key] = peak
@@ -169,7 +169,7 @@ class GroupRun:
                     run.samples.peak_flops_per_second = peak
 
     def _close(self, run: BackendRun) -> None:
-        closed, record = run.ask(CloseCase()), run.record
+        closed, record = run.ask(CaseActions.close), run.record
         record.peak_rss_bytes = closed.peak_rss_bytes
         record.compile_seconds, record.compile_cache = closed.compile_seconds, closed.compile_cache
         if not closed.peak_is_of_case:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker
 
 
@@ -64,7 +64,7 @@ class WorkerPool:
     def _settle(self, spec: WorkerSpec, worker: Worker) -> None:
         """Wait until the worker has loaded its backend, or note why it cannot."""
         try:
-            self.versions[spec.name] = worker.receive(Loaded, worker.limits.load_seconds).version
+            self.versions[spec.name] = worker.receive(BackendLoader.load, worker.limits.load_seconds)
         except Failure as failure:
             if failure.status != "unsupported":  # what it needs is not there, a GPU for one: no fault of its own
                 status = failure.status if failure.status in ("timeout", "oom") else "load_error"

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Protocol
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import arrays, checking, learning, timing
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -22,14 +22,6 @@ from rnnbench.workers.pool import WorkerPool
 TRAINER = CONTROLLED  # whose weights a runtime that only infers is scored with
 PEAK = "rnnbench.kernels.peak:measure_flops_peak"
 PATIENCE = 2  # timeouts of one backend with one cell, after which it is not tried again in this run
-
-
-class Observer(Protocol):
-    """The part of `runner.Listener` that a group speaks to."""
-
-    def stage(self, group: Group, backend: str, what: str) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
 
 
 @dataclass
@@ -51,7 +43,7 @@ class GroupRun:
     helpers: Sequence[BackendRun]
     pool: WorkerPool
     files: CaseFiles
-    observer: Observer
+    listener: Listener
     state: RunState
 
     def run(self) -> list[BackendRun]:
@@ -116,7 +108,7 @@ class GroupRun:
     def _train(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         training = [run for run in self._running(runs) if run.info.trains and run.name != CONTROL]
         for run in training:
-            self.observer.stage(self.group, run.name, "training")
+            self.listener.stage(self.group, run.name, "training")
         with self._clock():
             learning.train(training, inputs, self.files, random)
         for run in self._running(training):
@@ -179,13 +171,13 @@ class GroupRun:
         for run in runs:
             if run.ok:
                 if stage:
-                    self.observer.stage(self.group, run.name, stage)
+                    self.listener.stage(self.group, run.name, stage)
                 yield run
 
     @contextmanager
     def _clock(self) -> Iterator[None]:
-        self.observer.clock(True)
+        self.listener.clock(True)
         try:
             yield
         finally:
-            self.observer.clock(False)
+            self.listener.clock(False)

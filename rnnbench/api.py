@@ -85,7 +85,7 @@ def compare(
     plan = plan_comparison(settings, known, tasks, control)
     listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
-    if carry_out(plan, run, listener, notices=notices).interrupted:
+    if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
     return run
 

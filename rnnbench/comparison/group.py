@@ -17,7 +17,7 @@ from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
 from rnnbench.tasks.spec import FixedModel, Training, Workload
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.pool import WorkerPool
+from rnnbench.workers.pool import WorkerPool, WorkerSpec
 
 TRAINER = CONTROLLED  # whose weights a runtime that only infers is scored with
 PEAK = "rnnbench.kernels.peak:measure_flops_peak"
@@ -40,7 +40,7 @@ class GroupRun:
     task: Workload
     training: Training
     infos: Sequence[BackendInfo]
-    helpers: Sequence[BackendRun]
+    helpers: Sequence[WorkerSpec]
     pool: WorkerPool
     files: CaseFiles
     listener: Listener
@@ -48,8 +48,8 @@ class GroupRun:
 
     def run(self) -> list[BackendRun]:
         """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
-        runs = [BackendRun(info.id, info) for info in self.infos]
-        everybody = [*runs, *self.helpers]
+        everybody = [BackendRun(info.id, info) for info in self.infos]
+        everybody += [BackendRun(spec.name, spec.info, listed=False) for spec in self.helpers]
         if isinstance(self.task, FixedModel):  # its weights are to be timed as they are
             for run in everybody:
                 run.info = replace(run.info, trains=False)

@@ -1,5 +1,6 @@
 """One group from start to end: every backend opened, checked, trained, scored and timed, interleaved."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ class RunState:
     """What one group leaves for the next: peaks by (dtype, threads), timeouts by (backend, cell)."""
 
     peaks: dict[tuple[str, int], float | None] = field(default_factory=dict)
-    timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+    timeouts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass
@@ -66,8 +67,7 @@ class GroupRun:
                 self._measure(everybody, inputs)
         for run in everybody:
             if run.status == "timeout":
-                key = (run.info.id, self.group.cell)
-                self.state.timeouts[key] = self.state.timeouts.get(key, 0) + 1
+                self.state.timeouts[run.info.id, self.group.cell] += 1
         return everybody
 
     def _admit(self, run: BackendRun) -> None:
@@ -79,7 +79,7 @@ class GroupRun:
             raise Failure("unsupported", f"runs {', '.join(info.cells)}; not {group.cell}")
         if group.dtype not in info.dtypes:
             raise Failure("unsupported", f"runs in {', '.join(info.dtypes)}; not in {group.dtype}")
-        if self.state.timeouts.get((info.id, group.cell), 0) >= PATIENCE:
+        if self.state.timeouts[info.id, group.cell] >= PATIENCE:
             raise Failure("timeout", f"not tried again after {PATIENCE} timeouts with this cell")
         run.worker = self.pool.worker(run.name)
         run.record.backend_version = self.pool.versions[run.name]

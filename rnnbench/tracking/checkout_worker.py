@@ -48,6 +48,7 @@ else:
     serve, messages, clock = ours("workers/serve.py"), ours("workers/messages.py"), ours("clock.py")
     failure, peak_memory = ours("workers/failure.py"), ours("machine/peak_memory.py")
 REGISTRY = ("rnnbench.registry", "rnnbench.plugins")
+TRAINING_LOOP = ("rnnbench.training_loop", "rnnbench.training")
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class CheckoutActions:
         import numpy as np
 
         import rnnbench
+        from rnnbench.errors import Unsupported
 
         model = model_of(cell, sizes, "float32")
         if make:
@@ -115,7 +117,9 @@ class CheckoutActions:
         y, _ = session.forward(x)
         self.calls: dict[str, Callable[[], object]] = {"infer": partial(session.forward, x)}
         self.parts = {"infer": 1}
-        if runs(row := partial(stream, session, np.ascontiguousarray(x[:, :1]))):
+        row = partial(stream, session, np.ascontiguousarray(x[:, :1]))
+        with suppress(Unsupported):
+            row()
             self.calls["step"], self.parts["step"] = row, sizes.steps
         if self._trains():
             learner = rnnbench.session(self.backend, model, params)
@@ -134,9 +138,7 @@ class CheckoutActions:
 
         cast = theirs("cast", "rnnbench.comparison.arrays", "rnnbench.measure.arrays")
         batches = theirs("batches", "rnnbench.tasks.batches", "rnnbench.training")
-        train, progress = (
-            theirs(name, "rnnbench.training_loop", "rnnbench.training") for name in ("train", "Progress")
-        )
+        train, progress = (theirs(name, *TRAINING_LOOP) for name in ("train", "Progress"))
         chosen = theirs("registry", *REGISTRY)().task(task)
         budget = chosen.budget
         if not self._trains():
@@ -203,17 +205,6 @@ def write_reference(cell: str, sizes: Sizes, path: str) -> None:
     np.savez(path, allow_pickle=False, x=x, target=target, y=y, **named)
 
 
-def runs(call: Callable[[], object]) -> bool:
-    """Call it; return False for what this runtime cannot do, such as single steps."""
-    from rnnbench.errors import Unsupported
-
-    try:
-        call()
-    except Unsupported:
-        return False
-    return True
-
-
 def stream(session: "Session", sequence: "Array") -> None:
     """Take every step of one row, from the start."""
     state = None
@@ -222,4 +213,4 @@ def stream(session: "Session", sequence: "Array") -> None:
 
 
 if __name__ == "__main__":
-    serve.serve(messages.answering(CheckoutActions()), failure.fault, messages.line)
+    serve.serve(messages.answering(CheckoutActions()), failure.fault)

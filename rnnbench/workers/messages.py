@@ -26,11 +26,7 @@ Action: TypeAlias = Callable[[Mapping[str, object]], object]  # as a worker serv
 def encode(action: Callable[..., object], *given: object, **named: object) -> bytes:
     """Return a call of a worker's action as a line: its name, and its arguments by theirs."""
     call = signature(action).bind(None, *given, **named)  # None: a `self` that is in another process
-    return line({"do": action.__name__, "with": dict(list(call.arguments.items())[1:])})
-
-
-def line(message: Mapping[str, object]) -> bytes:
-    """Return what goes over the pipe for a message, dataclasses as objects of their fields."""
+    message = {"do": action.__name__, "with": dict(list(call.arguments.items())[1:])}
     return json.dumps(message, default=asdict).encode() + b"\n"
 
 

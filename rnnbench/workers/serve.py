@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,20 +46,16 @@ class BackendLoader:
 def main() -> None:
     """Become the worker of a backend."""
     from rnnbench.workers.failure import fault
-    from rnnbench.workers.messages import answering, line
+    from rnnbench.workers.messages import answering
 
     actions: dict[str, Action] = {}
     actions.update(answering(BackendLoader(actions)))
-    serve(actions, fault, line)
+    serve(actions, fault)
 
 
-def serve(
-    actions: Mapping[str, "Action"],
-    fault: Callable[[BaseException], tuple[str, str]],
-    encode: Callable[[Mapping[str, object]], bytes],
-) -> None:
+def serve(actions: Mapping[str, "Action"], fault: Callable[[BaseException], tuple[str, str]]) -> None:
     """Answer requests until there are no more: by an action's result or, whatever it raises (SystemExit too), by the
-    status and reason that `fault` makes of that. `actions` may grow meanwhile. encode: makes a line of a reply."""
+    status and reason that `fault` makes of that. `actions` may grow meanwhile."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "rb")
@@ -72,7 +69,7 @@ def serve(
             reply: dict[str, object] = {"done": action(request["with"])}
         except BaseException as error:
             reply = {"failed": fault(error)}
-        replies.write(encode(reply))
+        replies.write(json.dumps(reply, default=asdict).encode() + b"\n")
         replies.flush()
 
 

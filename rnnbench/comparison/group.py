@@ -165,7 +165,7 @@ class GroupRun:
         record.peak_rss_bytes = closed.peak_rss_bytes
         record.compile_seconds, record.compile_cache = closed.compile_seconds, closed.compile_cache
         if not closed.peak_is_of_case:
-            run.warnings.append("peak state is that of the whole process: this system does not reset it")
+            run.warnings.append("peak memory is that of the whole process: this system does not reset it")
 
     def _running(self, runs: Sequence[BackendRun], stage: str | None = None) -> Iterator[BackendRun]:
         for run in runs:

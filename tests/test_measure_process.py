@@ -107,7 +107,7 @@ def test_a_signal_is_named(worker, name, call):
 def test_killed_from_outside(worker):
     one = worker(READ + "import time; time.sleep(60)")
     one.send(Script.ping)
-    os.kill(one.pid, 9)
+    os.kill(one._process.pid, 9)
     with pytest.raises(Failure, match="SIGKILL"):
         one.receive(Script.ping)
 

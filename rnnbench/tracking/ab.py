@@ -14,6 +14,7 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from rnnbench import clock
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT
@@ -23,6 +24,7 @@ from rnnbench.workers.failure import Failure
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt, worker_cores
 from rnnbench.workers.worker import Worker, WorkerLimits
 
+T = TypeVar("T")
 BASE, CONTROL, CANDIDATE = "base", "control", "candidate"
 SIDES = (BASE, CONTROL, CANDIDATE)
 TIMED = ("infer", "step", "train")
@@ -183,29 +185,26 @@ class SideProcesses:
         """Take rounds of every side, all with the base's number of calls; where all can do it."""
         if not all(figure in self.samples.facts[side, cell].timed for side in SIDES):
             return
-        calibrations: list[clock.Calibration] = []
         taken: dict[str, list[float]] = {side: [] for side in SIDES}
-
-        def calibrate() -> None:
-            calibrations.append(self.workers[BASE].ask_alone(CheckoutActions.calibrate, figure))
-
-        def sample(side: str) -> None:
-            taken[side].append(self.workers[side].ask_alone(CheckoutActions.sample, figure, calibrations[0]))
-
-        self._try(BASE, cell, calibrate)
+        found = self._try(BASE, cell, partial(self.workers[BASE].ask_alone, CheckoutActions.calibrate, figure))
+        if found is None:
+            return
         for side in clock.interleaved(SIDES, ROUNDS, self.random):
-            self._try(side, cell, partial(sample, side))
+            ask = partial(self.workers[side].ask_alone, CheckoutActions.sample, figure, found)
+            if (sample := self._try(side, cell, ask)) is not None:
+                taken[side].append(sample)
         if not self.samples.failed(cell):
             for side, seconds in taken.items():
                 self.samples.times.setdefault((side, cell, figure), []).append(seconds)
 
-    def _try(self, side: str, cell: str, do: Callable[[], None]) -> None:
+    def _try(self, side: str, cell: str, do: Callable[[], T]) -> T | None:
         """Do it, unless a side has failed this cell before; note a failure."""
         if not self.samples.failed(cell):
             try:
-                do()
+                return do()
             except Failure as failure:
                 self._note(side, cell, failure)
+        return None
 
     def _note(self, side: str, cell: str, failure: Failure) -> None:
         self.samples.failures.setdefault((side, cell), f"{failure.status}: {failure.reason}")

@@ -69,11 +69,6 @@ class Worker:
         self.closed = False
 
     @property
-    def pid(self) -> int:
-        """Return the process's number."""
-        return self._process.pid
-
-    @property
     def alive(self) -> bool:
         """Tell whether the process runs."""
         return not self.closed and self._process.poll() is None

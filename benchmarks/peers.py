@@ -27,8 +27,9 @@ from rnnbench.report import markdown
 from rnnbench.roofline.limits import MachineLimits, case_limit, limits
 from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Loaded, MaybeNaN, Message
+from rnnbench.workers.messages import MaybeNaN
 from rnnbench.workers.sandbox import Sandbox, parent_cores
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import WorkerLimits
 
 OUT = Path(__file__).resolve().parent.parent / "results" / "reference"
@@ -85,50 +86,6 @@ def problem(cell: str, shape: Shape) -> tuple[Model, dict[str, Array], Array, Ar
     return model, model.init(0), x, rng.standard_normal((shape.T, shape.B, shape.H)).astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Errors:
-    """Against the reference's outputs, and its gradients where the case trains."""
-
-    errors: list[MaybeNaN]
-
-
-@dataclass(frozen=True)
-class OpenPeer:
-    """reference: a file of the right outputs and gradients over a case's first steps."""
-
-    cell: str
-    shape: Shape
-    reference: str
-    trains: bool
-
-    reply = Errors
-
-
-@dataclass(frozen=True)
-class CalibratePeer:
-    """Find how many calls of what was opened make a sample."""
-
-    what: str
-
-    reply = clock.Calibration
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Of a call."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class SamplePeer:
-    """Time one sample of what was calibrated."""
-
-    what: str
-
-    reply = Seconds
-
-
 class PeerActions:
     """What a worker does: `open` a case, then `calibrate` one of its calls, and `sample` it."""
 
@@ -137,37 +94,35 @@ class PeerActions:
         self.session: Session
         self.calls: dict[str, Callable[[], object]] = {}
 
-    def actions(self) -> tuple[Callable[..., Message], ...]:
-        """Return what can be asked for; the request of each is its argument's class."""
-        return self.open, self.calibrate, self.sample
+    def open(self, cell: str, shape: Shape, reference: str, trains: bool) -> list[MaybeNaN]:
+        """Make sessions; return the errors of their outputs and, where the case trains, of their gradients.
 
-    def open(self, asked: OpenPeer) -> Errors:
-        """Make sessions; measure their errors over the reference's steps."""
-        sizes = asked.shape
-        model, params, x, target = problem(asked.cell, sizes)
-        if reason := self.backend.unsupported(Case(model, sizes.B, sizes.T, self.threads)):
+        reference: a file of the right ones over a case's first steps.
+        """
+        model, params, x, target = problem(cell, shape)
+        if reason := self.backend.unsupported(Case(model, shape.B, shape.T, self.threads)):
             raise Failure("unsupported", reason)
-        with np.load(asked.reference, allow_pickle=False) as file:
+        with np.load(reference, allow_pickle=False) as file:
             right = {name: file[name] for name in file.files}
         steps = len(right["y"])
         self.session = self.backend.session(model, params)
         errors = [parity.deviation({"y": self.session.forward(x[:steps])[0]}, {"y": right.pop("y")}).error]
         self.calls = {INFERENCE: lambda: self.session.forward(x), STREAMING: self._stream(x)}
-        if asked.trains:
+        if trains:
             found = self.session.gradients(x[:steps], target[:steps])[1]
             errors.append(parity.gradient_deviation(found, right).error)
             learner = self.backend.session(model, params)
             self.calls[TRAINING] = lambda: learner.train_step(x, target)
-        return Errors(errors)
+        return errors
 
-    def calibrate(self, asked: CalibratePeer) -> clock.Calibration:
+    def calibrate(self, what: str) -> clock.Calibration:
         """Find how many calls make a sample."""
-        self._calibration = clock.calibrated(self.calls[asked.what])
+        self._calibration = clock.calibrated(self.calls[what])
         return self._calibration
 
-    def sample(self, asked: SamplePeer) -> Seconds:
-        """Time one sample."""
-        return Seconds(clock.sample(self.calls[asked.what], self._calibration))
+    def sample(self, what: str) -> float:
+        """Time one sample of what was calibrated: the seconds of a call."""
+        return clock.sample(self.calls[what], self._calibration)
 
     def _stream(self, x: Array) -> Callable[[], None]:
         """Return what takes the steps of a stream."""
@@ -219,12 +174,12 @@ def interleaved(runs: Sequence[BackendRun], what: str, random: Random) -> dict[s
     longest = 0.0
     for run in runs:
         with run.guarded():
-            longest = max(longest, run.ask(CalibratePeer(what)).seconds)
+            longest = max(longest, run.ask(PeerActions.calibrate, what).seconds)
     timed = [run for run in runs if run.ok]
     seconds: dict[str, list[float]] = {run.name: [] for run in timed}
     for run in clock.interleaved(timed, clock.count(longest * len(timed), SECONDS, FEWEST), random):
         with run.guarded():
-            seconds[run.name].append(run.ask(SamplePeer(what)).seconds)
+            seconds[run.name].append(run.ask(PeerActions.sample, what))
     return {run.name: seconds[run.name] for run in timed if run.ok}
 
 
@@ -257,7 +212,7 @@ class Peers:
         allowed = (parity.FORWARD_TOLERANCE["float32"], parity.GRADIENT_TOLERANCE["float32"])
         for run in opened:
             with run.guarded():
-                errors = run.ask(OpenPeer(cell, shape, str(path), run.name in trainers)).errors
+                errors = run.ask(PeerActions.open, cell, shape, str(path), run.name in trainers)
                 for kind, error, most in zip(("outputs", "gradients"), errors, allowed, strict=False):
                     if not error <= most:
                         raise Failure("mismatch", f"{kind} are off by {error:.1e}; {most:g} is allowed")
@@ -349,7 +304,7 @@ def run(threads: int, backends: Sequence[str], shapes: Sequence[Shape], about: d
         infos = [found.backend(name) for name in backends]
         workers = [sandbox.start(info, threads, n, work="peers:PeerActions") for n, info in enumerate(infos)]
         for info, worker in zip(infos, workers, strict=True):
-            about[info.id] = worker.receive(Loaded, worker.limits.load_seconds).version
+            about[info.id] = worker.receive(BackendLoader.load, worker.limits.load_seconds)
             worker.pause()
         runs = [BackendRun(info.id, info, worker=worker) for info, worker in zip(infos, workers, strict=True)]
         peers = Peers(runs, threads, sandbox.folder, Random(0))

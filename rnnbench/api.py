@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from warnings import warn
 
-from rnnbench.comparison.listener import Listener, Silent
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.options import NAMES, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
 from rnnbench.errors import RnnbenchWarning
@@ -83,9 +83,9 @@ def compare(
         warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
     settings, tasks = options.resolve()
     plan = plan_comparison(settings, known, tasks, control)
-    listener = LineProgress(progress) if callable(progress) else progress or Silent()
+    listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
-    if carry_out(plan, run, listener, notices=notices).interrupted:
+    if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
     return run
 

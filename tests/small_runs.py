@@ -1,14 +1,17 @@
 """Comparisons that take a second: a tiny task, backends that wrap NumPy, and a listener that notes what it hears."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rnnbench import registry as plugins
 from rnnbench.comparison import runner
 from rnnbench.comparison.plan import Settings
-from rnnbench.comparison.runner import ComparisonResult
 from rnnbench.machine.environment import machine
+from rnnbench.records.comparisons import noise
+from rnnbench.records.record import Record
+from rnnbench.records.statistics import Ratio
 from rnnbench.records.store import Run, Store
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task
@@ -18,6 +21,15 @@ FAULTY = str(Path(__file__).parent / "plugins" / "faulty.py")
 STAND_IN = str(Path(__file__).parent / "plugins" / "stand_in_numba.py")
 NO_NUMBA = "no:backends.numba_cpu"
 LIMITS = WorkerLimits(load_seconds=60.0, call_seconds=20.0)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run holds after a comparison, and whether that was interrupted."""
+
+    records: tuple[Record, ...]
+    noise: Ratio | None
+    interrupted: bool
 
 
 class Quiet:
@@ -59,13 +71,13 @@ def compare(
     listener: Any = None,
     extra_tasks: Sequence[Task] = (),
     limits: WorkerLimits = LIMITS,
-) -> ComparisonResult:
+) -> Outcome:
     """What `rnnbench.compare` does after it has read the options, into a run that is there already."""
-    return runner.carry_out(runner.plan_comparison(chosen, registry, extra_tasks), run, listener or Quiet(), limits)
+    plan = runner.plan_comparison(chosen, registry, extra_tasks)
+    done = runner.carry_out(plan, run, listener or Quiet(), limits)
+    return Outcome(tuple(run.records()), noise(run.groups()), not done)
 
 
-def carry_out(
-    root: Path, chosen: Settings, limits: WorkerLimits = LIMITS, listener: Any = None
-) -> tuple[ComparisonResult, Run]:
+def carry_out(root: Path, chosen: Settings, limits: WorkerLimits = LIMITS, listener: Any = None) -> tuple[Outcome, Run]:
     run = Store(root).create({}, chosen.digest(), machine())
     return compare(chosen, plugins.registry(), run, listener, limits=limits), run

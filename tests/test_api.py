@@ -18,7 +18,7 @@ import rnnbench
 from rnnbench.cli import main
 from rnnbench.cli.compare import command
 from rnnbench.comparison import runner
-from rnnbench.comparison.listener import Silent
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.options import NAMES
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.records.figures import FIGURES
@@ -153,7 +153,7 @@ def test_progress_is_a_line_a_group(faulty: None) -> None:
 
 
 def test_an_interrupt_leaves_the_run(faulty: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Impatient(Silent):
+    class Impatient(Listener):
         def finished(self, group: Any, records: Any, seconds: float) -> None:
             raise KeyboardInterrupt
 

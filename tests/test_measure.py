@@ -15,7 +15,6 @@ from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun, DraftRecord, RunSamples
 from rnnbench.comparison.case_inputs import timed_batch
 from rnnbench.comparison.learning import _step_and_total
-from rnnbench.comparison.messages import TakeSample
 from rnnbench.comparison.plan import Group
 from rnnbench.comparison.timing import _summarise
 from rnnbench.machine import environment, peak_memory
@@ -254,7 +253,7 @@ def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
     work.calibration, work.checked = clock.Calibration(1, seconds), {}
     work._call = lambda: called.append(1) or (np.zeros((1, 1), np.float32), ())
     work.model = Model("gru", 1, 1, 1)
-    work.sample(TakeSample())
+    work.sample()
     assert len(called) == calls
     called.clear()
     clock.sample(work._call, work.calibration)

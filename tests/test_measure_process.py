@@ -11,11 +11,11 @@ import psutil
 import pytest
 from marks import marked
 
-from rnnbench.comparison.messages import CasePaths, OpenCase
+from rnnbench.comparison.messages import CasePaths, CaseRequest
 from rnnbench.model import Model
 from rnnbench.training import Adam
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Done, MaybeNaN, decode, encode
+from rnnbench.workers.messages import MaybeNaN, answering, encode
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
@@ -29,14 +29,15 @@ class Pong:
     seconds: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Ping:
-    reply = Pong
+class Script:
+    """What the scripts of these tests can be asked for."""
 
+    def ping(self) -> Pong: ...
 
-@dataclass(frozen=True)
-class Nudge:
-    reply = Done
+    def nudge(self) -> None: ...
+
+    def open(self, asked: CaseRequest) -> CaseRequest:
+        return asked
 
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the scripts use POSIX signals")
@@ -63,7 +64,7 @@ def worker(tmp_path, request):
 
 def fails(worker, status):
     with pytest.raises(Failure) as caught:
-        worker.ask(Ping())
+        worker.ask(Script.ping)
     assert caught.value.status == status, caught.value.reason
     return caught.value.reason
 
@@ -73,7 +74,7 @@ READ = "import sys; sys.stdin.readline(); "
 
 def test_a_reply_arrives(worker):
     one = worker(READ + """print('{"done": {"x": 1, "loss": null, "seconds": [1, 2.5]}}', flush=True); input()""")
-    assert one.ask(Ping()) == Pong(1, None, (1.0, 2.5))
+    assert one.ask(Script.ping) == Pong(1, None, (1.0, 2.5))
     assert one.alive
 
 
@@ -105,10 +106,10 @@ def test_a_signal_is_named(worker, name, call):
 
 def test_killed_from_outside(worker):
     one = worker(READ + "import time; time.sleep(60)")
-    one.send(Ping())
-    os.kill(one.pid, 9)
+    one.send(Script.ping)
+    os.kill(one._process.pid, 9)
     with pytest.raises(Failure, match="SIGKILL"):
-        one.receive(Pong)
+        one.receive(Script.ping)
 
 
 @pytest.mark.parametrize(
@@ -128,20 +129,21 @@ def test_a_hang_ends_at_the_limit(worker, hang):
 
 
 def test_a_paused_worker_does_nothing_and_can_be_ended(worker):
-    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
-    assert one.ask(Nudge()) == Done()
+    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": null}', flush=True)")
+    assert one.ask(Script.nudge) is None
     one.pause()
+    one.send(Script.nudge)
     with pytest.raises(Failure, match="no answer"):
-        one.ask(Nudge(), seconds=0.5)
+        one.receive(Script.nudge, seconds=0.5)
     assert not one.alive
 
 
 def test_a_resumed_worker_answers(worker):
-    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": {}}', flush=True)")
+    one = worker("import sys\nfor line in sys.stdin: print('{\"done\": null}', flush=True)")
     one.pause()
-    one.send(Nudge())
+    one.send(Script.nudge)
     one.resume()
-    assert one.receive(Done) == Done()
+    assert one.receive(Script.nudge) is None
 
 
 @pytest.mark.parametrize("reply", ["hello", "[1]", '{"done"', '{"other": 1}', '{"failed": 3}', "[" * 5000])
@@ -166,27 +168,27 @@ def test_what_is_not_a_reply(worker, reply):
 def test_a_reply_of_another_shape_names_what_was_asked(worker, reply, complaint):
     one = worker(READ + f"print({reply!r}.join(['{{\"done\": ', '}}']), flush=True); sys.stdin.read()")
     reason = fails(one, "bad_output")
-    assert reason.startswith("answered Ping with what is no Pong: ")
+    assert reason.startswith("answered ping with what does not fit: ")
     assert complaint in reason
     assert not one.alive
 
 
 def test_a_request_arrives_as_it_was_sent():
+    actions = answering(Script())
     paths = CasePaths("params.npz", "batch.npz", "train.npz", "test.npz")
     for output_size, clip_norm in ((None, None), (2, 1)):
         model = Model("gru", 1, 4, output_size, layers=2, readout="all")
-        asked = OpenCase(model, 8, True, "mse", Adam(1e-2, clip_norm=clip_norm), 0, paths)
-        sent = json.loads(json.dumps(encode(asked)))
-        assert sent.pop("do") == "OpenCase"
-        assert decode(OpenCase, sent) == asked
-    sent["model"]["readout"] = "first"
+        asked = CaseRequest(model, 8, True, "mse", Adam(1e-2, clip_norm=clip_norm), 0, paths)
+        sent = json.loads(encode(Script.open, asked))
+        assert actions[sent["do"]](sent["with"]) == asked
+    sent["with"]["asked"]["model"]["readout"] = "first"
     with pytest.raises(ValueError, match="readout is 'first'"):
-        decode(OpenCase, sent)
+        actions["open"](sent["with"])
 
 
 def test_nan_is_a_reply_where_it_means_something(worker):
     one = worker(READ + """print('{"done": {"x": 1, "loss": NaN, "seconds": []}}', flush=True); input()""")
-    assert math.isnan(one.ask(Ping()).loss)
+    assert math.isnan(one.ask(Script.ping).loss)
 
 
 def test_a_reply_without_end(worker):

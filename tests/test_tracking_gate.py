@@ -16,7 +16,7 @@ from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 from rnnbench.tracking import ab, regressions
 from rnnbench.tracking.ab import BASE, CANDIDATE, Checkout, GatePlan, measure
-from rnnbench.tracking.ab_messages import Sizes
+from rnnbench.tracking.checkout_worker import Sizes
 from rnnbench.tracking.commits import Repository
 
 Capture = pytest.CaptureFixture[str]

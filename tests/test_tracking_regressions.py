@@ -9,12 +9,12 @@ import pytest
 
 from rnnbench.tracking import gate
 from rnnbench.tracking.ab import BASE, CANDIDATE, CONTROL, SIDES, TIMED, ABSamples, GatePlan
-from rnnbench.tracking.ab_messages import ModelFacts
+from rnnbench.tracking.checkout_worker import ModelFacts
 from rnnbench.tracking.format import broken_sentence, sentence, summary
 from rnnbench.tracking.regressions import broken, changes, regressed
 
 CELLS = ("rnn-tanh", "lstm", "gru")
-FACTS = ModelFacts(3e-7, parameters=4385, parameters_two_bias=4513, timed=sorted(TIMED))
+FACTS = ModelFacts(3e-7, parameters=4385, parameters_two_bias=4513, timed=tuple(sorted(TIMED)))
 PROCESS_SPREAD, ROUND_SPREAD = 0.01, 0.01  # of a quiet machine: between processes, and between rounds of one
 
 

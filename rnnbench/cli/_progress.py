@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rnnbench.cli._console import console, note
+from rnnbench.comparison.listener import Listener
 from rnnbench.report.progress import Estimate, LineProgress, named, outcome, time_left
 from rnnbench.report.text import printable
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 0.25
 
 
-class LiveProgress:
+class LiveProgress(Listener):
     """A bar with the time passed and the time left, drawn by a thread of its own.
 
     While a clock runs, `_turn` is held, so that nothing is drawn: the thread sleeps until the clock has stopped.

@@ -1,6 +1,6 @@
 """What a worker does for one case, action by action. Nothing is judged here: outputs go to the parent in files."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,23 +20,17 @@ from rnnbench.tasks.spec import Split
 from rnnbench.training_loop import Progress, train
 from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Done, Message
 
 
 class CaseActions:
-    """One backend and, after `open`, one case."""
+    """One backend and, after `open`, one case. Its public methods are what can be asked for."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
         self.session: Session
         self._splits_of: tuple[str, str] | None = None
 
-    def actions(self) -> tuple[Callable[..., Message], ...]:
-        """Return what can be asked for; the request of each is its argument's class."""
-        before = self.open, self.check, self.check_training, self.reset, self.train, self.predict, self.verify
-        return *before, self.calibrate, self.probe, self.sample, self.time_steps, self.close, self.measure_peak
-
-    def open(self, asked: m.OpenCase) -> m.CaseOpened:
+    def open(self, asked: m.CaseRequest) -> m.CaseOpened:
         """Read the arrays, make a session and call it once. Raises Failure where the backend declines the case."""
         self.peak_is_of_case = peak_memory.reset_peak()
         self.case, self.model = asked, asked.model
@@ -62,7 +56,7 @@ class CaseActions:
             called = perf_counter()
         return m.CaseOpened(created - start, called - created)
 
-    def check(self, asked: m.CheckOutputs) -> Done:
+    def check(self, out: str, gradients: bool) -> None:
         """Write outputs of the batch, of the batch halved in the same memory (a result cached by the identity of its
         input shows), and gradients of the first training batch."""
         x, lengths = self.batch.x, self.batch.lengths
@@ -71,47 +65,43 @@ class CaseActions:
         x *= x.dtype.type(0.5)
         found |= _named_outputs("halved ", self._forward(x, lengths))
         x[:] = original
-        if asked.gradients:
+        if gradients:
             first = next(self._batches())
             with unchanged("gradients", {"x": first.x, "target": first.target, **self.params}):
                 _, named = self.session.gradients(first.x, first.target, first.lengths)
             found |= {f"gradient of {name}": _array(f"gradient of {name}", value) for name, value in named.items()}
-        arrays.save(Path(asked.out), found)
-        return Done()
+        arrays.save(Path(out), found)
 
-    def check_training(self, asked: m.CheckTraining) -> m.StepsTaken:
+    def check_training(self, steps: int) -> m.StepsTaken:
         """Take the first steps, and one step of each other batch size, so that what compiles has compiled."""
         progress = Progress()
         stream = self._batches()
         with unchanged("train_step", self.params):
-            train(self.session, stream, asked.steps, progress)
+            train(self.session, stream, steps, progress)
             odd = self.train_split.count % self.case.batch_size
-            if asked.steps and odd and self.train_split.count > self.case.batch_size:
+            if steps and odd and self.train_split.count > self.case.batch_size:
                 last = self.train_split.rows(slice(0, odd))
                 self.session.train_step(last.x, last.target, last.lengths)
         return _taken(progress, sum(progress.step_seconds))
 
-    def reset(self, asked: m.ResetSession) -> Done:
+    def reset(self, params: str) -> None:
         """Make a fresh session, with parameters from a file; training starts at the first batch."""
-        self.params = arrays.load(Path(asked.params))
+        self.params = arrays.load(Path(params))
         self.session = self._new_session()
         self._stream = self._batches()
-        return Done()
 
-    def train(self, asked: m.TakeSteps) -> m.StepsTaken:
+    def train(self, steps: int, seconds: float) -> m.StepsTaken:
         """Take up to so many steps, one at least, and no more once so many seconds have passed."""
         progress, stream = Progress(), Stopwatch(self._stream)
         start = perf_counter()
         with clock.no_collection():
-            while len(progress.losses) < asked.steps and (
-                perf_counter() < start + asked.seconds or not progress.losses
-            ):
+            while len(progress.losses) < steps and (perf_counter() < start + seconds or not progress.losses):
                 train(self.session, stream, 1, progress)
                 if not np.isfinite(progress.losses[-1]):
                     break
         return _taken(progress, perf_counter() - start - stream.seconds)
 
-    def predict(self, asked: m.Predict) -> Done:
+    def predict(self, out: str) -> None:
         """Write the prediction for the whole test split, in batches of the one size that has compiled already."""
         count, size, parts = self.test_split.count, self.case.batch_size, []
         for start in range(0, count, size):
@@ -120,31 +110,31 @@ class CaseActions:
             rows = min(size, count - start)
             y = _array("y", y)
             parts.append(np.array(y[:, :rows] if self.model.readout == "all" else y[:rows]))
-        arrays.save(Path(asked.out), {"y": np.concatenate(parts, axis=1 if self.model.readout == "all" else 0)})
-        return Done()
+        arrays.save(Path(out), {"y": np.concatenate(parts, axis=1 if self.model.readout == "all" else 0)})
 
-    def verify(self, asked: m.VerifySession) -> m.SessionVerified:
-        """Write outputs with the weights that will be timed, those weights, and the outputs of single steps."""
+    def verify(self, out: str) -> str | None:
+        """Write outputs with the weights that will be timed, those weights, and the outputs of single steps. Return why
+        single steps cannot run, or None."""
         found = _named_outputs("", self._forward(self.batch.x, self.batch.lengths))
         self.checked = dict(found)
         found |= {f"parameter {name}": _array(name, value) for name, value in self.session.parameters().items()}
         reason = self.backend.unsupported(Case(self.model, 1, 1, self.threads, streaming=True))
         if reason is None:
             found["steps"] = self._steps()
-        arrays.save(Path(asked.out), found)
-        return m.SessionVerified(None if reason is None else str(reason))
+        arrays.save(Path(out), found)
+        return None if reason is None else str(reason)
 
-    def calibrate(self, _: m.Calibrate) -> clock.Calibration:
+    def calibrate(self) -> clock.Calibration:
         """Find how many calls make a sample, and how long that is."""
         self._call = partial(self.session.forward, self.batch.x, self.batch.lengths)
         self.calibration = clock.calibrated(self._call)
         return self.calibration
 
-    def probe(self, _: m.ProbeInputs) -> m.ProbeSeconds:
+    def probe(self) -> m.ProbeSeconds:
         """Time single calls on inputs that a benchmark would never give."""
         return probes.probe(lambda x: self.session.forward(x, self.batch.lengths), self.batch.x)
 
-    def sample(self, _: m.TakeSample) -> m.Sample:
+    def sample(self) -> m.Sample:
         """Time one sample, watch the threads meanwhile, and compare its last outputs with the checked ones."""
         clock.warm_up(self._call, self.calibration)
         before = ThreadReading.now()
@@ -157,22 +147,22 @@ class CaseActions:
             drift = parity.deviation(found, wide).error
         return m.Sample(seconds / self.calibration.calls, runnable(before, after), drift)
 
-    def time_steps(self, asked: m.TimeSteps) -> m.StepSeconds:
-        """Time single steps of one row, each alone; fewer than asked for when so many seconds have passed."""
+    def time_steps(self, count: int, seconds: float) -> list[float]:
+        """Time single steps of one row, each alone; fewer than `count` when so many seconds have passed."""
         sequence = self._first_row()
         self._steps()
         taken: list[int] = []
-        end = monotonic() + asked.seconds
+        end = monotonic() + seconds
         with clock.no_collection():
-            while len(taken) < asked.count and (monotonic() < end or not taken):
+            while len(taken) < count and (monotonic() < end or not taken):
                 state = None
                 for x_t in sequence:
                     start = perf_counter_ns()
                     _, state = self.session.step(x_t, state)
                     taken.append(perf_counter_ns() - start)
-        return m.StepSeconds([value / 1e9 for value in taken[: asked.count]])
+        return [value / 1e9 for value in taken[:count]]
 
-    def close(self, _: m.CloseCase) -> m.CaseClosed:
+    def close(self) -> m.CaseClosed:
         """Return what the whole case took, and let go of it."""
         peak = peak_memory.peak_bytes()
         report, before = self.backend.compile_report(), self._compiled
@@ -180,9 +170,10 @@ class CaseActions:
         del self.session
         return m.CaseClosed(peak, self.peak_is_of_case, spent, report.cache if report else None)
 
-    def measure_peak(self, asked: m.MeasurePeak) -> m.FlopsPeak:
-        """Measure the machine's floating-point peak, here because threads and affinity are right here."""
-        return m.FlopsPeak(float(load_factory(asked.factory)(asked.dtype, self.threads)))
+    def measure_peak(self, factory: str, dtype: str) -> float:
+        """Measure the machine's operations per second, here because threads and affinity are right here. factory:
+        import path of what measures them, from a dtype and a number of threads."""
+        return float(load_factory(factory)(dtype, self.threads))
 
     def _new_session(self) -> Session:
         return self.backend.session(self.model, self.params, self.case.loss, self.case.optimiser)

@@ -1,13 +1,14 @@
 """One backend's way through one group: its worker, what was found so far, and how it ended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Concatenate
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.model import Array
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Reply, Request
+from rnnbench.workers.messages import Actor, P, Reply
 from rnnbench.workers.worker import Worker
 
 
@@ -103,8 +104,8 @@ class BackendRun:
         """End this run as the failure says."""
         self.status, self.reason, self.action = failure.status, failure.reason, failure.action
 
-    def ask(self, request: Request[Reply]) -> Reply:
-        """Return the worker's reply, while nobody else's worker runs. Raises Failure."""
+    def ask(self, action: Callable[Concatenate[Actor, P], Reply], *given: P.args, **named: P.kwargs) -> Reply:
+        """Return the result of a worker's action, while nobody else's worker runs. Raises Failure."""
         if self.worker is None:
             raise Failure("crashed", "it has no process")
-        return self.worker.ask_alone(request)
+        return self.worker.ask_alone(action, *given, **named)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.comparison import arrays
-from rnnbench.comparison.messages import CasePaths, OpenCase
+from rnnbench.comparison.messages import CasePaths, CaseRequest
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
@@ -39,10 +39,12 @@ class CaseInputs:
         assert isinstance(self.task, Task), "a model that brings its weights is not scored"
         return self.task
 
-    def opening(self, trains: bool) -> OpenCase:
+    def opening(self, trains: bool) -> CaseRequest:
         """Return the request that opens this case."""
         training, seed = self.training, self.group.seed
-        return OpenCase(self.model, training.batch_size, trains, self.task.loss, training.optimiser, seed, self.files)
+        return CaseRequest(
+            self.model, training.batch_size, trains, self.task.loss, training.optimiser, seed, self.files
+        )
 
 
 class CaseFiles:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from functools import partial
 
 from rnnbench.comparison import arrays
+from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.messages import CheckOutputs, VerifySession
 from rnnbench.model import Array, Params
 from rnnbench.verify import parity
 from rnnbench.verify.diagnose import diagnose_outputs
@@ -16,11 +16,11 @@ from rnnbench.workers.failure import Failure
 
 def open_and_check(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
     """Open a session with the initial weights; check its outputs and its gradients. Raises Failure."""
-    opened = run.ask(inputs.opening(run.info.trains))
+    opened = run.ask(CaseActions.open, inputs.opening(run.info.trains))
     run.samples.session_seconds = opened.session_seconds
     run.record.seq_len, run.record.first_call_seconds = len(inputs.batch.x), opened.first_call_seconds
     path = files.path(f"{run.info.id}-check.npz")
-    run.ask(CheckOutputs(str(path), run.info.trains))
+    run.ask(CaseActions.check, str(path), run.info.trains)
     gradients, outputs = _parted(arrays.load(path), GRADIENT)
     oracle, params, dtype = inputs.oracle, inputs.params, inputs.model.dtype
     _check_forward(run, inputs, params, outputs, inputs.fresh, partial(oracle.fresh, params, dtype))
@@ -32,7 +32,7 @@ def check_trained(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None
     """Check the session that is about to be timed: its outputs with the weights it has now, by sequence and by single
     steps. A run that trains tells its weights; another one was given them. Raises Failure."""
     path = files.path(f"{run.info.id}-verified.npz")
-    reason = run.ask(VerifySession(str(path))).streaming
+    reason = run.ask(CaseActions.verify, str(path))
     if reason and not inputs.model.bidirectional:
         run.warnings.append(f"no single steps: {reason}")
     run.streams = reason is None

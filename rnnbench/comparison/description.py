@@ -23,10 +23,6 @@ class TaskNote:
     training: Training
 
     @classmethod
-    def of(cls, task: Workload, settings: Settings) -> "TaskNote":
-        return cls(task.title, training(task, settings))
-
-    @classmethod
     def from_json(cls, note: Mapping[str, Any]) -> "TaskNote":
         values = note["training"]
         return cls(str(note["title"]), Training(**{**values, "optimiser": Adam(**values["optimiser"])}))
@@ -42,7 +38,7 @@ class Description:
     @classmethod
     def of(cls, settings: Settings, tasks: Sequence[Workload]) -> "Description":
         """Return what is to be stored of such a run."""
-        return cls(settings, {task.id: TaskNote.of(task, settings) for task in tasks})
+        return cls(settings, {task.id: TaskNote(task.title, training(task, settings)) for task in tasks})
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}

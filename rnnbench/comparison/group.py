@@ -1,35 +1,28 @@
 """One group from start to end: every backend opened, checked, trained, scored and timed, interleaved."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from typing import Protocol
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import arrays, checking, learning, timing
+from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.messages import CloseCase, MeasurePeak, ResetSession
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
 from rnnbench.tasks.spec import FixedModel, Training, Workload
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.pool import WorkerPool
+from rnnbench.workers.pool import WorkerPool, WorkerSpec
 
 TRAINER = CONTROLLED  # whose weights a runtime that only infers is scored with
 PEAK = "rnnbench.kernels.peak:measure_flops_peak"
 PATIENCE = 2  # timeouts of one backend with one cell, after which it is not tried again in this run
-
-
-class Observer(Protocol):
-    """The part of `runner.Listener` that a group speaks to."""
-
-    def stage(self, group: Group, backend: str, what: str) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
 
 
 @dataclass
@@ -37,7 +30,7 @@ class RunState:
     """What one group leaves for the next: peaks by (dtype, threads), timeouts by (backend, cell)."""
 
     peaks: dict[tuple[str, int], float | None] = field(default_factory=dict)
-    timeouts: dict[tuple[str, str], int] = field(default_factory=dict)
+    timeouts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @dataclass
@@ -48,16 +41,16 @@ class GroupRun:
     task: Workload
     training: Training
     infos: Sequence[BackendInfo]
-    helpers: Sequence[BackendRun]
+    helpers: Sequence[WorkerSpec]
     pool: WorkerPool
     files: CaseFiles
-    observer: Observer
+    listener: Listener
     state: RunState
 
     def run(self) -> list[BackendRun]:
         """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
-        runs = [BackendRun(info.id, info) for info in self.infos]
-        everybody = [*runs, *self.helpers]
+        everybody = [BackendRun(info.id, info) for info in self.infos]
+        everybody += [BackendRun(spec.name, spec.info, listed=False) for spec in self.helpers]
         if isinstance(self.task, FixedModel):  # its weights are to be timed as they are
             for run in everybody:
                 run.info = replace(run.info, trains=False)
@@ -74,8 +67,7 @@ class GroupRun:
                 self._measure(everybody, inputs)
         for run in everybody:
             if run.status == "timeout":
-                key = (run.info.id, self.group.cell)
-                self.state.timeouts[key] = self.state.timeouts.get(key, 0) + 1
+                self.state.timeouts[run.info.id, self.group.cell] += 1
         return everybody
 
     def _admit(self, run: BackendRun) -> None:
@@ -87,7 +79,7 @@ class GroupRun:
             raise Failure("unsupported", f"runs {', '.join(info.cells)}; not {group.cell}")
         if group.dtype not in info.dtypes:
             raise Failure("unsupported", f"runs in {', '.join(info.dtypes)}; not in {group.dtype}")
-        if self.state.timeouts.get((info.id, group.cell), 0) >= PATIENCE:
+        if self.state.timeouts[info.id, group.cell] >= PATIENCE:
             raise Failure("timeout", f"not tried again after {PATIENCE} timeouts with this cell")
         run.worker = self.pool.worker(run.name)
         run.record.backend_version = self.pool.versions[run.name]
@@ -116,7 +108,7 @@ class GroupRun:
     def _train(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         training = [run for run in self._running(runs) if run.info.trains and run.name != CONTROL]
         for run in training:
-            self.observer.stage(self.group, run.name, "training")
+            self.listener.stage(self.group, run.name, "training")
         with self._clock():
             learning.train(training, inputs, self.files, random)
         for run in self._running(training):
@@ -146,7 +138,7 @@ class GroupRun:
                 checking.check_trained(run, inputs, self.files)
 
     def _take(self, run: BackendRun, weights: dict[str, Array], path: Path, inputs: CaseInputs) -> None:
-        run.ask(ResetSession(str(path)))
+        run.ask(CaseActions.reset, str(path))
         run.weights = weights
         if run.listed:
             learning.put_score(run, inputs, learning.score(run, inputs, self.files))
@@ -158,7 +150,7 @@ class GroupRun:
         if key not in self.state.peaks and trainer:
             with self._clock():
                 try:
-                    peak = trainer.ask(MeasurePeak(PEAK, self.group.dtype)).flops_per_second
+                    peak = trainer.ask(CaseActions.measure_peak, PEAK, self.group.dtype)
                 except Failure:  # no figure, but the row itself is none the worse
                     peak = None
             self.state.peaks[key] = peak
@@ -169,23 +161,23 @@ class GroupRun:
                     run.samples.peak_flops_per_second = peak
 
     def _close(self, run: BackendRun) -> None:
-        closed, record = run.ask(CloseCase()), run.record
+        closed, record = run.ask(CaseActions.close), run.record
         record.peak_rss_bytes = closed.peak_rss_bytes
         record.compile_seconds, record.compile_cache = closed.compile_seconds, closed.compile_cache
         if not closed.peak_is_of_case:
-            run.warnings.append("peak state is that of the whole process: this system does not reset it")
+            run.warnings.append("peak memory is that of the whole process: this system does not reset it")
 
     def _running(self, runs: Sequence[BackendRun], stage: str | None = None) -> Iterator[BackendRun]:
         for run in runs:
             if run.ok:
                 if stage:
-                    self.observer.stage(self.group, run.name, stage)
+                    self.listener.stage(self.group, run.name, stage)
                 yield run
 
     @contextmanager
     def _clock(self) -> Iterator[None]:
-        self.observer.clock(True)
+        self.listener.clock(True)
         try:
             yield
         finally:
-            self.observer.clock(False)
+            self.listener.clock(False)

@@ -7,9 +7,9 @@ from statistics import median
 import numpy as np
 
 from rnnbench.comparison import arrays, traps
+from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.messages import CheckTraining, Predict, ResetSession, TakeSteps
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
 from rnnbench.workers.failure import Failure, explain
@@ -21,7 +21,7 @@ SLICE_SECONDS = 0.25  # short, so that every backend meets the same drift of the
 def check_training(run: BackendRun, inputs: CaseInputs) -> None:
     """Hold the first losses to the reference's. Raises Failure."""
     steps = min(CURVE_STEPS, inputs.training.steps)
-    losses = run.ask(CheckTraining(steps)).losses
+    losses = run.ask(CaseActions.check_training, steps).losses
     if not all(np.isfinite(losses)):
         raise Failure("diverged", f"the loss became {losses[-1]} at training step {len(losses)}")
     error = parity.curve_error(losses, inputs.losses) if steps else 0.0
@@ -39,7 +39,7 @@ def train(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFiles, rand
     waiting = []
     for run in runs:
         with run.guarded():
-            run.ask(ResetSession(inputs.files.params))
+            run.ask(CaseActions.reset, inputs.files.params)
             waiting.append(run)
     while waiting:
         random.shuffle(waiting)
@@ -64,7 +64,7 @@ def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
     """Return the task's score of the weights in force, from predictions for the whole test split. Raises Failure."""
     task = inputs.scored
     path, test, model = files.path(f"{run.info.id}-predictions.npz"), inputs.data.test, inputs.model
-    run.ask(Predict(str(path)))
+    run.ask(CaseActions.predict, str(path))
     y = arrays.load(path)["y"]
     shape = (*((len(test.x),) if model.readout == "all" else ()), test.count, task.output_size)
     if y.shape != shape:
@@ -91,7 +91,7 @@ def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
     total, done = inputs.training.steps, len(run.losses)
     every = max(1, total // EVALUATIONS)
     until = min(total, (done // every + 1) * every)
-    taken = run.ask(TakeSteps(until - done, SLICE_SECONDS))
+    taken = run.ask(CaseActions.train, until - done, SLICE_SECONDS)
     run.losses += taken.losses
     run.step_seconds += taken.seconds
     run.loop_seconds += taken.loop_seconds

@@ -1,13 +1,11 @@
 """Who is told how a comparison goes."""
 
-from typing import Protocol
-
 from rnnbench.comparison.plan import Group
 from rnnbench.records.record import Record
 
 
-class Listener(Protocol):
-    """Hears how a run goes; called in the thread that runs it."""
+class Listener:
+    """Hears how a run goes, in the thread that runs it, and does nothing about it: what does is made of this."""
 
     def planned(self, total_groups: int, done: int, backends: list[str], notices: list[str]) -> None:
         """Hear the plan, once, before any work. done: groups that an earlier run left finished. notices: lines for the
@@ -21,15 +19,3 @@ class Listener(Protocol):
 
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
         """Hear that a group is done and stored; seconds: how long it took."""
-
-
-class Silent:
-    """Hears nothing."""
-
-    def planned(self, total_groups: int, done: int, backends: list[str], notices: list[str]) -> None: ...
-
-    def stage(self, group: Group, backend: str, what: str) -> None: ...
-
-    def clock(self, running: bool) -> None: ...
-
-    def finished(self, group: Group, records: list[Record], seconds: float) -> None: ...

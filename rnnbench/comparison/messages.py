@@ -1,11 +1,10 @@
-"""What a comparison asks a worker, in the order of a case, and what it is answered; `actions` says what each does."""
+"""What a comparison gives a worker and is answered, in the order of a case; `actions` says what each is of."""
 
 from dataclasses import dataclass
 
-from rnnbench.clock import Calibration
 from rnnbench.model import Model
 from rnnbench.training import Adam
-from rnnbench.workers.messages import Done, MaybeNaN
+from rnnbench.workers.messages import MaybeNaN
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,9 @@ class CaseOpened:
 
 
 @dataclass(frozen=True)
-class OpenCase:
+class CaseRequest:
+    """A case to be opened."""
+
     model: Model
     batch_size: int
     training: bool
@@ -33,14 +34,6 @@ class OpenCase:
     optimiser: Adam
     seed: int
     files: CasePaths
-    reply = CaseOpened
-
-
-@dataclass(frozen=True)
-class CheckOutputs:
-    out: str
-    gradients: bool
-    reply = Done
 
 
 @dataclass(frozen=True)
@@ -53,62 +46,12 @@ class StepsTaken:
 
 
 @dataclass(frozen=True)
-class CheckTraining:
-    steps: int
-    reply = StepsTaken
-
-
-@dataclass(frozen=True)
-class ResetSession:
-    params: str
-    reply = Done
-
-
-@dataclass(frozen=True)
-class TakeSteps:
-    """So many steps, and no more once so many seconds have passed."""
-
-    steps: int
-    seconds: float
-    reply = StepsTaken
-
-
-@dataclass(frozen=True)
-class Predict:
-    out: str
-    reply = Done
-
-
-@dataclass(frozen=True)
-class SessionVerified:
-    """streaming: why single steps cannot run, or None."""
-
-    streaming: str | None
-
-
-@dataclass(frozen=True)
-class VerifySession:
-    out: str
-    reply = SessionVerified
-
-
-@dataclass(frozen=True)
-class Calibrate:
-    reply = Calibration
-
-
-@dataclass(frozen=True)
 class ProbeSeconds:
     """Of single calls: on the input of the call before, on one never seen, on numbers next to zero."""
 
     repeated: list[float]
     fresh: list[float]
     subnormal: list[float]
-
-
-@dataclass(frozen=True)
-class ProbeInputs:
-    reply = ProbeSeconds
 
 
 @dataclass(frozen=True)
@@ -122,25 +65,6 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class TakeSample:
-    reply = Sample
-
-
-@dataclass(frozen=True)
-class StepSeconds:
-    seconds: list[float]
-
-
-@dataclass(frozen=True)
-class TimeSteps:
-    """So many single steps, and fewer when so many seconds have passed."""
-
-    count: int
-    seconds: float
-    reply = StepSeconds
-
-
-@dataclass(frozen=True)
 class CaseClosed:
     """peak_is_of_case: False where the peak is that of the process so far."""
 
@@ -148,22 +72,3 @@ class CaseClosed:
     peak_is_of_case: bool
     compile_seconds: float | None
     compile_cache: str | None
-
-
-@dataclass(frozen=True)
-class CloseCase:
-    reply = CaseClosed
-
-
-@dataclass(frozen=True)
-class FlopsPeak:
-    flops_per_second: float
-
-
-@dataclass(frozen=True)
-class MeasurePeak:
-    """factory: import path of what measures it, from a dtype and a number of threads."""
-
-    factory: str
-    dtype: str
-    reply = FlopsPeak

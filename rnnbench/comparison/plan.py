@@ -8,6 +8,7 @@ from itertools import product
 
 from rnnbench.errors import UsageError
 from rnnbench.model import DTYPES, Model
+from rnnbench.records.summary import Variant
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Training, Workload
 
@@ -56,16 +57,9 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Variant):
     """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved."""
 
-    task: str
-    cell: str
-    hidden_size: int
-    layers: int
-    bidirectional: bool
-    dtype: str
-    threads: int
     seed: int
 
     @property

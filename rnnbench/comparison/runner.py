@@ -10,7 +10,6 @@ from itertools import groupby
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import rows
-from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
@@ -18,25 +17,14 @@ from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
-from rnnbench.records.comparisons import CONTROL, CONTROLLED, noise
-from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.comparisons import CONTROL, CONTROLLED
 from rnnbench.records.store import Run
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task, Workload
-from rnnbench.workers.pool import LoadFailures, WorkerPool, WorkerSpec
+from rnnbench.workers.failure import Failure
+from rnnbench.workers.pool import WorkerPool, WorkerSpec
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt
 from rnnbench.workers.worker import WorkerLimits
-
-
-@dataclass(frozen=True)
-class ComparisonResult:
-    """records: all of the run's, those of an earlier, interrupted part too. noise: the machine's A/A noise, where it
-    was measured. interrupted: stopped by the user; finished groups are stored."""
-
-    records: tuple[Record, ...]
-    noise: Ratio | None
-    interrupted: bool
 
 
 @dataclass(frozen=True)
@@ -48,26 +36,15 @@ class Selection:
     notices: tuple[str, ...]
     control: bool = True
 
-    @property
-    def ids(self) -> list[str]:
-        return [info.id for info in self.infos]
+    def listed(self) -> list[WorkerSpec]:
+        """Return a process for each backend that is installed."""
+        return [WorkerSpec(info.id, info) for info in self.infos if info.missing() is None]
 
-    def specs(self) -> list[WorkerSpec]:
-        """Return a process each: the installed ones, the trainer if it has no row, and the control."""
-        specs = [WorkerSpec(info.id, info) for info in self.infos if info.missing() is None]
-        if self.trainer:
-            specs.append(WorkerSpec(self.trainer.id, self.trainer))
-        controlled = [spec.info for spec in specs if spec.name == CONTROLLED and CONTROLLED in self.ids]
-        return [*specs, *(WorkerSpec(CONTROL, info) for info in controlled if self.control)]
-
-    def helpers(self, with_control: bool) -> list[BackendRun]:
-        """Return fresh runs without a row of their own."""
-        helpers = [BackendRun(self.trainer.id, self.trainer, listed=False)] if self.trainer else []
-        controlled = [info for info in self.infos if info.id == CONTROLLED and info.missing() is None]
-        return [
-            *helpers,
-            *(BackendRun(CONTROL, info, listed=False) for info in controlled if with_control and self.control),
-        ]
+    def helpers(self) -> list[WorkerSpec]:
+        """Return the processes that have no row: of the trainer that nobody asked for, and of the control."""
+        controlled = [spec.info for spec in self.listed() if spec.name == CONTROLLED and self.control]
+        trainer = [WorkerSpec(self.trainer.id, self.trainer)] if self.trainer else []
+        return [*trainer, *(WorkerSpec(CONTROL, info) for info in controlled)]
 
 
 @dataclass(frozen=True)
@@ -100,25 +77,25 @@ def plan_comparison(
 
 def carry_out(
     plan: ComparisonPlan, run: Run, listener: Listener, limits: WorkerLimits | None = None, notices: Sequence[str] = ()
-) -> ComparisonResult:
-    """Measure every group of the plan that `run` does not hold yet, and store each as it is finished.
+) -> bool:
+    """Measure every group of the plan that `run` does not hold yet, and store each when it is done; return False where
+    SIGINT or SIGTERM ended it early.
 
     limits: what a worker may take. Raises UsageError for a folder that cannot be written, or a run that was begun on
-    another machine. SIGINT and SIGTERM end it early, with a result.
+    another machine.
     """
     done = run.finished()
     waiting = [group for group in plan.groups if group.key not in done]
     _refuse_another_machine(run, resuming=bool(done))
     count, selection = len(plan.groups), plan.selection
-    listener.planned(count, count - len(waiting), selection.ids, [*notices, *selection.notices])
-    interrupted = False
+    listener.planned(count, count - len(waiting), [info.id for info in selection.infos], [*notices, *selection.notices])
     try:
         with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
             Comparison(plan, run, listener, sandbox).carry_out(waiting)
         run.finish()
     except KeyboardInterrupt:
-        interrupted = True
-    return ComparisonResult(tuple(run.records()), noise(run.groups()), interrupted)
+        return False
+    return True
 
 
 def choose(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Selection:
@@ -148,14 +125,16 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
         self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files, self.state, self.unloadable = CaseFiles(sandbox.folder), RunState(), LoadFailures()
+        self.files, self.state = CaseFiles(sandbox.folder), RunState()
+        self.unloadable: dict[str, Failure] = {}
         self.versions: dict[str, set[str]] = {}
         for record in run.records():
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
     def carry_out(self, waiting: Iterable[Group]) -> None:
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
-            pool = WorkerPool(self.sandbox, self.selection.specs(), threads, self.unloadable)
+            specs = [*self.selection.listed(), *self.selection.helpers()]
+            pool = WorkerPool(self.sandbox, specs, threads, self.unloadable)
             with parent_cores(self.sandbox.cores, threads), pool:
                 for group in team_groups:
                     self._measure(group, pool)
@@ -164,7 +143,8 @@ class Comparison:
         start = time.monotonic()
         task = self.tasks[group.task]
         settings = training(task, self.settings)
-        helpers = self.selection.helpers(with_control=group.cell == self.settings.cells[0])
+        with_control = group.cell == self.settings.cells[0]
+        helpers = [spec for spec in self.selection.helpers() if with_control or spec.name != CONTROL]
         runs = GroupRun(
             group, task, settings, self.selection.infos, helpers, pool, self.files, self.listener, self.state
         ).run()

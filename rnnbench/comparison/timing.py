@@ -6,9 +6,9 @@ from statistics import median
 
 from rnnbench import clock
 from rnnbench.comparison import traps
+from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseInputs
-from rnnbench.comparison.messages import Calibrate, ProbeInputs, TakeSample, TimeSteps
 from rnnbench.records.statistics import median_interval
 from rnnbench.verify import parity
 from rnnbench.verify.flops import forward_flops
@@ -25,7 +25,7 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, random: Rando
     for run in runs:
         with run.guarded():
             _probe(run)
-            sample = run.ask(Calibrate())
+            sample = run.ask(CaseActions.calibrate)
             longest = max(longest, sample.seconds)
             run.samples.calls_per_sample = sample.calls
     for run in clock.interleaved(runs, clock.count(longest), random):
@@ -43,7 +43,7 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, random: Rando
 
 def take_sample(run: BackendRun, inputs: CaseInputs) -> None:
     """Add one sample to a run that is calibrated. Raises Failure where its output is no longer the one checked."""
-    sample = run.ask(TakeSample())
+    sample = run.ask(CaseActions.sample)
     allowed = parity.FORWARD_TOLERANCE[inputs.model.dtype]
     if sample.drift is None or sample.drift > allowed:
         how = "is malformed" if sample.drift is None else f"is off by {sample.drift:.1e} (allowed: {allowed:g})"
@@ -54,7 +54,7 @@ def take_sample(run: BackendRun, inputs: CaseInputs) -> None:
 
 def time_steps(run: BackendRun) -> None:
     """Measure the latency of single steps of one row. Raises Failure."""
-    seconds = run.ask(TimeSteps(LATENCY_STEPS, LATENCY_SECONDS)).seconds
+    seconds = run.ask(CaseActions.time_steps, LATENCY_STEPS, LATENCY_SECONDS)
     run.samples.step_seconds = seconds
     ordered = sorted(seconds)
     run.record.latency_p50_seconds = ordered[len(ordered) // 2]
@@ -63,7 +63,7 @@ def time_steps(run: BackendRun) -> None:
 
 def _probe(run: BackendRun) -> None:
     """Raise Failure where results are kept from call to call; warn where inputs next to zero cost too much."""
-    found = run.ask(ProbeInputs())
+    found = run.ask(CaseActions.probe)
     if times := traps.cached(found.repeated, found.fresh):
         raise Failure("mismatch", f"gives results it has kept: inputs it has not seen take {times:.1f} times as long")
     if times := traps.subnormal(found.fresh, found.subnormal):

@@ -93,13 +93,8 @@ def gather(registry: Registry, noise: KnownNoise | None) -> Facts:
 def judge(facts: Facts) -> Iterator[HealthCheck]:
     """Yield a line for each topic, in the order of display."""
     yield HealthCheck("processor", facts.cpu)
-    yield _cores(facts)
-    yield _siblings(facts)
-    yield _frequency(facts)
-    yield _others(facts)
-    yield _host(facts)
-    yield _clock(facts)
-    yield _memory(facts)
+    for look in (_cores, _siblings, _frequency, _others, _host, _clock, _memory):
+        yield look(facts)
     yield HealthCheck(
         "versions", ", ".join(f"{name} {version or 'not installed'}" for name, version in facts.versions.items())
     )
@@ -107,9 +102,8 @@ def judge(facts: Facts) -> Iterator[HealthCheck]:
     yield HealthCheck(
         "threads", "kernels run in Python threads that let go of the GIL; Numba's threading layer is not used"
     )
-    yield _linear_algebra(facts)
-    yield _kernels(facts)
-    yield _noise(facts)
+    for look in (_linear_algebra, _kernels, _noise):
+        yield look(facts)
 
 
 def _cores(facts: Facts) -> HealthCheck:
@@ -136,12 +130,7 @@ def _siblings(facts: Facts) -> HealthCheck:
 def _frequency(facts: Facts) -> HealthCheck:
     if facts.governor is None and facts.boost is None:
         return HealthCheck("frequency", "not told")
-    value = ", ".join(
-        [
-            f"governor {facts.governor or 'not told'}",
-            *({True: ["boost"], False: ["no boost"]}.get(bool(facts.boost), [])),
-        ]
-    )
+    value = f"governor {facts.governor or 'not told'}, {'boost' if facts.boost else 'no boost'}"
     if facts.governor not in (None, "performance"):
         action = "sudo cpupower frequency-set -g performance"
         return HealthCheck("frequency", value, "the first calls run at a lower clock", action)

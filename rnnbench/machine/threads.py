@@ -56,10 +56,7 @@ def thread_times() -> Times | None:
     for task in _TASKS.iterdir():
         try:
             run, wait, _ = (task / "schedstat").read_text().split()
-        except (
-            FileNotFoundError,
-            ProcessLookupError,
-        ):  # a thread that has just ended, or a kernel without these figures
+        except (FileNotFoundError, ProcessLookupError):  # it has just ended, or the kernel lacks these figures
             continue
         except (OSError, ValueError):
             return None

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 from rnnbench.records.figures import FIGURES
 from rnnbench.records.record import Record
@@ -26,16 +26,8 @@ class Variant:
     threads: int
 
     @classmethod
-    def of(cls, record: Record) -> "Variant":
-        return cls(
-            record.task,
-            record.cell,
-            record.hidden_size,
-            record.layers,
-            record.bidirectional,
-            record.dtype,
-            record.threads,
-        )
+    def of(cls, record: Record) -> Self:
+        return cls(**{field.name: getattr(record, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.records.record import Record
 from rnnbench.report.text import duration, joined, rounded
@@ -40,8 +41,8 @@ def outcome(records: Sequence[Record]) -> str:
     return "; ".join(bad) or "ok"
 
 
-class LineProgress:
-    """Tells of each finished group in one line.
+class LineProgress(Listener):
+    """Tells of each finished group in one line: a log wants results, not every step.
 
     write: takes a line without its end, as `print` does.
     """
@@ -55,12 +56,6 @@ class LineProgress:
             self._write(f"note: {notice}")
         kept = f", {done} of them already stored" if done else ""
         self._write(f"{total_groups} groups{kept}, each on {joined(backends)}")
-
-    def stage(self, group: Group, backend: str, what: str) -> None:
-        """Do nothing: a log wants results, not every step."""
-
-    def clock(self, running: bool) -> None:
-        """Do nothing: there is no display to freeze."""
 
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
         self._estimate.add(seconds)

@@ -24,18 +24,6 @@ class PropertyResult:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """The request for a result. cores: all that the process may use: a thread too many must have a core to be seen
-    on."""
-
-    backend: str
-    property: str
-    cores: list[int]
-
-    reply = PropertyResult
-
-
-@dataclass(frozen=True)
 class Measure:
     """error: never NaN; what cannot be compared is BrokenPromise."""
 

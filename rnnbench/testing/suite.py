@@ -9,10 +9,11 @@ from rnnbench.backends.base import BackendInfo
 from rnnbench.errors import UsageError
 from rnnbench.registry import registry
 from rnnbench.testing.properties import PROPERTIES, Property
-from rnnbench.testing.results import Judge, PropertyResult
+from rnnbench.testing.results import PropertyResult
+from rnnbench.testing.work import ConformanceWork
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker, WorkerLimits
 
 WORK = "rnnbench.testing.work:ConformanceWork"
@@ -76,14 +77,14 @@ class Inspection:
 
     def judge(self, judged: Property) -> PropertyResult:
         try:
-            return self._live().ask(Judge(self._info.id, judged.name, self._place.cores))
+            return self._live().ask(ConformanceWork.judge, self._info.id, judged.name, self._place.cores)
         except Failure as failure:
             return PropertyResult(judged.name, False, reason=failure.reason)
 
     def _live(self) -> Worker:
         if self._worker is None or not self._worker.alive:
             self._worker = self._place.start(self._info, self._threads, work=WORK)
-            self._worker.receive(Loaded, self._worker.limits.load_seconds)
+            self._worker.receive(BackendLoader.load, self._worker.limits.load_seconds)
         return self._worker
 
 

@@ -1,13 +1,13 @@
 """The worker's side: judges one property at a time of the backend that its process has loaded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from rnnbench.backends.base import Backend
 from rnnbench.registry import registry
 from rnnbench.testing.cases import PLAIN, ConformanceCase
 from rnnbench.testing.properties import PROPERTIES, Property, Subject
-from rnnbench.testing.results import BrokenPromise, Judge, Measure, PropertyResult
+from rnnbench.testing.results import BrokenPromise, Measure, PropertyResult
 from rnnbench.workers.failure import Failure, explain, printable
 from rnnbench.workers.serve import pin
 
@@ -20,14 +20,11 @@ class ConformanceWork:
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
 
-    def actions(self) -> tuple[Callable[[Judge], PropertyResult]]:
-        return (self.judge,)
-
-    def judge(self, asked: Judge) -> PropertyResult:
-        """Judge one property."""
-        pin(asked.cores)
-        subject = Subject(self.backend, registry().backend(asked.backend), self.threads)
-        (judged,) = [each for each in PROPERTIES if each.name == asked.property]
+    def judge(self, backend: str, name: str, cores: list[int]) -> PropertyResult:
+        """Judge one property. cores: all that the process may use: a thread too many must have a core to be seen on."""
+        pin(cores)
+        subject = Subject(self.backend, registry().backend(backend), self.threads)
+        (judged,) = [each for each in PROPERTIES if each.name == name]
         result = judge(judged, subject)
         return replace(result, reason=printable(result.reason)[:LONGEST_REASON])
 

@@ -14,15 +14,17 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from rnnbench import clock
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT
 from rnnbench.registry import requests
-from rnnbench.tracking import ab_messages as m
+from rnnbench.tracking.checkout_worker import CheckoutActions, ModelFacts, Sizes
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.sandbox import Sandbox, parent_cores, termination_as_interrupt, worker_cores
 from rnnbench.workers.worker import Worker, WorkerLimits
 
+T = TypeVar("T")
 BASE, CONTROL, CANDIDATE = "base", "control", "candidate"
 SIDES = (BASE, CONTROL, CANDIDATE)
 TIMED = ("infer", "step", "train")
@@ -39,7 +41,7 @@ class GatePlan:
     task: str = "sunspots"
     figures: frozenset[str] = frozenset((*TIMED, "score"))
     processes: int = PROCESSES_FOR_A_VERDICT
-    sizes: m.Sizes = field(default_factory=m.Sizes)
+    sizes: Sizes = field(default_factory=Sizes)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class ABSamples:
 
     times: dict[tuple[str, str, str], list[list[float]]] = field(default_factory=dict)
     scores: dict[tuple[str, str], dict[int, float]] = field(default_factory=dict)
-    facts: dict[tuple[str, str], m.ModelFacts] = field(default_factory=dict)
+    facts: dict[tuple[str, str], ModelFacts] = field(default_factory=dict)
     memory: dict[str, list[int]] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     better: str = "lower"
@@ -93,15 +95,15 @@ def warm(sandbox: Sandbox, sides: Sequence[Checkout], plan: GatePlan) -> None:
     workers = [started(sandbox, side, plan, position) for position, side in enumerate(sides)]
     for worker in workers:
         with suppress(Failure):
-            worker.receive(m.CheckoutLoaded, worker.limits.load_seconds)
+            worker.receive(CheckoutActions.load, worker.limits.load_seconds)
     for cell in plan.cells:
         for number, worker in enumerate(workers):
             given = str(sandbox.folder / f"warm-{number}-{cell}.npz")
             with suppress(Failure):
-                worker.send(m.OpenModel(cell, plan.sizes, given, make=True))
+                worker.send(CheckoutActions.open, cell, plan.sizes, given, make=True)
         for worker in workers:
             with suppress(Failure):
-                worker.receive(m.ModelFacts)
+                worker.receive(CheckoutActions.open)
     for worker in workers:
         sandbox.dismiss(worker)
 
@@ -110,7 +112,7 @@ def started(sandbox: Sandbox, checkout: Checkout, plan: GatePlan, position: int 
     """Start a process that loads a side's package; position: as in `Sandbox.start`."""
     worker = sandbox.launch([checkout.python, "-P", str(CHECKOUT_WORKER)], environment(checkout), threads=1)
     cores = worker_cores(sandbox.cores, 1, position)
-    worker.send(m.LoadCheckout(cores, list(requests()), plan.backend))
+    worker.send(CheckoutActions.load, cores, list(requests()), plan.backend)
     return worker
 
 
@@ -137,12 +139,12 @@ class SideProcesses:
             self._measure(cell)
         for side, worker in self.workers.items():
             with suppress(Failure):
-                self.samples.memory.setdefault(side, []).append(self.workers[side].ask_alone(m.ReadMemory()).bytes)
+                self.samples.memory.setdefault(side, []).append(worker.ask_alone(CheckoutActions.memory))
             self.sandbox.dismiss(worker)
 
     def _settle(self, side: str, worker: Worker) -> None:
         """Wait until the worker has loaded its package. Raises Failure, also where that is another than it should."""
-        package = worker.receive(m.CheckoutLoaded, worker.limits.load_seconds).package
+        package = worker.receive(CheckoutActions.load, worker.limits.load_seconds)
         if Path(package).parent != self.checkouts[side].root.resolve():
             raise Failure("load_error", f"its process imported rnnbench from {package}, not from the commit")
         worker.pause()
@@ -163,7 +165,7 @@ class SideProcesses:
             self._settle(side, self.workers[side])
         given = self.sandbox.folder / f"{cell}.npz"
         make = side == BASE and not given.exists()
-        facts = self.workers[side].ask_alone(m.OpenModel(cell, self.plan.sizes, str(given), make))
+        facts = self.workers[side].ask_alone(CheckoutActions.open, cell, self.plan.sizes, str(given), make)
         if facts.error is not None and not isfinite(facts.error):
             raise Failure("bad_output", "its output holds NaN or infinity")
         self.samples.facts[side, cell] = facts
@@ -172,7 +174,7 @@ class SideProcesses:
 
     def _learn(self, side: str, cell: str) -> None:
         """Train and score. Raises Failure where the score is not finite."""
-        done = self.workers[side].ask_alone(m.LearnTask(cell, self.plan.task, self.number))
+        done = self.workers[side].ask_alone(CheckoutActions.learn, cell, self.plan.task, self.number)
         if done.score is not None:
             if not isfinite(done.score):
                 raise Failure("diverged", f"its score on {self.plan.task} is {done.score}")
@@ -183,29 +185,26 @@ class SideProcesses:
         """Take rounds of every side, all with the base's number of calls; where all can do it."""
         if not all(figure in self.samples.facts[side, cell].timed for side in SIDES):
             return
-        calibrations: list[m.FigureCalibrated] = []
         taken: dict[str, list[float]] = {side: [] for side in SIDES}
-
-        def calibrate() -> None:
-            calibrations.append(self.workers[BASE].ask_alone(m.CalibrateFigure(figure)))
-
-        def sample(side: str) -> None:
-            taken[side].append(self.workers[side].ask_alone(m.TimeFigure(figure, calibrations[0])).seconds)
-
-        self._try(BASE, cell, calibrate)
+        found = self._try(BASE, cell, partial(self.workers[BASE].ask_alone, CheckoutActions.calibrate, figure))
+        if found is None:
+            return
         for side in clock.interleaved(SIDES, ROUNDS, self.random):
-            self._try(side, cell, partial(sample, side))
+            ask = partial(self.workers[side].ask_alone, CheckoutActions.sample, figure, found)
+            if (sample := self._try(side, cell, ask)) is not None:
+                taken[side].append(sample)
         if not self.samples.failed(cell):
             for side, seconds in taken.items():
                 self.samples.times.setdefault((side, cell, figure), []).append(seconds)
 
-    def _try(self, side: str, cell: str, do: Callable[[], None]) -> None:
+    def _try(self, side: str, cell: str, do: Callable[[], T]) -> T | None:
         """Do it, unless a side has failed this cell before; note a failure."""
         if not self.samples.failed(cell):
             try:
-                do()
+                return do()
             except Failure as failure:
                 self._note(side, cell, failure)
+        return None
 
     def _note(self, side: str, cell: str, failure: Failure) -> None:
         self.samples.failures.setdefault((side, cell), f"{failure.status}: {failure.reason}")

@@ -7,7 +7,7 @@ from rnnbench.records.comparisons import noise
 from rnnbench.records.figures import value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run
-from rnnbench.tracking.ab_messages import ModelFacts
+from rnnbench.tracking.checkout_worker import ModelFacts
 from rnnbench.tracking.from_runs import labels
 from rnnbench.tracking.reading import Labels
 from rnnbench.tracking.regressions import BrokenCell, Change, exact, grown, less_accurate

@@ -32,7 +32,7 @@ from rnnbench.records.statistics import (
     ratio,
 )
 from rnnbench.tracking.ab import BASE, CANDIDATE, SIDES, TIMED, ABSamples
-from rnnbench.tracking.ab_messages import ModelFacts
+from rnnbench.tracking.checkout_worker import ModelFacts
 
 Worse = Literal["slower", "larger", "less accurate"]
 # A kernel that sums in another order moves its error by a factor of two or so; two bits lost are no rounding.

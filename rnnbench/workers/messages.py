@@ -1,108 +1,62 @@
-"""What parent and worker tell each other: frozen dataclasses, lines of JSON on their way.
+"""What parent and worker tell each other: calls of the worker's actions, lines of JSON on their way.
 
-A request is a dataclass whose `reply` is the class of its answer; the class's name goes over the pipe. Both sides build
-what arrives by `decode`, which refuses what does not fit. This file needs the standard library alone, because a process
-that imports another commit's `rnnbench` loads it by its path.
+An action is a public method of what a worker holds. Its name and arguments go over the pipe, and its result comes back;
+both sides hold what arrives to the method's annotations by `decode`, which refuses what does not fit. This file needs
+the standard library alone, because a process that imports another commit's `rnnbench` loads it by its path.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, asdict, dataclass, is_dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
 from functools import cache, partial
-from inspect import get_annotations
+from inspect import getmembers, ismethod, signature
 from math import isfinite
 from types import NoneType, UnionType
-from typing import (
-    Annotated,
-    Any,
-    ClassVar,
-    Literal,
-    Protocol,
-    TypeAlias,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, ParamSpec, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
-Json: TypeAlias = Mapping[str, object]
 MaybeNaN: TypeAlias = Annotated[float, "NaN and infinity are answers too"]  # every other float must be finite
 QUOTED = 60  # characters of a wrong value that a complaint shows
 
-
-class Message(Protocol):
-    """A dataclass."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-
-Reply = TypeVar("Reply", bound=Message)
-ReplyOf = TypeVar("ReplyOf", covariant=True)
+Actor = TypeVar("Actor")  # whose method an action is
+P = ParamSpec("P")
+Reply = TypeVar("Reply")
+Action: TypeAlias = Callable[[Mapping[str, object]], object]  # as a worker serves it
 
 
-class Request(Message, Protocol[ReplyOf]):
-    """A dataclass with the class of its answer."""
-
-    @property
-    def reply(self) -> type[ReplyOf]: ...
-
-
-@dataclass(frozen=True)
-class Done:
-    """The answer of an action that has nothing to tell."""
+def encode(action: Callable[..., object], *given: object, **named: object) -> bytes:
+    """Return a call of a worker's action as a line: its name, and its arguments by theirs."""
+    call = signature(action).bind(None, *given, **named)  # None: a `self` that is in another process
+    message = {"do": action.__name__, "with": dict(list(call.arguments.items())[1:])}
+    return json.dumps(message, default=asdict).encode() + b"\n"
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """The backend is imported; its version."""
-
-    version: str
-
-
-@dataclass(frozen=True)
-class Load:
-    """Become the worker of one backend. factory: of the backend; work: import path of what makes actions of it;
-    plugins: requests for `registry.configure`."""
-
-    factory: str
-    work: str
-    threads: int
-    loading_cores: list[int]
-    cores: list[int]
-    plugins: list[str]
-
-    reply = Loaded
+def answering(worker: object) -> dict[str, Action]:
+    """Return a worker's actions by name: each takes its arguments as they went over the pipe."""
+    methods = getmembers(worker, ismethod)
+    return {name: partial(decode, method) for name, method in methods if not name.startswith("_")}
 
 
-def encode(request: Request[Message]) -> dict[str, object]:
-    """Return a request as it goes over the pipe."""
-    return {"do": type(request).__name__, **asdict(request)}
-
-
-def answering(actions: Iterable[Callable[..., Message]]) -> dict[str, Callable[[Json], Json]]:
-    """Return each action, from JSON to JSON, by the name of its request: the class of its one argument."""
-    kinds = ((next(iter(get_annotations(action).values())), action) for action in actions)
-    return {kind.__name__: partial(_answer, kind, action) for kind, action in kinds}
-
-
-def decode(kind: type[Reply], value: object) -> Reply:
-    """Return the dataclass that a JSON object holds the fields of. Raises ValueError, saying what does not fit."""
-    hints = _hints(kind)
+def decode(called: Callable[..., Reply], value: object) -> Reply:
+    """Call a function, or make a dataclass, with the arguments that a JSON object holds by name. Raises ValueError,
+    saying what does not fit."""
+    hints = _hints(called)
     if not isinstance(value, dict):
         raise ValueError(f"{value!r:.{QUOTED}} is not an object")
     if odd := sorted(value.keys() ^ hints.keys()):
         raise ValueError(f"{odd[0]} {'is missing' if odd[0] in hints else 'is not one of its fields'}")
-    return kind(**{name: _fitted(name, hint, value[name]) for name, hint in hints.items()})
+    return called(**{name: _fitted(name, hint, value[name]) for name, hint in hints.items()})
 
 
-def _answer(kind: type[Message], action: Callable[..., Message], given: Json) -> Json:
-    return asdict(action(decode(kind, given)))
+def decode_reply(action: Callable[..., Reply], value: object) -> Reply:
+    """Return an action's reply. Raises ValueError, saying what does not fit."""
+    reply: Reply = _fitted("it", get_type_hints(action, include_extras=True)["return"], value)
+    return reply
 
 
 @cache
-def _hints(kind: type[Message]) -> dict[str, object]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {name: hints[name] for name in kind.__dataclass_fields__}
+def _hints(called: Callable[..., object]) -> dict[str, object]:
+    hints = get_type_hints(called, include_extras=True)
+    return {name: hints[name] for name in signature(called).parameters}
 
 
 def _fitted(name: str, hint: Any, value: Any) -> Any:

@@ -1,20 +1,13 @@
 """The workers of one (threads, dtype, seed): a process for each backend, kept alive for all of its groups."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Loaded
 from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker
-
-
-@dataclass
-class LoadFailures:
-    """Backends that could not be loaded in this run, and why: they are not tried again for each group."""
-
-    reasons: dict[str, Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -26,9 +19,14 @@ class WorkerSpec:
 
 
 class WorkerPool:
-    """A context. Workers wait, stopped, until a run asks them something."""
+    """A context. Workers wait, stopped, until a run asks them something.
 
-    def __init__(self, sandbox: Sandbox, specs: Sequence[WorkerSpec], threads: int, unloadable: LoadFailures) -> None:
+    unloadable: by backend, why it cannot be loaded in this run; what is in it is not tried again, and we add to it.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, specs: Sequence[WorkerSpec], threads: int, unloadable: dict[str, Failure]
+    ) -> None:
         self._sandbox, self._threads, self._unloadable = sandbox, threads, unloadable
         self._specs = {spec.name: spec for spec in specs}
         self._workers: dict[str, Worker] = {}
@@ -36,7 +34,7 @@ class WorkerPool:
 
     def __enter__(self) -> "WorkerPool":
         starting = {}
-        wanted = [spec for spec in self._specs.values() if spec.info.id not in self._unloadable.reasons]
+        wanted = [spec for spec in self._specs.values() if spec.info.id not in self._unloadable]
         for position, spec in enumerate(wanted):
             starting[spec.name] = self._sandbox.start(spec.info, self._threads, position)
         for name, worker in starting.items():
@@ -55,21 +53,21 @@ class WorkerPool:
         if worker:
             del self._workers[name]
             self._sandbox.dismiss(worker)
-        if spec.info.id not in self._unloadable.reasons:
+        if spec.info.id not in self._unloadable:
             self._settle(spec, self._sandbox.start(spec.info, self._threads))
-        if reason := self._unloadable.reasons.get(spec.info.id):
+        if reason := self._unloadable.get(spec.info.id):
             raise reason
         return self._workers[name]
 
     def _settle(self, spec: WorkerSpec, worker: Worker) -> None:
         """Wait until the worker has loaded its backend, or note why it cannot."""
         try:
-            self.versions[spec.name] = worker.receive(Loaded, worker.limits.load_seconds).version
+            self.versions[spec.name] = worker.receive(BackendLoader.load, worker.limits.load_seconds)
         except Failure as failure:
             if failure.status != "unsupported":  # what it needs is not there, a GPU for one: no fault of its own
                 status = failure.status if failure.status in ("timeout", "oom") else "load_error"
                 failure = Failure(status, f"could not be loaded: {failure.reason}")
-            self._unloadable.reasons[spec.info.id] = failure
+            self._unloadable[spec.info.id] = failure
             self._sandbox.dismiss(worker)
             return
         worker.pause()

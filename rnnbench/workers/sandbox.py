@@ -11,13 +11,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.machine.environment import usable_cores
 from rnnbench.registry import requests
-from rnnbench.workers.messages import Load
 from rnnbench.workers.reaper import end_all
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker, WorkerLimits
 
 # Every library that sizes a pool of threads by its own variable, and none that only some other program reads.
@@ -57,9 +57,7 @@ class Sandbox:
         self.folder.mkdir(mode=0o700)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with undisturbed():
             for worker in self._workers:
                 worker.kill()
@@ -71,14 +69,14 @@ class Sandbox:
                 self._reaper.wait(timeout=10)
 
     def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
-        """Return a worker that is loading `backend`; `receive` its `Loaded` to know that it has.
+        """Return a worker that is loading `backend`; `receive` its `load` to know that it has.
 
         position: its number among those that load at the same time, each on cores of its own while there are enough;
         measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
         """
         worker = self.launch([sys.executable, "-P", "-m", "rnnbench.workers.serve"], _environment(), threads)
         loading, cores = worker_cores(self.cores, threads, position), worker_cores(self.cores, threads)
-        worker.send(Load(backend.factory, work, threads, loading, cores, list(requests())))
+        worker.send(BackendLoader.load, backend.factory, work, threads, loading, cores, list(requests()))
         return worker
 
     def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:

@@ -9,32 +9,51 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rnnbench.workers.messages import Load, Loaded
+    from rnnbench.workers.messages import Action
 
-Action: TypeAlias = Callable[[Mapping[str, object]], Mapping[str, object]]
+
+class BackendLoader:
+    """What a worker holds at first: it adds to `actions` those of the backend that the first request names."""
+
+    def __init__(self, actions: dict[str, "Action"]) -> None:
+        self._actions = actions
+
+    def load(
+        self, factory: str, work: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str]
+    ) -> str:
+        """Import the backend and what measures it; return the backend's version.
+
+        factory: of the backend. work: import path of what makes actions of it. plugins: requests for
+        `registry.configure`.
+        """
+        pin(loading_cores)
+        from rnnbench import registry as finder
+        from rnnbench.backends.base import load_factory
+        from rnnbench.workers.messages import answering
+
+        finder.configure(plugins)
+        backend = load_factory(factory)(threads)
+        self._actions.update(answering(load_factory(work)(backend, threads)))
+        pin(cores)
+        return str(backend.version)
 
 
 def main() -> None:
-    """Become the worker of the backend that the first request names."""
+    """Become the worker of a backend."""
     from rnnbench.workers.failure import fault
-    from rnnbench.workers.messages import Load, Loaded, answering
+    from rnnbench.workers.messages import answering
 
     actions: dict[str, Action] = {}
-
-    def load(asked: Load) -> Loaded:
-        loaded, own = _load(asked)
-        actions.update(own)
-        return loaded
-
-    actions.update(answering([load]))
+    actions.update(answering(BackendLoader(actions)))
     serve(actions, fault)
 
 
-def serve(actions: Mapping[str, Action], fault: Callable[[BaseException], tuple[str, str]]) -> None:
+def serve(actions: Mapping[str, "Action"], fault: Callable[[BaseException], tuple[str, str]]) -> None:
     """Answer requests until there are no more: by an action's result or, whatever it raises (SystemExit too), by the
     status and reason that `fault` makes of that. `actions` may grow meanwhile."""
     replies = os.fdopen(os.dup(1), "wb")
@@ -45,27 +64,13 @@ def serve(actions: Mapping[str, Action], fault: Callable[[BaseException], tuple[
     os.close(nothing)
     for line in requests:
         request = json.loads(line)
-        action = actions[request.pop("do")]
+        action = actions[request["do"]]
         try:
-            reply: dict[str, object] = {"done": action(request)}
+            reply: dict[str, object] = {"done": action(request["with"])}
         except BaseException as error:
             reply = {"failed": fault(error)}
-        replies.write(json.dumps(reply).encode() + b"\n")
+        replies.write(json.dumps(reply, default=asdict).encode() + b"\n")
         replies.flush()
-
-
-def _load(asked: "Load") -> tuple["Loaded", dict[str, Action]]:
-    """Import the backend and what measures it; return what to answer, and the actions."""
-    pin(asked.loading_cores)
-    from rnnbench import registry as finder
-    from rnnbench.backends.base import load_factory
-    from rnnbench.workers.messages import Loaded, answering
-
-    finder.configure(asked.plugins)
-    backend = load_factory(asked.factory)(asked.threads)
-    actions = answering(load_factory(asked.work)(backend, asked.threads).actions())
-    pin(asked.cores)
-    return Loaded(str(backend.version)), actions
 
 
 def pin(cores: list[int]) -> None:

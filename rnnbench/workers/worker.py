@@ -9,17 +9,18 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Concatenate
 
 import psutil
 
 from rnnbench.units import GIB, MIB
 from rnnbench.workers.failure import Failure, printable
-from rnnbench.workers.messages import Message, Reply, Request, decode, encode
+from rnnbench.workers.messages import Actor, P, Reply, decode_reply, encode
 from rnnbench.workers.reaper import MARKER, end_all
 
 POLL_SECONDS = 0.25
@@ -65,43 +66,37 @@ class Worker:
         self._replies: SimpleQueue[bytes | None] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._asked, self.closed = "", False
-
-    @property
-    def pid(self) -> int:
-        """Return the process's number."""
-        return self._process.pid
+        self.closed = False
 
     @property
     def alive(self) -> bool:
         """Tell whether the process runs."""
         return not self.closed and self._process.poll() is None
 
-    def ask(self, request: Request[Reply], seconds: float | None = None) -> Reply:
-        """Return the reply to a request. Raises Failure: the worker is dead then, unless it told of an error itself."""
-        self.send(request)
-        return self.receive(request.reply, seconds)
+    def ask(self, action: Callable[Concatenate[Actor, P], Reply], *given: P.args, **named: P.kwargs) -> Reply:
+        """Return an action's result. Raises Failure: the worker is dead then, unless it told of an error itself."""
+        self.send(action, *given, **named)
+        return self.receive(action)
 
-    def ask_alone(self, request: Request[Reply]) -> Reply:
+    def ask_alone(self, action: Callable[Concatenate[Actor, P], Reply], *given: P.args, **named: P.kwargs) -> Reply:
         """Ask a paused worker, and pause it again. Raises Failure, as `ask` does."""
         self.resume()
         try:
-            return self.ask(request)
+            return self.ask(action, *given, **named)
         finally:
             self.pause()
 
-    def send(self, request: Request[Message]) -> None:
-        """Write a request, whose reply `receive` waits for. Raises Failure where the process has been ended."""
+    def send(self, action: Callable[Concatenate[Actor, P], object], *given: P.args, **named: P.kwargs) -> None:
+        """Call an action, whose result `receive` waits for. Raises Failure where the process has been ended."""
         assert self._process.stdin is not None
         if self.closed:
             raise Failure("crashed", "its process had ended before this case")
-        self._asked = type(request).__name__
         with suppress(BrokenPipeError):  # `receive` finds out how it died
-            self._process.stdin.write(json.dumps(encode(request)).encode() + b"\n")
+            self._process.stdin.write(encode(action, *given, **named))
             self._process.stdin.flush()
 
-    def receive(self, reply: type[Reply], seconds: float | None = None) -> Reply:
-        """Wait for the reply to the request before, for so many seconds at most. Raises Failure, as `ask` does."""
+    def receive(self, action: Callable[..., Reply], seconds: float | None = None) -> Reply:
+        """Wait for the result of an action that was called, so many seconds at most. Raises Failure, as `ask` does."""
         limit = self.limits.call_seconds if seconds is None else seconds
         deadline = time.monotonic() + limit
         while True:
@@ -112,7 +107,7 @@ class Worker:
                     self._check(deadline, limit)
                     continue
                 line = self._parting_reply()
-            return self._decode(reply, line)
+            return self._decode(action, line)
 
     def pause(self) -> None:
         """Stop the worker and its threads, where the system can: an idle framework may spin."""
@@ -177,7 +172,7 @@ class Worker:
         if time.monotonic() >= deadline:
             raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))
 
-    def _decode(self, reply: type[Reply], line: bytes | None) -> Reply:
+    def _decode(self, action: Callable[..., Reply], line: bytes | None) -> Reply:
         """Return the reply that a line holds. Raises Failure, and ends the worker unless it has told that itself."""
         if line is None:
             with suppress(subprocess.TimeoutExpired):
@@ -194,9 +189,9 @@ class Worker:
             why = "answered with something that is not a reply; does it write to our pipe?"
             raise self._end(Failure("bad_output", why)) from None
         try:
-            return decode(reply, done)
+            return decode_reply(action, done)
         except (ValueError, OverflowError) as error:
-            why = f"answered {self._asked} with what is no {reply.__name__}: {printable(str(error))}"
+            why = f"answered {action.__name__} with what does not fit: {printable(str(error))}"
             raise self._end(Failure("bad_output", why)) from None
 
     def _end(self, failure: Failure) -> Failure:

@@ -1,8 +1,6 @@
 """Our times against those of `torch.utils.benchmark`: the same call in the same process, interleaved. Differences are
 formed within rounds, as everywhere: the machine changes its speed between them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from statistics import median
 from typing import Any
@@ -12,14 +10,13 @@ from rnnbench.clock import interleaved
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
-from rnnbench.comparison.messages import Calibrate, VerifySession
 from rnnbench.comparison.plan import Group, training
 from rnnbench.comparison.plan import Settings as PlanSettings
 from rnnbench.comparison.timing import take_sample
 from rnnbench.registry import Registry, configure
 from rnnbench.tasks.model_file import model_task
-from rnnbench.workers.messages import Loaded, Message
 from rnnbench.workers.sandbox import Sandbox, parent_cores
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import WorkerLimits
 
 SHAPES = ((1, 25), (16, 25), (64, 100))  # batch and steps: a call of some tens of microseconds, of 0.3 ms, of some ms
@@ -27,32 +24,15 @@ BACKENDS = ("numba", "torch")
 WORK = "validation.agreement:TorchTimedActions"
 
 
-@dataclass(frozen=True)
-class TorchSeconds:
-    """Of a call."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TimeByTorch:
-    """Time one sample by torch's timer."""
-
-    reply = TorchSeconds
-
-
 class TorchTimedActions(CaseActions):
     """A worker that also asks torch's timer how long a call takes."""
 
-    def actions(self) -> tuple[Callable[..., Message], ...]:
-        return *super().actions(), self.time_by_torch
-
-    def time_by_torch(self, _: TimeByTorch) -> TorchSeconds:
-        """Time as many calls as our sample has; torch warms up with two of its own."""
+    def time_by_torch(self) -> float:
+        """Return the seconds of a call: time as many as our sample has; torch warms up with two of its own."""
         from torch.utils.benchmark import Timer
 
         timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
-        return TorchSeconds(timer.timeit(self.calibration.calls).median)
+        return float(timer.timeit(self.calibration.calls).median)
 
 
 def agreement(count: int) -> dict[str, Any]:
@@ -75,14 +55,14 @@ def agreement(count: int) -> dict[str, Any]:
 
 def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: int, count: int) -> dict[str, Any]:
     run = BackendRun(backend, registry.backend(backend), worker := place.start(registry.backend(backend), 1, work=WORK))
-    worker.receive(Loaded, worker.limits.load_seconds)
+    worker.receive(BackendLoader.load, worker.limits.load_seconds)
     worker.pause()
     inputs = _inputs(CaseFiles(place.folder), batch, steps)
-    run.ask(inputs.opening(False))
-    run.ask(VerifySession(str(place.folder / "verified.npz")))
-    run.ask(Calibrate())
+    run.ask(CaseActions.open, inputs.opening(False))
+    run.ask(CaseActions.verify, str(place.folder / "verified.npz"))
+    run.ask(CaseActions.calibrate)
     theirs: list[float] = []
-    takers = (lambda: take_sample(run, inputs), lambda: theirs.append(run.ask(TimeByTorch()).seconds))
+    takers = (lambda: take_sample(run, inputs), lambda: theirs.append(run.ask(TorchTimedActions.time_by_torch)))
     for take in interleaved(takers, count, Random(0)):
         take()
     place.dismiss(worker)

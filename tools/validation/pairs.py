@@ -15,7 +15,7 @@ from typing import Any
 
 from rnnbench.aa_noise import BATCH_SIZE, SEQ_LEN, measure_noise, timed_model
 from rnnbench.api import compare
-from rnnbench.comparison.listener import Silent
+from rnnbench.comparison.listener import Listener
 from rnnbench.machine.environment import usable_cores
 from rnnbench.records.comparisons import CONTROLLED, speed_ratio
 from rnnbench.records.noise import KnownNoise
@@ -90,7 +90,7 @@ def series(other: str, count: int, noise: KnownNoise) -> list[Comparison]:
 def prepared() -> KnownNoise:
     """Load the slowed backends, and return the machine's noise as `rnnbench doctor --noise` measures it."""
     configure([PLUGIN])
-    noise = measure_noise(Silent())
+    noise = measure_noise(Listener())
     print(f"noise: {noise.ratio.value:.4f} [{noise.ratio.low:.4f}, {noise.ratio.high:.4f}]", flush=True)
     return noise
 

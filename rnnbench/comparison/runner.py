@@ -20,7 +20,7 @@ from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED, noise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Run
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task, Workload
@@ -35,7 +35,7 @@ class ComparisonResult:
     was measured. interrupted: stopped by the user; finished groups are stored."""
 
     records: tuple[Record, ...]
-    noise: Ratio | None
+    noise: Interval | None
     interrupted: bool
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from rnnbench.records.statistics import Ratio, mean_interval, median_interval, ratio, ratio_of_logs
+from rnnbench.records.statistics import Interval, mean_interval, median_interval, ratio, ratio_of_logs
 from rnnbench.records.store import StoredGroup
 
 INFER = "infer_seconds"  # one value per round: seconds of a call
@@ -11,17 +11,16 @@ CONTROLLED = "numba"
 CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
 
 
-def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | None:
-    """How many times faster backend `fast` is than `slow` at inference, over groups that differ in their seed alone.
-
+def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Interval | None:
+    """Return how many times faster `fast` is than `slow` at inference, over groups that differ in their seed;
     None where no group has rounds of both.
     """
     pairs = [(g.samples[slow][INFER], g.samples[fast][INFER]) for g in groups if _timed(g, fast) and _timed(g, slow)]
     return ratio([above for above, _ in pairs], [below for _, below in pairs]) if pairs else None
 
 
-def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
-    """The machine's A/A noise: one program in two processes, their times taken as if they were two backends.
+def noise(groups: Iterable[StoredGroup]) -> Interval | None:
+    """Return the machine's A/A noise: one program in two processes, their times taken as if they were two backends.
 
     A seed has one pair of processes, so the groups of a seed are averaged first. None where no control was timed.
     """

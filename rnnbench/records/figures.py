@@ -21,9 +21,7 @@ def geometric(values: Sequence[float]) -> Interval:
     """Return the geometric mean with the interval of the logarithms: times and rates compare by ratios."""
     if min(values) <= 0:
         return Interval(fmean(values), None, None, len(values))
-    logs = mean_interval([math.log(value) for value in values])
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return Interval(math.exp(logs.value), low, high, logs.count)
+    return mean_interval([math.log(value) for value in values]).mapped(math.exp)
 
 
 def largest(values: Sequence[float]) -> Interval:

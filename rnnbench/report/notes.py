@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
+from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Interval, minimum_effect
 from rnnbench.records.summary import TRAINER, Row, label, varying
 from rnnbench.report.text import counted, duration, joined, percent
 from rnnbench.tasks.spec import Training
@@ -104,19 +104,19 @@ def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
     return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()])
 
 
-def noise_line(noise: Ratio | None, known: KnownNoise | None = None) -> str:
+def noise_line(noise: Interval | None, known: KnownNoise | None = None) -> str:
     """State the machine's A/A noise and the effect that it lets count. known: as `rnnbench doctor --noise` found it."""
     least = f"speeds closer than {percent(minimum_effect(noise, known.ratio if known else None))} are not told apart"
     what = "This machine's own noise (A/A, a program timed against itself in two processes)"
     found = [f"is {_noise(noise)} in this run"] if noise else []
     if known:
-        found.append(f"was {_noise(known.ratio)} on {known.measured}, over {counted(known.ratio.processes, 'pair')}")
+        found.append(f"was {_noise(known.ratio)} on {known.measured}, over {counted(known.ratio.count, 'pair')}")
     return f"{what} {joined(found)}; {least}." if found else f"{what} was not measured; {least}."
 
 
-def _noise(noise: Ratio) -> str:
-    ends = None if noise.low is None or noise.high is None else (noise.low - 1, noise.high - 1)
-    return percent(noise.value - 1, ends)
+def _noise(noise: Interval) -> str:
+    apart = noise.mapped(lambda ratio: ratio - 1)
+    return percent(apart.value, apart.ends)
 
 
 def process_line(records: Iterable[Record]) -> str | None:

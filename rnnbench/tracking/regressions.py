@@ -21,10 +21,8 @@ from rnnbench.records.statistics import (
     CONFIDENCE,
     SMALLEST_EFFECT,
     Interval,
-    Ratio,
     chance,
     holm,
-    logs_of,
     mean_interval,
     minimum_effect,
     paired_difference,
@@ -120,13 +118,13 @@ def regressed(found: Sequence[Change]) -> list[Change]:
 
 
 def grown(
-    name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Ratio | None
+    name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Interval | None
 ) -> Change:
     """Compare times or bytes, typical ones by process (or seed); noises: of one program against itself."""
     typical = median(before.values()), median(after.values())
     worse: Worse = "larger" if WORDS[figure][1] == "B" else "slower"
     return Change(
-        name, figure, worse, *typical, logs_of(paired_ratio(after, before)), math.log1p(minimum_effect(*noises))
+        name, figure, worse, *typical, paired_ratio(after, before).mapped(math.log), math.log1p(minimum_effect(*noises))
     )
 
 
@@ -168,7 +166,7 @@ def _time(samples: ABSamples, cell: str, figure: str, name: str) -> Change:
     base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
     typical = [median(map(median, processes)) for processes in (base, candidate)]
     floor = math.log1p(minimum_effect(ratio(control, base)))
-    return Change(name, figure, "slower", typical[0], typical[1], logs_of(ratio(candidate, base)), floor)
+    return Change(name, figure, "slower", typical[0], typical[1], ratio(candidate, base).mapped(math.log), floor)
 
 
 def by_process(values: Sequence[float]) -> dict[int, float]:

@@ -108,6 +108,13 @@ FIGURES = {
 }
 
 
+def unit(name: str) -> str:
+    """Return a figure's unit; of those that others keep, asv for one, the unit that the name says."""
+    if name in FIGURES:
+        return FIGURES[name].unit
+    return "s" if "_seconds" in name else "B" if name.endswith("_bytes") else ""
+
+
 def value(name: str, records: Iterable[Record]) -> float | None:
     """Return a row's figure without its interval."""
     found = FIGURES[name].of(records)

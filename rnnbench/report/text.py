@@ -86,9 +86,15 @@ def duration(seconds: float) -> str:
     return f"{significant(seconds / unit.seconds)} {unit.name}"
 
 
-def mebibytes(count: float) -> str:
-    """Write a number of bytes: 312 MiB."""
-    return f"{significant(count / MIB)} MiB"
+def amount(value: float | None, unit: str) -> str:
+    """Write a figure with its unit ("s", "B" or another): 3.21 ms, 312 MiB, 4385, 0.527; a dash for None."""
+    if value is None:
+        return DASH
+    if unit == "s":
+        return duration(value)
+    if unit == "B":
+        return f"{significant(value / MIB)} MiB"
+    return f"{value:.0f}" if value == int(value) else significant(value)
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:

@@ -14,9 +14,10 @@ take no part in the correction. The gate demands all of it twice: what is flagge
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
-from typing import Literal
+from statistics import median
+from typing import Literal, NamedTuple
 
+from rnnbench.records.figures import FIGURES
 from rnnbench.records.statistics import (
     CONFIDENCE,
     SMALLEST_EFFECT,
@@ -36,24 +37,32 @@ Worse = Literal["slower", "larger", "less accurate"]
 # A kernel that sums in another order moves its error by a factor of two or so; two bits lost are no rounding.
 ERROR_FACTOR = 4.0
 FLOAT32_EPSILON = 2.0**-23
-# What the figures are called in a sentence, and their unit ("" for a plain number).
-WORDS = {
-    "infer": ("inference", "s"),
-    "step": ("single step", "s"),
-    "train": ("training step", "s"),
-    "memory": ("peak memory", "B"),
-    "parameters": ("parameters", ""),
-    "parameters_two_bias": ("params (2 biases)", ""),
-    "score": ("score", ""),
-    "error": ("error (float64)", ""),
+
+
+class GateFigure(NamedTuple):
+    """words: what it is called in a sentence; name: by `records.figures`, which says its unit and typical value."""
+
+    words: str
+    name: str
+
+
+GATE_FIGURES = {
+    "infer": GateFigure("inference", "infer_seconds"),
+    "step": GateFigure("single step", "latency_p50_seconds"),
+    "train": GateFigure("training step", "train_step_seconds"),
+    "memory": GateFigure("peak memory", "peak_rss_bytes"),
+    "parameters": GateFigure("parameters", "parameters"),
+    "parameters_two_bias": GateFigure("params (2 biases)", "parameters_two_bias"),
+    "score": GateFigure("score", "score"),
+    "error": GateFigure("error (float64)", "forward_error"),
 }
 
 
 @dataclass(frozen=True)
 class Change:
-    """One series. name: its cell or row; figure: a key of WORDS. before, after: typical values. effect: how much worse,
-    as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact: there is
-    no chance in it."""
+    """One series. name: its cell or row; figure: a key of GATE_FIGURES. before, after: typical values. effect: how much
+    worse, as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact:
+    there is no chance in it."""
 
     name: str
     figure: str
@@ -63,6 +72,16 @@ class Change:
     effect: Interval
     floor: float
     exact: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return what the figure is called in a sentence."""
+        return GATE_FIGURES[self.figure].words
+
+    @property
+    def unit(self) -> str:
+        """Return the figure's unit, "" for a plain number."""
+        return FIGURES[GATE_FIGURES[self.figure].name].unit
 
     @property
     def beyond(self) -> bool:
@@ -120,12 +139,11 @@ def regressed(found: Sequence[Change]) -> list[Change]:
 def grown(
     name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Interval | None
 ) -> Change:
-    """Compare times or bytes, typical ones by process (or seed); noises: of one program against itself."""
-    typical = median(before.values()), median(after.values())
-    worse: Worse = "larger" if WORDS[figure][1] == "B" else "slower"
-    return Change(
-        name, figure, worse, *typical, paired_ratio(after, before).mapped(math.log), math.log1p(minimum_effect(*noises))
-    )
+    """Compare times or bytes by process (or seed); noises: of one program against itself."""
+    worse: Worse = "larger" if figure == "memory" else "slower"
+    was, now = (_typical(figure, list(side.values())) for side in (before, after))
+    effect = paired_ratio(after, before).mapped(math.log)
+    return Change(name, figure, worse, was, now, effect, math.log1p(minimum_effect(*noises)))
 
 
 def less_accurate(
@@ -133,15 +151,15 @@ def less_accurate(
 ) -> Change:
     """Compare scores by seed; noise: what another run of `before` scored, for backends that do not repeat
     themselves."""
-    typical = fmean(before.values()), fmean(after.values())
-    scale = abs(typical[0]) or 1.0
+    was, now = (_typical("score", list(side.values())) for side in (before, after))
+    scale = abs(was) or 1.0
     sign = (1 if better == "lower" else -1) / scale
     change = mean_interval([sign * (after[seed] - before[seed]) for seed in sorted(before.keys() & after.keys())])
     floor = SMALLEST_EFFECT
     if noise.keys() & before.keys():
         own = paired_difference(noise, before)
         floor = max(floor, *(abs(end) / scale for end in (own.value, own.low, own.high) if end is not None))
-    return Change(name, "score", "less accurate", *typical, change, floor)
+    return Change(name, "score", "less accurate", was, now, change, floor)
 
 
 def exact(name: str, before: ModelFacts, after: ModelFacts) -> list[Change]:
@@ -164,9 +182,14 @@ def _certain(name: str, figure: str, worse: Worse, before: float, after: float, 
 def _time(samples: ABSamples, cell: str, figure: str, name: str) -> Change:
     """Compare round with round, so that drift within a process cancels too."""
     base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
-    typical = [median(map(median, processes)) for processes in (base, candidate)]
+    was, now = (_typical(figure, [median(rounds) for rounds in side]) for side in (base, candidate))
     floor = math.log1p(minimum_effect(ratio(control, base)))
-    return Change(name, figure, "slower", typical[0], typical[1], ratio(candidate, base).mapped(math.log), floor)
+    return Change(name, figure, "slower", was, now, ratio(candidate, base).mapped(math.log), floor)
+
+
+def _typical(figure: str, values: Sequence[float]) -> float:
+    """Return the value over processes (or seeds) that a table shows."""
+    return FIGURES[GATE_FIGURES[figure].name].over_seeds(values).value
 
 
 def by_process(values: Sequence[float]) -> dict[int, float]:

@@ -13,8 +13,7 @@ from rnnbench.cli import main
 from rnnbench.records.figures import unit
 from rnnbench.report.text import amount
 from rnnbench.tracking.commits import Commit
-from rnnbench.tracking.reading import Reading
-from rnnbench.tracking.series import in_order, steps
+from rnnbench.tracking.series import Reading, in_order, steps
 
 Capture = pytest.CaptureFixture[str]
 SLOWER = [1.00e-3, 1.01e-3, 0.99e-3, 1.20e-3, 1.21e-3, 1.19e-3]

@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rnnbench.tracking.commits import Commit
-    from rnnbench.tracking.reading import Reading
     from rnnbench.tracking.sections import HistorySection
-    from rnnbench.tracking.series import Series
+    from rnnbench.tracking.series import Reading, Series
 
 HISTORY_SCHEMA = 1
 DEFAULT_FIGURE = "infer_seconds"

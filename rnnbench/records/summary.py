@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from rnnbench.records.figures import FIGURES
@@ -27,15 +27,7 @@ class Variant:
 
     @classmethod
     def of(cls, record: Record) -> "Variant":
-        return cls(
-            record.task,
-            record.cell,
-            record.hidden_size,
-            record.layers,
-            record.bidirectional,
-            record.dtype,
-            record.threads,
-        )
+        return cls(*(getattr(record, field.name) for field in fields(cls)))
 
 
 @dataclass(frozen=True)

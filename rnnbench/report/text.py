@@ -61,6 +61,10 @@ class Unit:
     name: str
     seconds: float
 
+    def write(self, seconds: float) -> str:
+        """Write a time in this unit, without its name."""
+        return significant(seconds / self.seconds)
+
 
 UNITS = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("µs", 1e-6), Unit("ns", 1e-9))
 
@@ -83,7 +87,7 @@ def duration(seconds: float) -> str:
     if seconds >= 120:
         return rounded(seconds)
     unit = time_unit([seconds])
-    return f"{significant(seconds / unit.seconds)} {unit.name}"
+    return f"{unit.write(seconds)} {unit.name}"
 
 
 def amount(value: float | None, unit: str) -> str:

@@ -10,8 +10,8 @@ from rnnbench.records.store import Run
 from rnnbench.tracking.ab import TIMED
 from rnnbench.tracking.ab_messages import ModelFacts
 from rnnbench.tracking.from_runs import labels
-from rnnbench.tracking.reading import Labels
 from rnnbench.tracking.regressions import GATE_FIGURES, BrokenCell, Change, exact, grown, less_accurate
+from rnnbench.tracking.series import Labels
 
 Rows = dict[Labels, dict[int, Record]]
 

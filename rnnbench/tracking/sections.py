@@ -9,8 +9,7 @@ from rnnbench.records.figures import unit
 from rnnbench.report.text import DASH, amount, percent
 from rnnbench.tracking.commits import SHORT, Commit
 from rnnbench.tracking.from_runs import ENVIRONMENT
-from rnnbench.tracking.reading import Labels, Reading
-from rnnbench.tracking.series import Series, Step, steps
+from rnnbench.tracking.series import Labels, Reading, Series, Step, steps
 
 # Of a row's labels, those that most rows share; a title names them where they differ from this.
 USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}

@@ -60,12 +60,12 @@ class Run:
         return self.path.name
 
     def append(self, key: str, records: Iterable[Record], samples: Samples) -> None:
-        """Stores a finished group; on return it is on disk. Raises UsageError where it cannot be written."""
+        """Store a finished group; on return it is on disk. Raises UsageError where it cannot be written."""
         content = {"run": self.id, "key": key, "records": [r.as_json() for r in records], "samples": samples}
         _write(self.path / "groups" / f"{key}.json", content)
 
     def groups(self) -> list[StoredGroup]:
-        """Every group that can be read, oldest first; `problems` names the others."""
+        """Return every group that can be read, oldest first; `problems` names the others."""
         return [group for _, group in self._read() if isinstance(group, StoredGroup)]
 
     def finished(self) -> set[str]:
@@ -97,11 +97,11 @@ class Run:
         return DataFrame([row.as_json() for row in self.rows()])
 
     def problems(self) -> list[str]:
-        """One line per file that was skipped: damaged, foreign, or of a newer schema."""
+        """Return one line per file that was skipped: damaged, foreign, or of a newer schema."""
         return [f"{path} {problem}; skipped" for path, problem in self._read() if isinstance(problem, str)]
 
     def finish(self) -> None:
-        """Marks the run as complete: nothing is left for `--resume`."""
+        """Mark the run as complete: nothing is left for `--resume`."""
         self.complete = True
         self._save()
 
@@ -137,7 +137,7 @@ class Store:
         self.root = Path(root)
 
     def keep_noise(self, machine_id: str, noise: KnownNoise) -> None:
-        """For runs on such a machine from now on. Raises UsageError where it cannot be written."""
+        """Keep a machine's noise for its runs from now on. Raises UsageError where it cannot be written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -145,7 +145,7 @@ class Store:
         _write(self._noise_path(machine_id), noise.as_json())
 
     def known_noise(self, machine_id: str) -> KnownNoise | None:
-        """None where none was kept, or what was kept is damaged."""
+        """Return None where none was kept, or what was kept is damaged."""
         try:
             return KnownNoise.from_json(sealed.read(self._noise_path(machine_id)))
         except sealed.Damaged:
@@ -155,7 +155,7 @@ class Store:
         return self.root / f"noise-{machine_id}.json"
 
     def create(self, settings: dict[str, Any], digest: str, machine: dict[str, Any]) -> Run:
-        """A new run. Raises UsageError where the folder cannot be written, before any work is done."""
+        """Create a run. Raises UsageError where the folder cannot be written, before any work is done."""
         if known := self.known_noise(str(machine.get("id", ""))):
             machine = {**machine, "noise": known.as_json()}
         now = datetime.now(UTC)
@@ -176,16 +176,16 @@ class Store:
         return run
 
     def runs(self) -> list[Run]:
-        """Every run that can be read, oldest first; `problems` names the others."""
+        """Return every run that can be read, oldest first; `problems` names the others."""
         found = [entry for _, entry in self._read() if isinstance(entry, Run)]
         return sorted(found, key=lambda run: (run.number, run.created, run.id))
 
     def problems(self) -> list[str]:
-        """One line per folder that looks like a run and cannot be read."""
+        """Return one line per folder that looks like a run and cannot be read."""
         return [f"{path} {problem}; skipped" for path, problem in self._read() if isinstance(problem, str)]
 
     def find(self, run_id: str) -> Run:
-        """The run of this id, the only one whose id starts so, or ``latest``. Raises UsageError."""
+        """Return the run of this id, the only one whose id starts so, or ``latest``. Raises UsageError."""
         runs = self.runs()
         if not runs:
             raise UsageError(f"there are no runs in {self.root}; make one with `rnnbench compare`")
@@ -200,11 +200,11 @@ class Store:
         return matches[0]
 
     def unfinished(self, digest: str) -> Run | None:
-        """The newest run with this digest of settings that still lacks groups."""
+        """Return the newest run with this digest of settings that still lacks groups."""
         return next((run for run in reversed(self.runs()) if run.digest == digest and not run.complete), None)
 
     def _read(self) -> list[tuple[Path, Run | str]]:
-        """A link is not followed: it could lead out of the store."""
+        """Read every folder; a link is not followed: it could lead out of the store."""
         try:
             paths = sorted(p for p in self.root.glob("*") if p.is_dir() and not p.is_symlink())
         except OSError as error:
@@ -214,7 +214,7 @@ class Store:
 
 
 def _unborn(path: Path) -> bool:
-    """Whether this is what a run leaves that is killed while it is made, before anything could be stored."""
+    """Tell whether this is what a run leaves that is killed while it is made, before anything could be stored."""
     with suppress(OSError):
         return RUN_FILE not in os.listdir(path) and not os.listdir(path / "groups")
     return False

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from rnnbench.records.figures import FIGURES
+from rnnbench.records.figures import FIGURES, value
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
 
@@ -44,12 +44,12 @@ class Row:
 
     @property
     def ranked(self) -> bool:
-        """Whether it takes part in comparisons: only what came through on every seed."""
+        """Tell whether it takes part in comparisons: only what came through on every seed."""
         return len(self.passed) == len(self.records)
 
     @property
     def status(self) -> str:
-        """ok, or the commonest trouble with its share of the seeds."""
+        """Return ok, or the commonest trouble with its share of the seeds."""
         troubles = Counter(record.status for record in self.records if record.status != "ok")
         if not troubles:
             return "ok"
@@ -62,17 +62,16 @@ class Row:
 
     def value(self, name: str) -> float | None:
         """Return a figure without its interval."""
-        found = self.figure(name)
-        return None if found is None else found.value
+        return value(name, self.records)
 
     @property
     def scores(self) -> dict[int, float]:
-        """Score by seed."""
+        """Return the score by seed."""
         return {record.seed: record.score for record in self.passed if record.score is not None}
 
     @property
     def learned(self) -> tuple[int, int] | None:
-        """On how many seeds, of how many, the score beat the trivial answer by the task's margin."""
+        """Return on how many seeds, of how many, the score beat the trivial answer by the task's margin."""
         known = [record.learned for record in self.passed if record.learned is not None]
         return (sum(known), len(known)) if known else None
 
@@ -90,7 +89,7 @@ class Row:
 
 
 def summarise(records: Iterable[Record]) -> tuple[Row, ...]:
-    """Rows in the order of their first record, a variant's backends together."""
+    """Return rows in the order of their first record, a variant's backends together."""
     found: dict[Variant, dict[str, list[Record]]] = {}
     for record in records:
         found.setdefault(Variant.of(record), {}).setdefault(record.backend, []).append(record)
@@ -102,13 +101,13 @@ def summarise(records: Iterable[Record]) -> tuple[Row, ...]:
 
 
 def varying(rows: Sequence[Row]) -> tuple[str, ...]:
-    """The sizes that tell these rows apart, beside cell and backend."""
+    """Return the sizes that tell these rows apart, beside cell and backend."""
     names = ("hidden_size", "layers", "bidirectional", "dtype", "threads")
     return tuple(name for name in names if len({getattr(row.variant, name) for row in rows}) > 1)
 
 
 def label(variant: Variant, names: Sequence[str]) -> str:
-    """A variant in a few words: its cell and the sizes in `names`."""
+    """Return a variant in a few words: its cell and the sizes in `names`."""
     words = {
         "hidden_size": f"h{variant.hidden_size}",
         "layers": f"{variant.layers} layers" if variant.layers > 1 else "1 layer",

@@ -6,7 +6,7 @@ from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Interval, minimum_effect
 from rnnbench.records.summary import TRAINER, Row, label, varying
-from rnnbench.report.text import counted, duration, joined, percent
+from rnnbench.report.text import counted, duration, joined, percent, ranged
 from rnnbench.tasks.spec import Training
 
 
@@ -61,20 +61,13 @@ def trouble_lines(rows: Sequence[Row]) -> list[str]:
     """State why rows have dashes: rows with the same trouble share a line."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        for status, records in _by_status(row).items():
+        for status in dict.fromkeys(record.status for record in row.records if record.status != "ok"):
+            records = [record for record in row.records if record.status == status]
             reason = records[0].reason or "no reason was given"
             all_seeds = len(records) == len(row.records)
             where = "" if all_seeds else f", on {_seeds(records)} of {len(row.records)}"
             found.setdefault((f"{status}{where}", reason), []).append(row)
     return [f"{_which(own, rows)}: {what}: {reason}" for (what, reason), own in found.items()]
-
-
-def _by_status(row: Row) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in row.records:
-        if record.status != "ok":
-            found.setdefault(record.status, []).append(record)
-    return found
 
 
 def adopted_line(rows: Sequence[Row]) -> str | None:
@@ -141,7 +134,10 @@ def compile_line(records: Iterable[Record]) -> str | None:
     for record in records:
         if record.compile_seconds and record.compile_cache is not None:
             seconds.setdefault((record.backend, record.compile_cache), []).append(record.compile_seconds)
-    words = [f"{backend} {_range(spent)} with a {cache} cache" for (backend, cache), spent in sorted(seconds.items())]
+    words = [
+        f"{backend} {ranged(spent, duration)} with a {cache} cache"
+        for (backend, cache), spent in sorted(seconds.items())
+    ]
     return f"Compiling or loading kernels, in no figure above: {joined(words)}." if words else None
 
 
@@ -154,8 +150,3 @@ def machine_line(machine: Mapping[str, object]) -> str:
     facts = [machine.get("cpu"), counted(cores, "core") if isinstance(cores, int) else None]
     words = [str(fact) for fact in facts if fact] or ["an unknown machine"]
     return f"Measured on {', '.join(words)}; {', '.join([python, *versions])}."
-
-
-def _range(seconds: Sequence[float]) -> str:
-    low, high = duration(min(seconds)), duration(max(seconds))
-    return low if low == high else f"{low} to {high}"

@@ -22,7 +22,7 @@ from rnnbench.records.statistics import (
 )
 from rnnbench.records.store import StoredGroup
 from rnnbench.records.summary import TRAINER, Row, Variant, label, varying
-from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, significant
+from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, ranged, significant
 
 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
@@ -63,10 +63,7 @@ def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], leas
 
 
 def _span(sizes: Sequence[float], text: Callable[[float], str], of_what: str) -> str:
-    if not sizes:
-        return ""
-    low, high = text(min(sizes)), text(max(sizes))
-    return f"{low} {of_what}" if low == high else f"{low} to {high} {of_what}"
+    return f"{ranged(sizes, text)} {of_what}" if sizes else ""
 
 
 def learning_sentence(rows: Sequence[Row]) -> str | None:

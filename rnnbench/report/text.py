@@ -1,7 +1,7 @@
 """Text as people read it: figures at a sensible precision, and names that cannot upset the place they are shown in."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rnnbench.units import MIB
@@ -99,6 +99,12 @@ def amount(value: float | None, unit: str) -> str:
     if unit == "B":
         return f"{significant(value / MIB)} MiB"
     return f"{value:.0f}" if value == int(value) else significant(value)
+
+
+def ranged(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """Write the smallest and the largest, at least one value: 2.1 s to 3.4 s; once where both read alike."""
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:

@@ -36,7 +36,7 @@ class HistorySection:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        return tuple(series.label("backend") or series.figure for series in self.series)
+        return tuple(series.column for series in self.series)
 
     @cached_property
     def steps(self) -> tuple[tuple[Step, ...], ...]:

@@ -49,6 +49,11 @@ class Series:
         return dict(self.labels).get(name, "")
 
     @property
+    def column(self) -> str:
+        """Return the backend, or the figure where no backend has a part in it."""
+        return self.label("backend") or self.figure
+
+    @property
     def values(self) -> list[float | None]:
         return [point.value for point in self.points]
 

@@ -117,12 +117,12 @@ def _record(ctx: click.Context, results: str, quick: bool) -> "Run":
         if given and option.name not in TRACKED_OPTIONS:
             raise UsageError(f"{option.opts[0]} does not go with --track: the asv suite settles what is measured")
     profile = "quick" if quick else os.environ.get(PROFILE, "default")
-    recorded = recording.record(Repository(Path.cwd()), Path(results), profile)
-    if recorded.commit is None:
+    run, commit = recording.record(Repository(Path.cwd()), Path(results), profile)
+    if commit is None:
         note("the working tree has changes: the run is marked dirty, and asv has no commit to file it under")
     else:
-        note(f"filed under {recorded.commit}; `rnnbench history` shows it")
-    return recorded.run
+        note(f"filed under {commit}; `rnnbench history` shows it")
+    return run
 
 
 def exit_code(records: "Sequence[Record]") -> int:

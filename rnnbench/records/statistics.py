@@ -184,6 +184,6 @@ def _quantile(probability: float, n: int) -> float:
 
 
 def _standard_error(estimate: Interval) -> float:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return (estimate.high - estimate.low) / 2 / _quantile((1 + CONFIDENCE) / 2, estimate.count)
+    assert estimate.ends
+    low, high = estimate.ends
+    return (high - low) / 2 / _quantile((1 + CONFIDENCE) / 2, estimate.count)

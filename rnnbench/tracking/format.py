@@ -1,7 +1,5 @@
 """Changes of the gate as rows of a table and as plain sentences."""
 
-import math
-
 from rnnbench.report.text import amount, percent, significant
 from rnnbench.tracking.gate import GateResult, Regression
 from rnnbench.tracking.regressions import BrokenCell, Change
@@ -17,10 +15,10 @@ def row(change: Change, outcome: GateResult) -> dict[str, object]:
         "base": change.before,
         "candidate": change.after,
         "unit": change.unit,
-        "worse_by": share(change, change.effect.value),
-        "worse_by_low": share(change, change.effect.low),
-        "worse_by_high": share(change, change.effect.high),
-        "least": share(change, change.floor),
+        "worse_by": change.share.value,
+        "worse_by_low": change.share.low,
+        "worse_by_high": change.share.high,
+        "least": change.least,
         "verdict": verdict(change, outcome),
     }
 
@@ -33,7 +31,7 @@ def cells(change: Change, outcome: GateResult) -> dict[str, str]:
         "base": amount(change.before, change.unit),
         "candidate": amount(change.after, change.unit),
         "worse by": worse_by(change),
-        "noise": "" if change.exact else percent(share(change, change.floor) or 0.0),
+        "noise": "" if change.exact else percent(change.least),
         "verdict": verdict(change, outcome),
     }
 
@@ -44,19 +42,12 @@ def verdict(change: Change, outcome: GateResult) -> str:
     return "not confirmed" if any(other is change for other in outcome.unconfirmed) else ""
 
 
-def share(change: Change, value: float | None) -> float | None:
-    """Return the logarithm of a ratio as a share; scores are shares already."""
-    if value is None or change.figure == "score":
-        return value
-    return math.expm1(value)
-
-
 def worse_by(change: Change) -> str:
     """Write how much worse it is, with its interval where there is chance in it: 15 % [14, 17]."""
-    effect = change.effect if change.figure == "score" else change.effect.mapped(math.expm1)
-    if effect.value >= FACTOR - 1:
-        return f"{significant(effect.value + 1)} times"
-    return percent(effect.value, None if change.exact else effect.ends)
+    share = change.share
+    if share.value >= FACTOR - 1:
+        return f"{significant(share.value + 1)} times"
+    return percent(share.value, None if change.exact else share.ends)
 
 
 def sentence(regression: Regression) -> str:
@@ -67,7 +58,7 @@ def sentence(regression: Regression) -> str:
     if again is not None and not change.exact:
         figures += f"; measured again: {worse_by(again)}"
     if not change.exact:
-        figures += f"; less than {percent(share(change, change.floor) or 0.0)} would be noise"
+        figures += f"; less than {percent(change.least)} would be noise"
     return f"{change.name} is {change.worse}: {what} ({figures})."
 
 

@@ -84,6 +84,16 @@ class Change:
         return FIGURES[GATE_FIGURES[self.figure].name].unit
 
     @property
+    def share(self) -> Interval:
+        """Return how much worse it is as a share: `effect`, without its logarithm."""
+        return self.effect if self.figure == "score" else self.effect.mapped(math.expm1)
+
+    @property
+    def least(self) -> float:
+        """Return the floor as a share."""
+        return self.floor if self.figure == "score" else math.expm1(self.floor)
+
+    @property
     def beyond(self) -> bool:
         """Return whether it is worse beyond its interval and its floor; whether that is chance is up to `regressed`."""
         return self.effect.low is not None and self.effect.low > 0 and self.effect.value > self.floor
@@ -110,10 +120,10 @@ def changes(samples: ABSamples, backend: str) -> list[Change]:
         if base and candidate:
             found.append(less_accurate(name, base, candidate, control, samples.better))
         found += exact(name, samples.facts[BASE, cell], samples.facts[CANDIDATE, cell])
-    base_bytes, control_bytes, candidate_bytes = (samples.memory.get(side, []) for side in SIDES)
-    if base_bytes and cells and not samples.failures and len(base_bytes) == len(control_bytes) == len(candidate_bytes):
-        noise = paired_ratio(by_process(control_bytes), by_process(base_bytes))
-        found.append(grown(backend, "memory", by_process(base_bytes), by_process(candidate_bytes), noise))
+    base_bytes, control_bytes, candidate_bytes = (dict(enumerate(samples.memory.get(side, []))) for side in SIDES)
+    complete = base_bytes.keys() == control_bytes.keys() == candidate_bytes.keys()
+    if complete and base_bytes and cells and not samples.failures:
+        found.append(grown(backend, "memory", base_bytes, candidate_bytes, paired_ratio(control_bytes, base_bytes)))
     return found
 
 
@@ -190,7 +200,3 @@ def _time(samples: ABSamples, cell: str, figure: str, name: str) -> Change:
 def _typical(figure: str, values: Sequence[float]) -> float:
     """Return the value over processes (or seeds) that a table shows."""
     return FIGURES[GATE_FIGURES[figure].name].over_seeds(values).value
-
-
-def by_process(values: Sequence[float]) -> dict[int, float]:
-    return dict(enumerate(values))

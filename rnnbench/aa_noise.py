@@ -41,8 +41,8 @@ def measure_noise(listener: Listener, pairs: int = PAIRS) -> KnownNoise:
         except Interrupted:
             raise UsageError("interrupted: the noise is not known; run `rnnbench doctor --noise` again") from None
         found, records = noise(run.groups()), run.records()
-    if found is None or found.processes < pairs or found.low is None:
-        timed = 0 if found is None else found.processes
+    if found is None or found.count < pairs or found.low is None:
+        timed = 0 if found is None else found.count
         reason = next((record.reason for record in records if record.reason), "no reason was given")
         raise UsageError(
             f"{CONTROLLED} could be timed against itself in {timed} of {pairs} pairs of processes: {reason}"

@@ -11,7 +11,7 @@ from rnnbench.comparison.plan import Settings
 from rnnbench.machine.environment import machine
 from rnnbench.records.comparisons import noise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Run, Store
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task
@@ -28,7 +28,7 @@ class Outcome:
     """What a run holds after a comparison, and whether that was interrupted."""
 
     records: tuple[Record, ...]
-    noise: Ratio | None
+    noise: Interval | None
     interrupted: bool
 
 

@@ -14,10 +14,10 @@ from rnnbench.errors import UsageError
 from rnnbench.machine.doctor import GIB, Facts, gather, judge
 from rnnbench.machine.environment import core_count, cpu_model, machine_id
 from rnnbench.records.noise import KnownNoise
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Store
 
-KNOWN = KnownNoise(Ratio(1.004, 0.97, 1.01, 10), "2026-11-23")
+KNOWN = KnownNoise(Interval(1.004, 0.97, 1.01, 10), "2026-11-23")
 WELL = Facts(
     cpu="Testor 9000",
     cores=4,
@@ -109,7 +109,7 @@ def test_noise_is_measured_between_numba_and_its_control(monkeypatch):
     """Whatever the machine's noise is meanwhile."""
     load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
     found = aa_noise.measure_noise(Quiet(), pairs=2)
-    assert found.ratio.processes == 2
+    assert found.ratio.count == 2
     assert 0 < found.ratio.low <= found.ratio.value <= found.ratio.high
 
 

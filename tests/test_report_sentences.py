@@ -7,7 +7,7 @@ from stored_runs import ERRORS, failed, record, stored
 
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Run
 from rnnbench.records.summary import summarise
 from rnnbench.report import notes, sentences
@@ -180,17 +180,18 @@ def test_settings_line_states_what_training_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noise", "least"), [(None, "2.0 %"), (Ratio(1.0, 0.999, 1.001, 5), "2.0 %"), (Ratio(1.01, 0.97, 1.05, 5), "5.0 %")]
+    ("noise", "least"),
+    [(None, "2.0 %"), (Interval(1.0, 0.999, 1.001, 5), "2.0 %"), (Interval(1.01, 0.97, 1.05, 5), "5.0 %")],
 )
-def test_the_noise_of_the_machine_sets_what_counts(noise: Ratio | None, least: str) -> None:
+def test_the_noise_of_the_machine_sets_what_counts(noise: Interval | None, least: str) -> None:
     line = printable(notes.noise_line(noise))
     assert f"speeds closer than {least} are not told apart" in line
     assert ("not measured" in line) == (noise is None)
 
 
 def test_the_noise_that_the_doctor_found_counts_too() -> None:
-    known = KnownNoise(Ratio(1.002, 0.96, 1.03, 8), "2026-11-23")
-    line = printable(notes.noise_line(Ratio(1.01, 0.99, 1.03, 5), known))
+    known = KnownNoise(Interval(1.002, 0.96, 1.03, 8), "2026-11-23")
+    line = printable(notes.noise_line(Interval(1.01, 0.99, 1.03, 5), known))
     assert "is 1.0 % [-1.0, 3.0] in this run and was 0.2 % [-4.0, 3.0] on 2026-11-23, over 8 pairs" in line
     assert "speeds closer than 4.2 % are not told apart" in line
 

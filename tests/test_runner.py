@@ -74,7 +74,7 @@ def test_the_control_gives_the_machines_noise_for_the_first_cell_alone(stand_in,
     controlled = [key for key, samples in run.samples().items() if CONTROL in samples]
     assert len(controlled) == 2
     assert all("_gru_" in key for key in controlled)
-    assert outcome.noise.processes == 2
+    assert outcome.noise.count == 2
     assert 0.2 < outcome.noise.value < 5  # the same program, on however busy a machine
 
 

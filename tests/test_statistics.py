@@ -9,7 +9,7 @@ from rnnbench.records import statistics
 from rnnbench.records.comparisons import CONTROL, CONTROLLED, INFER, noise, speed_ratio
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import StoredGroup
 
 
@@ -53,13 +53,13 @@ def test_a_ratio_pairs_rounds_so_that_drift_cancels():
     doubled = [[2 * value for value in rounds] for rounds in drift]
     found = statistics.ratio(doubled, drift)
     assert (found.value, found.low, found.high) == pytest.approx((2, 2, 2))
-    assert found.processes == 2
+    assert found.count == 2
 
 
 def test_one_process_gives_the_interval_of_its_rounds():
     rounds = [2.0, 2.2, 1.8, 2.1, 1.9, 2.05, 40.0]
     found = statistics.ratio([rounds], [[1.0] * 7])
-    assert found.processes == 1
+    assert found.count == 1
     assert (found.value, found.low, found.high) == pytest.approx((2.05, 1.8, 40.0))
 
 
@@ -92,15 +92,15 @@ def test_pairs_by_seed_use_the_seeds_that_both_have():
 @pytest.mark.parametrize(
     ("ratio", "word"),
     [
-        (Ratio(1.5, 1.4, 1.6, 5), "faster"),
-        (Ratio(1 / 1.5, 1 / 1.6, 1 / 1.4, 5), "slower"),
-        (Ratio(1.5, 1.4, 1.6, 4), "inconclusive"),  # too few processes for any word
-        (Ratio(1.0, 0.99, 1.01, 4), "inconclusive"),
-        (Ratio(1.5, None, None, 5), "inconclusive"),
-        (Ratio(1.5, 0.9, 2.5, 5), "inconclusive"),  # the interval holds 1
-        (Ratio(1.03, 1.01, 1.045, 5), "same"),  # a real difference, too small to count
-        (Ratio(1.04, 1.01, 1.07, 5), "inconclusive"),  # it may count or not
-        (Ratio(1.0, 0.96, 1.04, 5), "same"),
+        (Interval(1.5, 1.4, 1.6, 5), "faster"),
+        (Interval(1 / 1.5, 1 / 1.6, 1 / 1.4, 5), "slower"),
+        (Interval(1.5, 1.4, 1.6, 4), "inconclusive"),  # too few processes for any word
+        (Interval(1.0, 0.99, 1.01, 4), "inconclusive"),
+        (Interval(1.5, None, None, 5), "inconclusive"),
+        (Interval(1.5, 0.9, 2.5, 5), "inconclusive"),  # the interval holds 1
+        (Interval(1.03, 1.01, 1.045, 5), "same"),  # a real difference, too small to count
+        (Interval(1.04, 1.01, 1.07, 5), "inconclusive"),  # it may count or not
+        (Interval(1.0, 0.96, 1.04, 5), "same"),
     ],
 )
 def test_the_rule_of_the_verdict_with_a_minimum_effect_of_5_percent(ratio, word):
@@ -109,10 +109,10 @@ def test_the_rule_of_the_verdict_with_a_minimum_effect_of_5_percent(ratio, word)
 
 def test_the_minimum_effect_is_the_far_end_of_the_machines_own_noise():
     assert statistics.minimum_effect(None) == statistics.SMALLEST_EFFECT
-    assert statistics.minimum_effect(Ratio(1.0, 0.999, 1.001, 5)) == statistics.SMALLEST_EFFECT
-    assert statistics.minimum_effect(Ratio(1.0, 0.8, 1.1, 5)) == pytest.approx(0.25)  # 1 / 0.8
-    assert statistics.minimum_effect(Ratio(1.1, None, None, 1)) == pytest.approx(0.1)
-    assert statistics.minimum_effect(Ratio(1.0, 0.999, 1.001, 5), Ratio(1.0, 0.97, 1.03, 8)) == pytest.approx(
+    assert statistics.minimum_effect(Interval(1.0, 0.999, 1.001, 5)) == statistics.SMALLEST_EFFECT
+    assert statistics.minimum_effect(Interval(1.0, 0.8, 1.1, 5)) == pytest.approx(0.25)  # 1 / 0.8
+    assert statistics.minimum_effect(Interval(1.1, None, None, 1)) == pytest.approx(0.1)
+    assert statistics.minimum_effect(Interval(1.0, 0.999, 1.001, 5), Interval(1.0, 0.97, 1.03, 8)) == pytest.approx(
         1 / 0.97 - 1
     )
 
@@ -141,7 +141,7 @@ def test_a_detectable_effect_is_detected_as_often_as_it_says():
     share = sum(found.low > 0 for found in runs) / len(runs)
     assert share == pytest.approx(statistics.POWER, abs=0.01 + 3 * math.sqrt(0.16 / 1500))  # the formula's own 1 %
     assert statistics.detectable(statistics.Interval(1.0, None, None, 1)) is None
-    assert statistics.detectable_effect(Ratio(1.1, 1.0, 1.2, 1)) is None
+    assert statistics.detectable_effect(Interval(1.1, 1.0, 1.2, 1)) is None
 
 
 def _group(seed, **rounds):
@@ -157,7 +157,7 @@ def _controls(seed, control, original):
 def test_a_speed_ratio_says_how_many_times_faster():
     groups = [_group(seed, quick=[1.0, 2.0], slow=[3.0, 6.0]) for seed in range(5)]
     found = speed_ratio(groups, "quick", "slow")
-    assert (found.value, found.processes) == (pytest.approx(3), 5)
+    assert (found.value, found.count) == (pytest.approx(3), 5)
     assert speed_ratio(groups, "quick", "absent") is None
 
 
@@ -168,14 +168,14 @@ def test_noise_averages_the_groups_of_a_seed_because_they_share_processes():
         _controls(1, [1.0] * 3, [1.1] * 3),
     ]
     found = noise(groups)
-    assert found.processes == 2
+    assert found.count == 2
     assert found.value == pytest.approx(1)
     assert noise([_group(0)]) is None
 
 
 def test_noise_of_one_seed_comes_from_its_rounds():
     found = noise([_controls(0, [1.0, 1.2, 1.1], [1.0] * 3), _controls(0, [0.9, 1.05, 0.95], [1.0] * 3)])
-    assert found.processes == 1
+    assert found.count == 1
     assert (found.low, found.high) == pytest.approx((0.9, 1.2))
 
 
@@ -184,7 +184,7 @@ KNOWN = {"value": 1.001, "low": 0.98, "high": 1.03, "processes": 8, "measured": 
 
 def test_a_known_noise_is_read_again():
     known = KnownNoise.from_json(KNOWN)
-    assert known.ratio == Ratio(1.001, 0.98, 1.03, 8)
+    assert known.ratio == Interval(1.001, 0.98, 1.03, 8)
     assert known.as_json() == KNOWN
 
 

@@ -14,7 +14,7 @@ from rnnbench.errors import UsageError
 from rnnbench.records import sealed, store
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Store
 
 
@@ -166,7 +166,7 @@ def test_a_file_system_without_nameless_files_will_do(run, monkeypatch):
     assert everything(run.path) == ["groups/g0.json", "run.json"]
 
 
-NOISE = KnownNoise(Ratio(1.001, 0.99, 1.02, 10), "2026-11-23")
+NOISE = KnownNoise(Interval(1.001, 0.99, 1.02, 10), "2026-11-23")
 
 
 def test_the_noise_of_a_machine_is_kept_for_the_runs_after(runs):

@@ -73,6 +73,15 @@ def test_what_got_worse_between_runs_is_named(
     assert said in sentence
 
 
+def test_rows_stand_in_the_order_of_the_old_run(tmp_path: Path, capsys: Capture) -> None:
+    stored(tmp_path), stored(tmp_path, cells=("gru", "lstm", "rnn-tanh"), backends=("numpy", "numba"))
+    before, after = (run.id for run in Store(tmp_path).runs())
+    main(["gate", before, after, "--results", str(tmp_path), "--json", "-"])
+    series = dict.fromkeys(row["series"] for row in json.loads(capsys.readouterr().out)["rows"])
+    pairs = [(cell, backend) for cell in ("rnn-tanh", "lstm", "gru") for backend in ("numba", "numpy")]
+    assert list(series) == [f"sunspots {cell} h32 on {backend}" for cell, backend in pairs]
+
+
 def test_a_row_that_fails_now_is_a_regression(tmp_path: Path, capsys: Capture) -> None:
     stored(tmp_path)
     stored(tmp_path, change=lambda row: failed(row, "mismatch", "y is off by 0.1") if row.cell == "gru" else row)

@@ -10,10 +10,10 @@ from scratch_history import Scratch, write_asv
 from stored_runs import stored
 
 from rnnbench.cli import main
+from rnnbench.records.figures import unit
+from rnnbench.report.text import amount
 from rnnbench.tracking.commits import Commit
-from rnnbench.tracking.reading import Reading
-from rnnbench.tracking.sections import amount
-from rnnbench.tracking.series import in_order, steps
+from rnnbench.tracking.series import Reading, in_order, steps
 
 Capture = pytest.CaptureFixture[str]
 SLOWER = [1.00e-3, 1.01e-3, 0.99e-3, 1.20e-3, 1.21e-3, 1.19e-3]
@@ -229,4 +229,4 @@ def test_the_plot_draws_every_series_and_its_step(scratch: Scratch, tmp_path: Pa
     ],
 )
 def test_a_figure_is_shown_in_the_unit_that_its_name_says(figure: str, value: float | None, text: str) -> None:
-    assert amount(figure, value) == text
+    assert amount(value, unit(figure)) == text

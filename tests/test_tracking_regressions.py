@@ -179,7 +179,7 @@ def test_a_regression_is_what_both_measurements_show() -> None:
     assert not upheld.passed
     (regression,) = upheld.regressions
     words = sentence(regression).replace("\N{NO-BREAK SPACE}", " ")
-    assert words.startswith("lstm on numba is slower: inference went from 994 µs to 1.15 ms (worse by 16 % [14, 18]; ")
+    assert words.startswith("lstm on numba is slower: inference went from 997 µs to 1.15 ms (worse by 16 % [14, 18]; ")
     assert "measured again: 1" in words
     assert summary(upheld) == "1 regression in 22 series."
     once = twice(samples(0, slow), samples(1))

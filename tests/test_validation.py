@@ -8,10 +8,10 @@ import pytest
 from validation import kills, page, pairs, simulation, slowed
 
 from rnnbench.records.noise import KnownNoise
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.registry import configure
 
-NOISE = KnownNoise(Ratio(1.0, 0.99, 1.01, 10), "2026-11-23")
+NOISE = KnownNoise(Interval(1.0, 0.99, 1.01, 10), "2026-11-23")
 ORIGIN = {"measured": "2026-11-23", "cpu": "Testor 9000", "cores": 2, "commit": "0123456789", "python": "3.11"}
 
 

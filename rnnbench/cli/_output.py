@@ -55,17 +55,17 @@ def put_json(target: str, payload: "Mapping[str, object]") -> None:
 
 def put_results(run: "Run", json_target: str | None, exports: tuple[str, ...]) -> None:
     """Write everything asked for, of what is stored. With the JSON on stdout nothing else is printed there."""
-    from rnnbench.records.record import SCHEMA
+    from rnnbench.records.record import COLUMNS, SCHEMA
     from rnnbench.report.document import Report
     from rnnbench.report.export import export
 
     for problem in run.problems():
         warn(problem)
     groups = run.groups()
+    rows = [record.as_json() for group in groups for record in group.records]
     for target in exports:
-        export(Path(target), run, groups)
+        export(Path(target), COLUMNS, (row.values() for row in rows), lambda: Report.of(run, groups))
     if json_target is not None:
-        rows = [record.as_json() for group in groups for record in group.records]
         summary = [row.as_json() for row in run.rows()]
         put_json(json_target, {"schema": SCHEMA, "run_id": run.id, "rows": rows, "summary": summary})
     if json_target != STDOUT:

@@ -41,24 +41,14 @@ def command(clear: bool, as_json: bool) -> int:
     kernels, foreign = contents(folder)
     if clear:
         return _clear(folder, kernels, foreign, as_json)
-    facts = _facts(folder, kernels, foreign)
+    size, changed = sum(kernel.size for kernel in kernels), [kernel.changed for kernel in kernels]
+    oldest, newest = (_moment(min(changed)), _moment(max(changed))) if changed else (None, None)
+    facts = CacheFacts(str(folder), len(kernels), size, oldest, newest, foreign)
     if as_json:
         put_listing(**asdict(facts))
     else:
         _print(facts)
     return OK
-
-
-def _facts(folder: Path, kernels: "list[KernelFile]", foreign: int) -> CacheFacts:
-    changed = [kernel.changed for kernel in kernels]
-    return CacheFacts(
-        directory=str(folder),
-        files=len(kernels),
-        bytes=sum(kernel.size for kernel in kernels),
-        oldest=_moment(min(changed)) if changed else None,
-        newest=_moment(max(changed)) if changed else None,
-        foreign_files=foreign,
-    )
 
 
 def _print(facts: CacheFacts) -> None:

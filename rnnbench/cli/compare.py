@@ -1,8 +1,11 @@
 """`rnnbench compare`: the same task on every backend, trained, checked and timed."""
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, NOTHING_RAN, OK
 from rnnbench.cli._options import (
@@ -19,7 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rnnbench.records.record import Record
+    from rnnbench.records.store import Run
 
+TRACKED_OPTIONS = ("track", "quick", "results", "json_target", "exports", "traceback")
+PROFILE = "RNNBENCH_PROFILE"
 NEVER_RAN = ("unsupported", "load_error")
 
 
@@ -75,12 +81,11 @@ def command(
     from rnnbench.cli._console import error, note, warnings_told
     from rnnbench.cli._output import check_targets, put_results
     from rnnbench.cli._progress import listening
-    from rnnbench.cli._track import record
     from rnnbench.workers.failure import Failure
 
     check_targets(json_target, exports)
     if track:
-        run = record(ctx, results, options["quick"])
+        run = _record(ctx, results, options["quick"])
         put_results(run, json_target, exports)
         return exit_code(run.records()) if run.complete else INTERRUPTED
     interrupted = False
@@ -97,6 +102,27 @@ def command(
     if interrupted:
         note("interrupted; finished groups are kept: the same command with --resume goes on from there")
     return INTERRUPTED if interrupted else exit_code(run.records())
+
+
+def _record(ctx: click.Context, results: str, quick: bool) -> "Run":
+    """Have asv measure and record the suite's own rows; return the run stored. Raises UsageError for options that would
+    choose other rows than the suite's: a series over commits needs the same ones each time."""
+    from rnnbench.cli._console import note
+    from rnnbench.errors import UsageError
+    from rnnbench.tracking import recording
+    from rnnbench.tracking.commits import Repository
+
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(option.name or "") is not ParameterSource.DEFAULT
+        if given and option.name not in TRACKED_OPTIONS:
+            raise UsageError(f"{option.opts[0]} does not go with --track: the asv suite settles what is measured")
+    profile = "quick" if quick else os.environ.get(PROFILE, "default")
+    run, commit = recording.record(Repository(Path.cwd()), Path(results), profile)
+    if commit is None:
+        note("the working tree has changes: the run is marked dirty, and asv has no commit to file it under")
+    else:
+        note(f"filed under {commit}; `rnnbench history` shows it")
+    return run
 
 
 def exit_code(records: "Sequence[Record]") -> int:

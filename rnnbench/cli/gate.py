@@ -1,6 +1,7 @@
 """`rnnbench gate`: is one commit slower, larger or less accurate than another?"""
 
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,10 @@ _RUN = re.compile(r"latest$|\d{8}-")  # a run's id begins with its date; no comm
 @name_option("--backend", "The backend to measure.", "numba")
 @name_option("--task", "The task whose score is compared.", "sunspots")
 @click.option("--processes", type=click.IntRange(min=2), metavar="N", help="Processes a side; 5 by default.")
-@click.option("--base-python", metavar="FILE", help="Python of the base, where its requirements differ.")
-@click.option("--candidate-python", metavar="FILE", help="Python of the candidate, likewise.")
+@click.option(
+    "--base-python", default=sys.executable, metavar="FILE", help="Python of the base, where its requirements differ."
+)
+@click.option("--candidate-python", default=sys.executable, metavar="FILE", help="Python of the candidate, likewise.")
 @json_option
 @results_option
 @plugin_option
@@ -78,10 +81,10 @@ def _commits(
 ) -> "tuple[tuple[str, str], GateResult]":
     from rnnbench.tracking.ab import GatePlan
     from rnnbench.tracking.commits import Repository
-    from rnnbench.tracking.gate import Pythons, gate_commits
+    from rnnbench.tracking.gate import gate_commits
 
     registry = load_plugins(plugins)
-    pythons = Pythons(options.pop("base_python"), options.pop("candidate_python"))
+    pythons = (options.pop("base_python"), options.pop("candidate_python"))
     plan = GatePlan(**{name: value for name, value in options.items() if value not in (None, ())})
     registry.backend(plan.backend), registry.task(plan.task), [registry.cell(name) for name in plan.cells]
     repository = Repository(Path.cwd())

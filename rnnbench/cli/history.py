@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rnnbench.tracking.commits import Commit
-    from rnnbench.tracking.reading import Reading
     from rnnbench.tracking.sections import HistorySection
-    from rnnbench.tracking.series import Series
+    from rnnbench.tracking.series import Reading, Series
 
 HISTORY_SCHEMA = 1
 DEFAULT_FIGURE = "infer_seconds"
@@ -109,17 +108,12 @@ def _chosen(
     ]
     series = in_order(wanted, commits)
     chosen = [one for one in series if any(value is not None for value in one.values)]
-    absent = {_backend(one) for one in series} - {_backend(one) for one in chosen}
+    absent = {one.column for one in series} - {one.column for one in chosen}
     if absent:
         note(f"n/a at every commit, as not installed or failed: {', '.join(sorted(absent))}")
     if not chosen:
         raise UsageError("no series fits; leave out --machine, --task, --cell or --backend to see what there is")
     return chosen
-
-
-def _backend(series: "Series") -> str:
-    """Return the backend, or the figure where no backend has a part in it."""
-    return series.label("backend") or series.figure
 
 
 def _print(sections: "Sequence[HistorySection]", commits: "Sequence[Commit]") -> None:

@@ -1,7 +1,6 @@
 """`rnnbench roofline`: how much of what this machine allows the kernels reach."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -10,11 +9,6 @@ from rnnbench.cli._exit_codes import FAILED, OK
 from rnnbench.cli._options import export_option, json_option, plot_option, traceback_option
 from rnnbench.cli._output import STDOUT, check_targets, print_report, put_json
 from rnnbench.report.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from rnnbench.report.document import Report
 
 ROOFLINE_SCHEMA = 1
 DTYPE = "float32"
@@ -32,6 +26,7 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
     Takes about half a minute. docs/roofline.md says what a limit counts.
     """
     from rnnbench.machine.environment import check_threads, machine
+    from rnnbench.report.export import export
     from rnnbench.roofline import report as roofline
     from rnnbench.roofline.limits import limits
     from rnnbench.roofline.plot import draw
@@ -53,19 +48,10 @@ def command(threads: int, plot_file: str | None, json_target: str | None, export
     if plot_file:
         draw(points, found, Path(plot_file))
     for target in exports:
-        _export(Path(target), rows, report)
+        export(Path(target), rows[0], (row.values() for row in rows), lambda: report)
     if json_target is not None:
         limits_json = roofline.as_json(found)
         put_json(json_target, {"schema": ROOFLINE_SCHEMA, "machine": here, "limits": limits_json, "rows": rows})
     if json_target != STDOUT:
         print_report(report)
     return OK
-
-
-def _export(path: Path, rows: "Sequence[Mapping[str, object]]", report: "Report") -> None:
-    """Write by the name's ending: rows as .csv, the report as .md."""
-    from rnnbench.report.export import rows_csv, write_file
-    from rnnbench.report.markdown import render
-
-    text = render(report) if path.suffix == ".md" else rows_csv(rows[0], (row.values() for row in rows))
-    write_file(path, text)

@@ -193,7 +193,7 @@ def _noise(facts: Facts) -> HealthCheck:
         return HealthCheck("A/A noise", "not measured", warning, "rnnbench doctor --noise")
     ratio = facts.noise.ratio
     ends = "" if ratio.low is None or ratio.high is None else f" [{ratio.low - 1:+.1%}, {ratio.high - 1:+.1%}]"
-    value = f"{ratio.value - 1:+.1%}{ends}, {ratio.processes} pairs of processes, {facts.noise.measured}"
+    value = f"{ratio.value - 1:+.1%}{ends}, {ratio.count} pairs of processes, {facts.noise.measured}"
     least = minimum_effect(ratio)
     return HealthCheck("A/A noise", f"{value}; speeds closer than {least:.1%} are not told apart")
 

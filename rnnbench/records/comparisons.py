@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from rnnbench.records.statistics import Ratio, mean_interval, median_interval, ratio, ratio_of_logs
+from rnnbench.records.statistics import Interval, mean_interval, median_interval, ratio, ratio_of_logs
 from rnnbench.records.store import StoredGroup
 
 INFER = "infer_seconds"  # one value per round: seconds of a call
@@ -11,7 +11,7 @@ CONTROLLED = "numba"
 CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
 
 
-def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | None:
+def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Interval | None:
     """Return how many times faster backend `fast` is than `slow` at inference, over groups of unlike seeds.
 
     None where no group has rounds of both.
@@ -20,7 +20,7 @@ def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Ratio | 
     return ratio([above for above, _ in pairs], [below for _, below in pairs]) if pairs else None
 
 
-def noise(groups: Iterable[StoredGroup]) -> Ratio | None:
+def noise(groups: Iterable[StoredGroup]) -> Interval | None:
     """Return the machine's A/A noise: one program in two processes, their times taken as if they were two backends.
 
     A seed has one pair of processes, so the groups of a seed are averaged first. None where no control was timed.

@@ -21,9 +21,7 @@ def geometric(values: Sequence[float]) -> Interval:
     """Return the geometric mean with the interval of the logarithms: times and rates compare by ratios."""
     if min(values) <= 0:
         return Interval(fmean(values), None, None, len(values))
-    logs = mean_interval([math.log(value) for value in values])
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return Interval(math.exp(logs.value), low, high, logs.count)
+    return mean_interval([math.log(value) for value in values]).mapped(math.exp)
 
 
 def largest(values: Sequence[float]) -> Interval:
@@ -108,6 +106,13 @@ FIGURES = {
         Figure("roofline_fraction", "", "higher", geometric),
     )
 }
+
+
+def unit(name: str) -> str:
+    """Return a figure's unit; of those that others keep, asv for one, the unit that the name says."""
+    if name in FIGURES:
+        return FIGURES[name].unit
+    return "s" if "_seconds" in name else "B" if name.endswith("_bytes") else ""
 
 
 def value(name: str, records: Iterable[Record]) -> float | None:

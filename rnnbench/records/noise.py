@@ -2,21 +2,22 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 
 
 @dataclass(frozen=True)
 class KnownNoise:
     """The A/A noise that `rnnbench doctor --noise` measured on a machine, and when (a date)."""
 
-    ratio: Ratio
+    ratio: Interval
     measured: str
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self.ratio), "measured": self.measured}
+        ends = {"low": self.ratio.low, "high": self.ratio.high}
+        return {"value": self.ratio.value, **ends, "processes": self.ratio.count, "measured": self.measured}
 
     @classmethod
     def from_json(cls, stored: Any) -> "KnownNoise | None":
@@ -30,4 +31,4 @@ class KnownNoise:
         processes = stored.get("processes")
         if not low <= value <= high or type(processes) is not int:
             return None
-        return cls(Ratio(value, low, high, processes), str(stored.get("measured", ""))[:10])
+        return cls(Interval(value, low, high, processes), str(stored.get("measured", ""))[:10])

@@ -27,16 +27,7 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """Return the content of a file that `write` made. Raises Damaged for anything else, a link included."""
-    try:
-        if path.is_symlink() or not path.is_file():
-            raise Damaged("is not an ordinary file")
-        if path.stat().st_size > LARGEST_BYTES:
-            raise Damaged(f"is larger than {LARGEST_BYTES} bytes")
-        sealed = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except OSError as error:
-        raise Damaged(f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, Damaged) else Damaged("is not valid JSON") from None
+    sealed = load_json(path, strict=True)
     if not isinstance(sealed, dict) or not isinstance(sealed.get("content"), dict):
         raise Damaged("is not a file of rnnbench")
     if isinstance(sealed.get("schema"), int) and sealed["schema"] > SCHEMA:
@@ -45,6 +36,20 @@ def read(path: Path) -> dict[str, Any]:
     if sealed.get("checksum") != _checksum(content):
         raise Damaged("does not match its checksum")
     return content
+
+
+def load_json(path: Path, strict: bool = False) -> object:
+    """Return what any JSON file holds. strict: neither a link nor NaN or infinity will do. Raises Damaged."""
+    try:
+        if strict and (path.is_symlink() or not path.is_file()):
+            raise Damaged("is not an ordinary file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise Damaged(f"is larger than {LARGEST_BYTES} bytes")
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant if strict else None)
+    except OSError as error:
+        raise Damaged(f"cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise error if isinstance(error, Damaged) else Damaged("is not valid JSON") from None
 
 
 def _checksum(content: dict[str, Any]) -> str:

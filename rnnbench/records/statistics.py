@@ -7,8 +7,8 @@ of so few covers too little (Hesterberg, "What teachers should know about the bo
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 CONFIDENCE = 0.95
@@ -21,30 +21,30 @@ Verdict = Literal["faster", "slower", "same", "inconclusive"]
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with the ends of its 95 % interval; the ends are None where `count` values cannot give one."""
+    """An estimate with the ends of its 95 % interval; the ends are None where `count` values cannot give one.
+
+    A ratio of two times counts the processes a side. With one, its interval comes from the rounds and leaves the
+    spread between processes out.
+    """
 
     value: float
     low: float | None
     high: float | None
     count: int
 
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Return both ends, or None without an interval."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
-@dataclass(frozen=True)
-class Ratio:
-    """A quotient of two times with its 95 % interval; the ends are None where there is nothing to estimate them from.
-
-    processes: how many a side. With one, the interval comes from its rounds and leaves the spread between processes
-    out.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    processes: int
+    def mapped(self, function: Callable[[float], float]) -> "Interval":
+        """Return the interval of a rising function of the value."""
+        low, high = (None if end is None else function(end) for end in (self.low, self.high))
+        return Interval(function(self.value), low, high, self.count)
 
 
 def mean_interval(values: Sequence[float]) -> Interval:
-    """Return the mean and its Student's t interval. Raises ValueError for no values."""
+    """Return the mean with its Student's t interval. Raises ValueError for no values."""
     n = len(values)
     if not n:
         raise ValueError("an interval needs at least one value")
@@ -78,8 +78,8 @@ def median_interval(values: Sequence[float]) -> Interval:
     return Interval(median, ordered[inside - 1], ordered[n - inside], n)
 
 
-def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Ratio:
-    """Return the quotient of two things timed interleaved, each a sequence of rounds (seconds) for each process.
+def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[float]]) -> Interval:
+    """Return the quotient of two things timed interleaved: rounds (seconds) for each process, in the same order.
 
     Round is paired with round and process with process, so that a drift of the machine cancels. A process counts with
     the median of its rounds, which a neighbour's burst in one of them does not move. Raises ValueError where the two
@@ -90,19 +90,13 @@ def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[f
         for above, below in zip(numerator, denominator, strict=True)
     ]
     if len(logs) == 1:
-        return _as_ratio(median_interval(logs[0]), processes=1)
+        return replace(median_interval(logs[0]).mapped(math.exp), count=1)
     return ratio_of_logs([median_interval(rounds).value for rounds in logs])
 
 
-def ratio_of_logs(log_ratios: Sequence[float]) -> Ratio:
+def ratio_of_logs(log_ratios: Sequence[float]) -> Interval:
     """Return the quotient whose logarithms, one per process, are given."""
-    return _as_ratio(mean_interval(log_ratios), processes=len(log_ratios))
-
-
-def logs_of(ratio: Ratio) -> Interval:
-    """Return the interval on the logarithms that a ratio was made from."""
-    low, high = (None if end is None else math.log(end) for end in (ratio.low, ratio.high))
-    return Interval(math.log(ratio.value), low, high, ratio.processes)
+    return mean_interval(log_ratios).mapped(math.exp)
 
 
 def chance(estimate: Interval) -> float:
@@ -119,8 +113,8 @@ def chance(estimate: Interval) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected for there being several, in their order (Holm 1979): rejecting those below α
-    errs with even one of them no more often than α, whatever they have to do with each other."""
+    """Return the p-values corrected for there being several, in their order (Holm 1979): rejecting those below α errs
+    with even one of them no more often than α, whatever they have to do with each other."""
     corrected = [0.0] * len(p_values)
     largest = 0.0
     for rank, position in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -130,18 +124,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(estimate: Interval) -> float | None:
-    """Return how far from 0 a mean would have to be for its interval to leave 0 out in `POWER` of all runs,
-    given the spread that this one had; None where that is not known. The sum of the two quantiles, as for the normal
-    law, is 1 % below what simulation gives at n = 5, and 5 % at n = 3."""
+    """Return how far from 0 a mean would have to be for its interval to leave 0 out in `POWER` of all runs, given the
+    spread that this one had; None where that is not known. The sum of the two quantiles, as for the normal law, is 1 %
+    below what simulation gives at n = 5, and 5 % at n = 3."""
     if estimate.low is None or estimate.count < 2:  # the interval of a single process is that of its rounds
         return None
     n = estimate.count
     return (_quantile((1 + CONFIDENCE) / 2, n) + _quantile(POWER, n)) * _standard_error(estimate)
 
 
-def detectable_effect(ratio: Ratio) -> float | None:
-    """Return `detectable` as a share (0.02 for 2 %)."""
-    logs = detectable(logs_of(ratio))
+def detectable_effect(ratio: Interval) -> float | None:
+    """Return what is `detectable` in a ratio, as a share (0.02 for 2 %)."""
+    logs = detectable(ratio.mapped(math.log))
     return None if logs is None else math.exp(logs) - 1
 
 
@@ -150,27 +144,27 @@ def paired_difference(a: Mapping[int, float], b: Mapping[int, float]) -> Interva
     return mean_interval([a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())])
 
 
-def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Ratio:
+def paired_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
     """Return a / b over the seeds that both have; the values must be positive."""
     return ratio_of_logs([math.log(a[seed] / b[seed]) for seed in sorted(a.keys() & b.keys())])
 
 
-def minimum_effect(*noises: Ratio | None) -> float:
-    """Return the smallest effect that counts, as a share (0.02 for 2 %): what the machine shows between two
-    processes of the same program, by the worst of these measurements, and never less than `SMALLEST_EFFECT`."""
+def minimum_effect(*noises: Interval | None) -> float:
+    """Return the smallest effect that counts, as a share (0.02 for 2 %): what the machine shows between two processes
+    of the same program, by the worst of these measurements, and never less than `SMALLEST_EFFECT`."""
     ends = [end for noise in noises if noise for end in (noise.value, noise.low, noise.high) if end is not None]
     return max([SMALLEST_EFFECT, *(math.exp(abs(math.log(end))) - 1 for end in ends)])
 
 
-def verdict(ratio: Ratio, minimum_effect: float) -> Verdict:
-    """Say what a ratio (the other's time over this one's: above 1, this one is faster) allows us to say.
+def verdict(ratio: Interval, minimum_effect: float) -> Verdict:
+    """Return what a ratio (the other's time over this one's: above 1, this one is faster) allows us to say.
 
     - Fewer than five processes a side, or no interval: inconclusive.
     - faster / slower: the interval excludes 1, and the ratio is farther from 1 than the minimum effect.
     - same: the whole interval lies within the minimum effect of 1, either way.
     - Else inconclusive.
     """
-    if ratio.low is None or ratio.high is None or ratio.processes < PROCESSES_FOR_A_VERDICT:
+    if ratio.low is None or ratio.high is None or ratio.count < PROCESSES_FOR_A_VERDICT:
         return "inconclusive"
     bound = 1 + minimum_effect
     if ratio.low > 1 and ratio.value > bound:
@@ -183,18 +177,13 @@ def verdict(ratio: Ratio, minimum_effect: float) -> Verdict:
 
 
 def _quantile(probability: float, n: int) -> float:
-    """Return the quantile of Student's t for the mean of n values."""
+    """Return a quantile of Student's t for the mean of n values."""
     from scipy.special import stdtrit  # scipy.stats has it too, and takes half a second to import
 
     return float(stdtrit(n - 1, probability))
 
 
 def _standard_error(estimate: Interval) -> float:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return (estimate.high - estimate.low) / 2 / _quantile((1 + CONFIDENCE) / 2, estimate.count)
-
-
-def _as_ratio(logs: Interval, processes: int) -> Ratio:
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return Ratio(math.exp(logs.value), low, high, processes)
+    assert estimate.ends
+    low, high = estimate.ends
+    return (high - low) / 2 / _quantile((1 + CONFIDENCE) / 2, estimate.count)

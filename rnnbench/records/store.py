@@ -137,7 +137,7 @@ class Store:
         self.root = Path(root)
 
     def keep_noise(self, machine_id: str, noise: KnownNoise) -> None:
-        """Keep it for runs on such a machine from now on. Raises UsageError where it cannot be written."""
+        """Keep a machine's noise for its runs from now on. Raises UsageError where it cannot be written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -145,7 +145,7 @@ class Store:
         _write(self._noise_path(machine_id), noise.as_json())
 
     def known_noise(self, machine_id: str) -> KnownNoise | None:
-        """Return what was kept; None where nothing was, or what was kept is damaged."""
+        """Return None where none was kept, or what was kept is damaged."""
         try:
             return KnownNoise.from_json(sealed.read(self._noise_path(machine_id)))
         except sealed.Damaged:
@@ -155,7 +155,7 @@ class Store:
         return self.root / f"noise-{machine_id}.json"
 
     def create(self, settings: dict[str, Any], digest: str, machine: dict[str, Any]) -> Run:
-        """Make a new run. Raises UsageError where the folder cannot be written, before any work is done."""
+        """Create a run. Raises UsageError where the folder cannot be written, before any work is done."""
         if known := self.known_noise(str(machine.get("id", ""))):
             machine = {**machine, "noise": known.as_json()}
         now = datetime.now(UTC)
@@ -204,7 +204,7 @@ class Store:
         return next((run for run in reversed(self.runs()) if run.digest == digest and not run.complete), None)
 
     def _read(self) -> list[tuple[Path, Run | str]]:
-        """Read all folders. A link is not followed: it could lead out of the store."""
+        """Read every folder; a link is not followed: it could lead out of the store."""
         try:
             paths = sorted(p for p in self.root.glob("*") if p.is_dir() and not p.is_symlink())
         except OSError as error:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
-from rnnbench.records.figures import FIGURES
+from rnnbench.records.figures import FIGURES, value
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
 
@@ -62,8 +62,7 @@ class Row:
 
     def value(self, name: str) -> float | None:
         """Return a figure without its interval."""
-        found = self.figure(name)
-        return None if found is None else found.value
+        return value(name, self.records)
 
     @property
     def scores(self) -> dict[int, float]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rnnbench.records.summary import Row, varying
-from rnnbench.report.text import DASH, Unit, plus_minus, significant, time_unit
+from rnnbench.report.text import DASH, plus_minus, significant, time_unit
 from rnnbench.units import MIB
 
 ALWAYS = 0
@@ -30,16 +30,16 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("backend", "", tuple(row.backend for row in rows), right=False),
         *([] if all(row.ranked for row in rows) else [Column("status", "", status, right=False)]),
         *_sizes(rows),
-        Column("params", "", _texts(rows, _parameters), 1),
-        Column("score", "mean ± 95 %", _texts(rows, _score)),
-        Column("learned", "seeds", _texts(rows, _learned), 2),
+        Column("params", "", _figures(rows, "parameters", "{:.0f}".format), 1),
+        Column("score", "mean ± 95 %", tuple(map(_score, rows))),
+        Column("learned", "seeds", tuple("{}/{}".format(*row.learned) if row.learned else DASH for row in rows), 2),
         _seconds("train", rows, "train_seconds", 3),
         _seconds("to learn", rows, "seconds_to_learn", 6),
         *_inference(rows),
         _seconds("step p50", rows, "latency_p50_seconds", 5),
         _seconds("step p99", rows, "latency_p99_seconds", 9),
-        Column("of peak", "%", _texts(rows, _roofline), 7),
-        Column("memory", "MiB", _texts(rows, _memory), 8),
+        Column("of peak", "%", _figures(rows, "roofline_fraction", lambda share: significant(100 * share, 2)), 7),
+        Column("memory", "MiB", _figures(rows, "peak_rss_bytes", lambda count: f"{count / MIB:.0f}"), 8),
         _seconds("first call", rows, "first_call_seconds", 10),
     ]
     return tuple(column for column in made if any(cell != DASH for cell in column.cells))
@@ -57,53 +57,27 @@ def _sizes(rows: Sequence[Row]) -> list[Column]:
     return made
 
 
-def _texts(rows: Sequence[Row], text: Callable[[Row], str | None]) -> tuple[str, ...]:
-    return tuple(text(row) or DASH for row in rows)
+def _figures(rows: Sequence[Row], figure: str, text: Callable[[float], str]) -> tuple[str, ...]:
+    values = (row.value(figure) for row in rows)
+    return tuple(DASH if value is None else text(value) for value in values)
 
 
-def _parameters(row: Row) -> str | None:
-    count = row.value("parameters")
-    return None if count is None else f"{count:.0f}"
-
-
-def _score(row: Row) -> str | None:
+def _score(row: Row) -> str:
     score = row.figure("score")
     if score is None:
-        return None
+        return DASH
     return plus_minus(score.value, None if score.high is None else score.high - score.value)
 
 
-def _learned(row: Row) -> str | None:
-    return "{}/{}".format(*row.learned) if row.learned else None
-
-
-def _roofline(row: Row) -> str | None:
-    share = row.value("roofline_fraction")
-    return None if share is None else significant(100 * share, 2)
-
-
-def _memory(row: Row) -> str | None:
-    peak = row.value("peak_rss_bytes")
-    return None if peak is None else f"{peak / MIB:.0f}"
-
-
-def _seconds(name: str, rows: Sequence[Row], column: str, priority: int) -> Column:
-    values = [row.value(column) for row in rows]
-    unit = time_unit(value for value in values if value is not None)
-    return Column(name, unit.name, tuple(_in(unit, value) for value in values), priority)
+def _seconds(name: str, rows: Sequence[Row], figure: str, priority: int) -> Column:
+    unit = time_unit(value for row in rows if (value := row.value(figure)) is not None)
+    return Column(name, unit.name, _figures(rows, figure, unit.write), priority)
 
 
 def _inference(rows: Sequence[Row]) -> tuple[Column, Column]:
     """Return the time of a call, and its interval where there is room."""
     found = [row.figure("infer_seconds") for row in rows]
     unit = time_unit(one.value for one in found if one)
-    values = tuple(_in(unit, one.value if one else None) for one in found)
-    ends = tuple(
-        DASH if one is None or one.low is None or one.high is None else f"{_in(unit, one.low)}–{_in(unit, one.high)}"
-        for one in found
-    )
+    values = tuple(unit.write(one.value) if one else DASH for one in found)
+    ends = tuple("–".join(map(unit.write, one.ends)) if one and one.ends else DASH for one in found)
     return Column("infer", unit.name, values), Column("95 %", unit.name, ends, 4)
-
-
-def _in(unit: Unit, seconds: float | None) -> str:
-    return DASH if seconds is None else significant(seconds / unit.seconds)

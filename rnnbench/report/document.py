@@ -46,19 +46,17 @@ class Report:
         own, known = noise(groups), KnownNoise.from_json(run.machine.get("noise"))
         least = minimum_effect(own, known.ratio if known else None)
         rows = summarise(record for group in groups for record in group.records)
-        tasks = dict.fromkeys(row.variant.task for row in rows)
         sections = []
-        for task in tasks:
-            rows_of_task = [row for row in rows if row.variant.task == task]
+        for task in dict.fromkeys(row.variant.task for row in rows):
             if task not in description.tasks:
                 raise UsageError(f"run {run.id} has rows of the task {task!r}, which its settings lack; it is damaged")
-            sections.append(_section(task, rows_of_task, groups, description.tasks[task], least))
-        return cls(
-            f"rnnbench run {run.id}", tuple(sections), tuple(_closing(run, groups, notes.noise_line(own, known)))
-        )
+            rows_of_task = [row for row in rows if row.variant.task == task]
+            sections.append(_section(rows_of_task, groups, description.tasks[task], least))
+        closing = _closing(run, groups, notes.noise_line(own, known))
+        return cls(f"rnnbench run {run.id}", tuple(sections), tuple(closing))
 
 
-def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:
+def _section(rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:
     basis = (notes.settings_line(rows, note.training), notes.adopted_line(rows), notes.timing_line(rows))
     findings = [
         *sentences.score_sentences(rows),
@@ -67,7 +65,7 @@ def _section(task: str, rows: Sequence[Row], groups: Sequence[StoredGroup], note
         sentences.detectable_sentence(rows, groups, least),
     ]
     return Section(
-        title=f"{task}: {note.title}",
+        title=f"{rows[0].variant.task}: {note.title}",
         score=_score(rows[0].records[0]),
         columns=columns(rows),
         failed=tuple(any(record.failed for record in row.records) for row in rows),
@@ -89,9 +87,5 @@ def _closing(run: Run, groups: Sequence[StoredGroup], noise_line: str) -> Iterat
     if not records:
         yield "This run holds no rows: it was stopped before a group was finished."
         return
-    if few := notes.process_line(records):
-        yield few
-    yield noise_line
-    if compiling := notes.compile_line(records):
-        yield compiling
-    yield notes.machine_line(run.machine)
+    lines = (notes.process_line(records), noise_line, notes.compile_line(records), notes.machine_line(run.machine))
+    yield from filter(None, lines)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Ratio, minimum_effect
+from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Interval, minimum_effect
 from rnnbench.records.summary import TRAINER, Row, label, varying
-from rnnbench.report.text import counted, duration, joined, percent
+from rnnbench.report.text import counted, duration, joined, percent, ranged
 from rnnbench.tasks.spec import Training
 
 
@@ -61,20 +61,13 @@ def trouble_lines(rows: Sequence[Row]) -> list[str]:
     """State why rows have dashes: rows with the same trouble share a line."""
     found: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        for status, records in _by_status(row).items():
+        for status in dict.fromkeys(record.status for record in row.records if record.status != "ok"):
+            records = [record for record in row.records if record.status == status]
             reason = records[0].reason or "no reason was given"
             all_seeds = len(records) == len(row.records)
             where = "" if all_seeds else f", on {_seeds(records)} of {len(row.records)}"
             found.setdefault((f"{status}{where}", reason), []).append(row)
     return [f"{_which(own, rows)}: {what}: {reason}" for (what, reason), own in found.items()]
-
-
-def _by_status(row: Row) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in row.records:
-        if record.status != "ok":
-            found.setdefault(record.status, []).append(record)
-    return found
 
 
 def adopted_line(rows: Sequence[Row]) -> str | None:
@@ -104,19 +97,19 @@ def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
     return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()])
 
 
-def noise_line(noise: Ratio | None, known: KnownNoise | None = None) -> str:
+def noise_line(noise: Interval | None, known: KnownNoise | None = None) -> str:
     """State the machine's A/A noise and the effect that it lets count. known: as `rnnbench doctor --noise` found it."""
     least = f"speeds closer than {percent(minimum_effect(noise, known.ratio if known else None))} are not told apart"
     what = "This machine's own noise (A/A, a program timed against itself in two processes)"
     found = [f"is {_noise(noise)} in this run"] if noise else []
     if known:
-        found.append(f"was {_noise(known.ratio)} on {known.measured}, over {counted(known.ratio.processes, 'pair')}")
+        found.append(f"was {_noise(known.ratio)} on {known.measured}, over {counted(known.ratio.count, 'pair')}")
     return f"{what} {joined(found)}; {least}." if found else f"{what} was not measured; {least}."
 
 
-def _noise(noise: Ratio) -> str:
-    ends = None if noise.low is None or noise.high is None else (noise.low - 1, noise.high - 1)
-    return percent(noise.value - 1, ends)
+def _noise(noise: Interval) -> str:
+    apart = noise.mapped(lambda ratio: ratio - 1)
+    return percent(apart.value, apart.ends)
 
 
 def process_line(records: Iterable[Record]) -> str | None:
@@ -141,7 +134,10 @@ def compile_line(records: Iterable[Record]) -> str | None:
     for record in records:
         if record.compile_seconds and record.compile_cache is not None:
             seconds.setdefault((record.backend, record.compile_cache), []).append(record.compile_seconds)
-    words = [f"{backend} {_range(spent)} with a {cache} cache" for (backend, cache), spent in sorted(seconds.items())]
+    words = [
+        f"{backend} {ranged(spent, duration)} with a {cache} cache"
+        for (backend, cache), spent in sorted(seconds.items())
+    ]
     return f"Compiling or loading kernels, in no figure above: {joined(words)}." if words else None
 
 
@@ -154,8 +150,3 @@ def machine_line(machine: Mapping[str, object]) -> str:
     facts = [machine.get("cpu"), counted(cores, "core") if isinstance(cores, int) else None]
     words = [str(fact) for fact in facts if fact] or ["an unknown machine"]
     return f"Measured on {', '.join(words)}; {', '.join([python, *versions])}."
-
-
-def _range(seconds: Sequence[float]) -> str:
-    low, high = duration(min(seconds)), duration(max(seconds))
-    return low if low == high else f"{low} to {high}"

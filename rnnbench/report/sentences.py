@@ -12,19 +12,17 @@ from rnnbench.records.statistics import (
     POWER,
     PROCESSES_FOR_A_VERDICT,
     Interval,
-    Ratio,
     chance,
     detectable,
     detectable_effect,
     holm,
-    logs_of,
     paired_difference,
     paired_ratio,
     verdict,
 )
 from rnnbench.records.store import StoredGroup
 from rnnbench.records.summary import TRAINER, Row, Variant, label, varying
-from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, significant
+from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, ranged, significant
 
 
 def score_sentences(rows: Sequence[Row]) -> list[str]:
@@ -65,10 +63,7 @@ def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], leas
 
 
 def _span(sizes: Sequence[float], text: Callable[[float], str], of_what: str) -> str:
-    if not sizes:
-        return ""
-    low, high = text(min(sizes)), text(max(sizes))
-    return f"{low} {of_what}" if low == high else f"{low} to {high} {of_what}"
+    return f"{ranged(sizes, text)} {of_what}" if sizes else ""
 
 
 def learning_sentence(rows: Sequence[Row]) -> str | None:
@@ -92,7 +87,7 @@ class SpeedComparison:
     variant: Variant
     fast: str
     slow: str
-    ratio: Ratio
+    ratio: Interval
 
 
 def speed_comparisons(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> Iterator[SpeedComparison]:
@@ -119,8 +114,7 @@ def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: f
         word = verdict(pair.ratio, least)
         figures = found.setdefault((word, pair.fast, pair.slow), [])
         times = "" if figures else " times"
-        ratio = pair.ratio
-        figures.append(f"{_with_ends(ratio.value, ratio)}{times} for {label(pair.variant, several)}")
+        figures.append(f"{_with_ends(pair.ratio)}{times} for {label(pair.variant, several)}")
     return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in found.items()]
 
 
@@ -166,10 +160,10 @@ def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> 
     positive. Scores are by seed."""
     if lower and min(*best.values(), *other.values()) > 0:
         ratio = paired_ratio(other, best)
-        logs = logs_of(ratio)
+        logs = ratio.mapped(math.log)
         return Gain(_less(ratio), logs, True, chance(logs))
     difference = paired_difference(other, best) if lower else paired_difference(best, other)
-    return Gain(_with_ends(difference.value, difference), difference, False, chance(difference))
+    return Gain(_with_ends(difference), difference, False, chance(difference))
 
 
 def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
@@ -191,18 +185,16 @@ def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
     return (ordered[0], gains) if gains else None
 
 
-def _less(ratio: Ratio) -> str:
+def _less(ratio: Interval) -> str:
     """Write other / best as a share by which the error is smaller, or as a factor once that says more."""
     if ratio.value >= 2:
-        return f"a factor of {_with_ends(ratio.value, ratio)}"
-    ends = None if ratio.low is None or ratio.high is None else (1 - 1 / ratio.low, 1 - 1 / ratio.high)
-    return percent(1 - 1 / ratio.value, ends)
+        return f"a factor of {_with_ends(ratio)}"
+    less = ratio.mapped(lambda times: 1 - 1 / times)
+    return percent(less.value, less.ends)
 
 
-def _with_ends(value: float, ends: Ratio | Interval) -> str:
-    if ends.low is None or ends.high is None:
-        return significant(value)
-    return significant(value) + NO_BREAK + bracketed(ends.low, ends.high)
+def _with_ends(found: Interval) -> str:
+    return significant(found.value) + (NO_BREAK + bracketed(*found.ends) if found.ends else "")
 
 
 def _comparable(rows: Sequence[Row]) -> list[Row]:

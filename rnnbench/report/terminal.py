@@ -32,12 +32,8 @@ def _section(section: Section, level: int, width: int) -> Iterator[RenderableTyp
     yield Text("")
     yield _table(section, level)
     yield Text("")
-    for line in section.troubles:
-        yield _paragraph(line, width, "yellow")
-    for line in section.findings:
-        yield _paragraph(line, width, "")
-    for line in section.basis:
-        yield _paragraph(line, width, "dim")
+    for lines, style in ((section.troubles, "yellow"), (section.findings, ""), (section.basis, "dim")):
+        yield from (_paragraph(line, width, style) for line in lines)
     yield Text("")
 
 

@@ -1,7 +1,7 @@
 """Text as people read it: figures at a sensible precision, and names that cannot upset the place they are shown in."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rnnbench.units import MIB
@@ -61,6 +61,10 @@ class Unit:
     name: str
     seconds: float
 
+    def write(self, seconds: float) -> str:
+        """Write a time in this unit, without its name."""
+        return significant(seconds / self.seconds)
+
 
 UNITS = (Unit("s", 1.0), Unit("ms", 1e-3), Unit("µs", 1e-6), Unit("ns", 1e-9))
 
@@ -83,12 +87,24 @@ def duration(seconds: float) -> str:
     if seconds >= 120:
         return rounded(seconds)
     unit = time_unit([seconds])
-    return f"{significant(seconds / unit.seconds)} {unit.name}"
+    return f"{unit.write(seconds)} {unit.name}"
 
 
-def mebibytes(count: float) -> str:
-    """Write a number of bytes: 312 MiB."""
-    return f"{significant(count / MIB)} MiB"
+def amount(value: float | None, unit: str) -> str:
+    """Write a figure with its unit ("s", "B" or another): 3.21 ms, 312 MiB, 4385, 0.527; a dash for None."""
+    if value is None:
+        return DASH
+    if unit == "s":
+        return duration(value)
+    if unit == "B":
+        return f"{significant(value / MIB)} MiB"
+    return f"{value:.0f}" if value == int(value) else significant(value)
+
+
+def ranged(values: Sequence[float], write: Callable[[float], str]) -> str:
+    """Write the smallest and the largest, at least one value: 2.1 s to 3.4 s; once where both read alike."""
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:

@@ -9,12 +9,12 @@ from rnnbench.report.plot_file import save
 from rnnbench.report.text import counted, significant
 from rnnbench.roofline.limits import Level, MachineLimits
 from rnnbench.roofline.points import BACKEND, Point
+from rnnbench.roofline.report import GIGA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GIGA = 1e9
 INCHES = (9.0, 5.6)
 ROOM = 2.0  # times, on each side of what is shown; more where labels stand
 LINE_POINTS = 9.5  # between the lines of neighbouring labels

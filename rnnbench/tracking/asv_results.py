@@ -4,7 +4,6 @@ The format (version 2) is documented by asv and its Python interface is not prom
 not asked. Whatever cannot be read is skipped with a line that says why; nothing that is not finite gets in.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -12,20 +11,15 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from rnnbench.tracking.reading import Labels, Reading, Readings
-from rnnbench.units import MIB
+from rnnbench.records.sealed import Damaged, load_json
+from rnnbench.tracking.series import Labels, Reading, Readings
 
 VERSION = 2
-LARGEST_BYTES = 64 * MIB
 NOT_RESULTS = ("machine.json",)
 # asv names a benchmark file.Class.track_figure, or time_what where its own clock is used.
 _TRACKED, _TIMED = re.compile(r"track_(\w+)$"), re.compile(r"time_(\w+)$")
 
 Json = dict[str, Any]  # as asv has written it; what is not as expected raises when it is read
-
-
-class Foreign(ValueError):
-    """A file that is not what asv writes; the message says how, without naming the file."""
 
 
 def read(folder: Path) -> Readings:
@@ -34,7 +28,7 @@ def read(folder: Path) -> Readings:
         return Readings()
     try:
         benchmarks = _load(folder / "benchmarks.json")
-    except Foreign as error:
+    except Damaged as error:
         return Readings((), (f"{folder / 'benchmarks.json'} {error}; no result can be read without it",))
     readings: list[Reading] = []
     problems: list[str] = []
@@ -43,7 +37,7 @@ def read(folder: Path) -> Readings:
             continue
         try:
             readings += _readings(_load(path), path.parent.name, benchmarks)
-        except Foreign as error:
+        except Damaged as error:
             problems.append(f"{path} {error}; skipped")
     return Readings(tuple(readings), tuple(problems))
 
@@ -58,23 +52,16 @@ def figure_name(benchmark: str) -> str | None:
 
 
 def _load(path: Path) -> Json:
-    try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise Foreign(f"is larger than {LARGEST_BYTES} bytes")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise Foreign(f"cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise error if isinstance(error, Foreign) else Foreign("is not valid JSON") from None
+    content = load_json(path)
     if not isinstance(content, dict):
-        raise Foreign("is not a file of asv")
+        raise Damaged("is not a file of asv")
     return content
 
 
 def _readings(content: Json, machine: str, benchmarks: Json) -> list[Reading]:
-    """Return the figures of a result file. Raises Foreign for a file of another kind or version."""
+    """Return the figures of a result file. Raises Damaged for a file of another kind or version."""
     if content.get("version") != VERSION:
-        raise Foreign(f"has version {content.get('version')!r}, not {VERSION}")
+        raise Damaged(f"has version {content.get('version')!r}, not {VERSION}")
     try:
         commit, seconds = str(content["commit_hash"]), int(content["date"]) // 1000
         environment, columns = str(content["env_name"]), list(content["result_columns"])
@@ -89,7 +76,7 @@ def _readings(content: Json, machine: str, benchmarks: Json) -> list[Reading]:
             for labels, value in _rows(named, known):
                 found.append(Reading(machine, environment, figure, labels, commit, seconds, value))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Foreign(f"is not a result of asv ({type(error).__name__}: {error})") from None
+        raise Damaged(f"is not a result of asv ({type(error).__name__}: {error})") from None
     return found
 
 

@@ -7,18 +7,12 @@ from rnnbench.records.comparisons import noise
 from rnnbench.records.figures import value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run
+from rnnbench.tracking.ab import TIMED
 from rnnbench.tracking.checkout_worker import ModelFacts
 from rnnbench.tracking.from_runs import labels
-from rnnbench.tracking.reading import Labels
-from rnnbench.tracking.regressions import BrokenCell, Change, exact, grown, less_accurate
+from rnnbench.tracking.regressions import GATE_FIGURES, BrokenCell, Change, exact, grown, less_accurate
+from rnnbench.tracking.series import Labels
 
-# Figures that a record holds as one number a seed, and what the gate calls them.
-TIMES = {
-    "infer": "infer_seconds",
-    "step": "latency_p50_seconds",
-    "train": "train_step_seconds",
-    "memory": "peak_rss_bytes",
-}
 Rows = dict[Labels, dict[int, Record]]
 
 
@@ -32,20 +26,21 @@ def compare(before: Run, after: Run) -> tuple[list[Change], list[BrokenCell]]:
             "speeds of unlike machines do not compare: measure both on one"
         )
     old, new = _rows(before), _rows(after)
-    if not old.keys() & new.keys():
+    common = [row for row in old if row in new]
+    if not common:
         raise UsageError(f"runs {before.id} and {after.id} have no row in common; compare runs of the same settings")
     noises = noise(before.groups()), noise(after.groups())
     found: list[Change] = []
     broken: list[BrokenCell] = []
-    for row in old.keys() & new.keys():
+    for row in common:
         name = _name(row)
         sides = [rows[row] for rows in (old, new)]
         failures = [next((r for r in side.values() if r.failed), None) for side in sides]
         if failure := failures[0] or failures[1]:
             broken.append(BrokenCell(name, f"{failure.status}: {failure.reason}", regressed=failures[0] is None))
             continue
-        times = {figure: [_column(side, column) for side in sides] for figure, column in TIMES.items()}
-        for figure, (a, b) in times.items():
+        for figure in (*TIMED, "memory"):
+            a, b = (_column(side, GATE_FIGURES[figure].name) for side in sides)
             if a.keys() & b.keys():
                 found.append(grown(name, figure, a, b, *noises))
         old_scores, new_scores = (_column(side, "score") for side in sides)

@@ -8,7 +8,7 @@ from rnnbench.records.figures import FIGURES, value
 from rnnbench.records.record import Record
 from rnnbench.records.store import Run, Store
 from rnnbench.tracking.commits import Commit
-from rnnbench.tracking.reading import Labels, Reading, Readings
+from rnnbench.tracking.series import Labels, Reading, Readings
 
 ENVIRONMENT = "stored runs"
 IDENTITY = (

@@ -37,30 +37,22 @@ class GateResult:
         return not self.regressions and not any(cell.regressed for cell in self.broken)
 
 
-@dataclass(frozen=True)
-class Pythons:
-    """The interpreters of the two sides, where their requirements differ; None for the one that runs us."""
-
-    base: str | None = None
-    candidate: str | None = None
-
-
 def gate_commits(
     repository: Repository,
     base: Commit,
     candidate: Commit,
     plan: GatePlan,
     on_progress: OnProgress,
-    pythons: Pythons,
+    pythons: tuple[str, str],
     limits: WorkerLimits | None = None,
 ) -> GateResult:
-    """Measure both commits, and what looks like a regression once more. notify: called with where the measurement is,
-    in a few words. Raises UsageError where the base cannot be measured at all: then there is nothing to compare
-    with."""
+    """Measure both commits, and what looks like a regression once more. on_progress: told, in a few words, where the
+    measurement is. pythons: the interpreters of the two sides. Raises UsageError where the base cannot be measured at
+    all: then there is nothing to compare with."""
     with tempfile.TemporaryDirectory(prefix="rnnbench-gate-") as folder:
         # Names of one length: how long its environment is can move a program's stack, and with it its speed.
-        before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons.base)
-        after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons.candidate)
+        before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons[0])
+        after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons[1])
         first = measure(before, after, plan, on_progress, limits)
         found, broken = regressions.changes(first, plan.backend), regressions.broken(first, plan.backend)
         if not found and not any(cell.regressed for cell in broken):
@@ -75,9 +67,9 @@ def gate_commits(
     )
 
 
-def _checkout(repository: Repository, commit: Commit, root: Path, python: str | None) -> Checkout:
+def _checkout(repository: Repository, commit: Commit, root: Path, python: str) -> Checkout:
     repository.export(commit, root)
-    return Checkout(root) if python is None else Checkout(root, python)
+    return Checkout(root, python)
 
 
 def gate_runs(before: Run, after: Run) -> GateResult:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from subprocess import DEVNULL, run
@@ -16,17 +15,9 @@ CONFIGURATION = "asv.conf.json"
 STDERR = 2  # the descriptor: asv prints its progress there, away from our results
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """run: what the suite measured. commit: that asv filed it under; None where the working tree had changes."""
-
-    run: Run
-    commit: Commit | None
-
-
-def record(repository: Repository, results: Path, profile: str) -> RecordedRun:
+def record(repository: Repository, results: Path, profile: str) -> tuple[Run, Commit | None]:
     """Run `asv run` in this environment, its output on stderr, and return the run that its suite has stored under
-    `results`. A dirty tree has no commit: its run is stored and marked dirty, and asv keeps nothing (--dry-run).
+    `results`, with its commit. A dirty tree has none: its run is marked dirty, and asv keeps nothing (--dry-run).
 
     Raises UsageError where asv, its configuration or this checkout's package is not there, or asv measured nothing.
     """
@@ -47,7 +38,7 @@ def record(repository: Repository, results: Path, profile: str) -> RecordedRun:
     new = [found for found in store.runs() if found.id not in before]
     if not new:
         raise UsageError("asv measured nothing; its own lines above say why (`asv machine --yes` must have been run)")
-    return RecordedRun(new[-1], head)
+    return new[-1], head
 
 
 def _check(repository: Repository) -> None:

@@ -14,17 +14,16 @@ take no part in the correction. The gate demands all of it twice: what is flagge
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
-from typing import Literal
+from statistics import median
+from typing import Literal, NamedTuple
 
+from rnnbench.records.figures import FIGURES
 from rnnbench.records.statistics import (
     CONFIDENCE,
     SMALLEST_EFFECT,
     Interval,
-    Ratio,
     chance,
     holm,
-    logs_of,
     mean_interval,
     minimum_effect,
     paired_difference,
@@ -38,24 +37,32 @@ Worse = Literal["slower", "larger", "less accurate"]
 # A kernel that sums in another order moves its error by a factor of two or so; two bits lost are no rounding.
 ERROR_FACTOR = 4.0
 FLOAT32_EPSILON = 2.0**-23
-# What the figures are called in a sentence, and their unit ("" for a plain number).
-WORDS = {
-    "infer": ("inference", "s"),
-    "step": ("single step", "s"),
-    "train": ("training step", "s"),
-    "memory": ("peak memory", "B"),
-    "parameters": ("parameters", ""),
-    "parameters_two_bias": ("params (2 biases)", ""),
-    "score": ("score", ""),
-    "error": ("error (float64)", ""),
+
+
+class GateFigure(NamedTuple):
+    """words: what it is called in a sentence; name: by `records.figures`, which says its unit and typical value."""
+
+    words: str
+    name: str
+
+
+GATE_FIGURES = {
+    "infer": GateFigure("inference", "infer_seconds"),
+    "step": GateFigure("single step", "latency_p50_seconds"),
+    "train": GateFigure("training step", "train_step_seconds"),
+    "memory": GateFigure("peak memory", "peak_rss_bytes"),
+    "parameters": GateFigure("parameters", "parameters"),
+    "parameters_two_bias": GateFigure("params (2 biases)", "parameters_two_bias"),
+    "score": GateFigure("score", "score"),
+    "error": GateFigure("error (float64)", "forward_error"),
 }
 
 
 @dataclass(frozen=True)
 class Change:
-    """One series. name: its cell or row; figure: a key of WORDS. before, after: typical values. effect: how much worse,
-    as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact: there is
-    no chance in it."""
+    """One series. name: its cell or row; figure: a key of GATE_FIGURES. before, after: typical values. effect: how much
+    worse, as a logarithm of a ratio (or for scores as a share of the score before). floor: on the same scale. exact:
+    there is no chance in it."""
 
     name: str
     figure: str
@@ -65,6 +72,26 @@ class Change:
     effect: Interval
     floor: float
     exact: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return what the figure is called in a sentence."""
+        return GATE_FIGURES[self.figure].words
+
+    @property
+    def unit(self) -> str:
+        """Return the figure's unit, "" for a plain number."""
+        return FIGURES[GATE_FIGURES[self.figure].name].unit
+
+    @property
+    def share(self) -> Interval:
+        """Return how much worse it is as a share: `effect`, without its logarithm."""
+        return self.effect if self.figure == "score" else self.effect.mapped(math.expm1)
+
+    @property
+    def least(self) -> float:
+        """Return the floor as a share."""
+        return self.floor if self.figure == "score" else math.expm1(self.floor)
 
     @property
     def beyond(self) -> bool:
@@ -93,10 +120,10 @@ def changes(samples: ABSamples, backend: str) -> list[Change]:
         if base and candidate:
             found.append(less_accurate(name, base, candidate, control, samples.better))
         found += exact(name, samples.facts[BASE, cell], samples.facts[CANDIDATE, cell])
-    base_bytes, control_bytes, candidate_bytes = (samples.memory.get(side, []) for side in SIDES)
-    if base_bytes and cells and not samples.failures and len(base_bytes) == len(control_bytes) == len(candidate_bytes):
-        noise = paired_ratio(by_process(control_bytes), by_process(base_bytes))
-        found.append(grown(backend, "memory", by_process(base_bytes), by_process(candidate_bytes), noise))
+    base_bytes, control_bytes, candidate_bytes = (dict(enumerate(samples.memory.get(side, []))) for side in SIDES)
+    complete = base_bytes.keys() == control_bytes.keys() == candidate_bytes.keys()
+    if complete and base_bytes and cells and not samples.failures:
+        found.append(grown(backend, "memory", base_bytes, candidate_bytes, paired_ratio(control_bytes, base_bytes)))
     return found
 
 
@@ -120,14 +147,13 @@ def regressed(found: Sequence[Change]) -> list[Change]:
 
 
 def grown(
-    name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Ratio | None
+    name: str, figure: str, before: Mapping[int, float], after: Mapping[int, float], *noises: Interval | None
 ) -> Change:
-    """Compare times or bytes, typical ones by process (or seed); noises: of one program against itself."""
-    typical = median(before.values()), median(after.values())
-    worse: Worse = "larger" if WORDS[figure][1] == "B" else "slower"
-    return Change(
-        name, figure, worse, *typical, logs_of(paired_ratio(after, before)), math.log1p(minimum_effect(*noises))
-    )
+    """Compare times or bytes by process (or seed); noises: of one program against itself."""
+    worse: Worse = "larger" if figure == "memory" else "slower"
+    was, now = (_typical(figure, list(side.values())) for side in (before, after))
+    effect = paired_ratio(after, before).mapped(math.log)
+    return Change(name, figure, worse, was, now, effect, math.log1p(minimum_effect(*noises)))
 
 
 def less_accurate(
@@ -135,15 +161,15 @@ def less_accurate(
 ) -> Change:
     """Compare scores by seed; noise: what another run of `before` scored, for backends that do not repeat
     themselves."""
-    typical = fmean(before.values()), fmean(after.values())
-    scale = abs(typical[0]) or 1.0
+    was, now = (_typical("score", list(side.values())) for side in (before, after))
+    scale = abs(was) or 1.0
     sign = (1 if better == "lower" else -1) / scale
     change = mean_interval([sign * (after[seed] - before[seed]) for seed in sorted(before.keys() & after.keys())])
     floor = SMALLEST_EFFECT
     if noise.keys() & before.keys():
         own = paired_difference(noise, before)
         floor = max(floor, *(abs(end) / scale for end in (own.value, own.low, own.high) if end is not None))
-    return Change(name, "score", "less accurate", *typical, change, floor)
+    return Change(name, "score", "less accurate", was, now, change, floor)
 
 
 def exact(name: str, before: ModelFacts, after: ModelFacts) -> list[Change]:
@@ -166,10 +192,11 @@ def _certain(name: str, figure: str, worse: Worse, before: float, after: float, 
 def _time(samples: ABSamples, cell: str, figure: str, name: str) -> Change:
     """Compare round with round, so that drift within a process cancels too."""
     base, control, candidate = (samples.times[side, cell, figure] for side in SIDES)
-    typical = [median(map(median, processes)) for processes in (base, candidate)]
+    was, now = (_typical(figure, [median(rounds) for rounds in side]) for side in (base, candidate))
     floor = math.log1p(minimum_effect(ratio(control, base)))
-    return Change(name, figure, "slower", typical[0], typical[1], logs_of(ratio(candidate, base)), floor)
+    return Change(name, figure, "slower", was, now, ratio(candidate, base).mapped(math.log), floor)
 
 
-def by_process(values: Sequence[float]) -> dict[int, float]:
-    return dict(enumerate(values))
+def _typical(figure: str, values: Sequence[float]) -> float:
+    """Return the value over processes (or seeds) that a table shows."""
+    return FIGURES[GATE_FIGURES[figure].name].over_seeds(values).value

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
-from rnnbench.report.text import DASH, duration, mebibytes, percent, significant
+from rnnbench.records.figures import unit
+from rnnbench.report.text import DASH, amount, percent
 from rnnbench.tracking.commits import SHORT, Commit
 from rnnbench.tracking.from_runs import ENVIRONMENT
-from rnnbench.tracking.reading import Labels, Reading
-from rnnbench.tracking.series import Series, Step, steps
+from rnnbench.tracking.series import Labels, Reading, Series, Step, steps
 
 # Of a row's labels, those that most rows share; a title names them where they differ from this.
 USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}
@@ -36,7 +36,7 @@ class HistorySection:
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        return tuple(series.label("backend") or series.figure for series in self.series)
+        return tuple(series.column for series in self.series)
 
     @cached_property
     def steps(self) -> tuple[tuple[Step, ...], ...]:
@@ -53,7 +53,7 @@ class HistorySection:
                 key = (point.commit, point.dirty)
                 points.setdefault(key, point)
                 mark = f" {_signed(at[number])}" if number in at else ""
-                cells.setdefault(key, {})[column] = amount(series.figure, point.value) + mark
+                cells.setdefault(key, {})[column] = amount(point.value, unit(series.figure)) + mark
         return [
             {
                 "commit": name(point),
@@ -98,17 +98,6 @@ def as_json(series: Series) -> dict[str, object]:
     }
 
 
-def amount(figure: str, value: float | None) -> str:
-    """Write a figure with the unit that its name says."""
-    if value is None:
-        return DASH
-    if figure.endswith("_seconds") or "_seconds_" in figure or figure.startswith("seconds_"):
-        return duration(value)
-    if figure.endswith("_bytes"):
-        return mebibytes(value)
-    return f"{value:.0f}" if value == int(value) else significant(value)
-
-
 def name(point: Reading) -> str:
     """Return a commit's first digits, with a + for changes that it does not hold."""
     return point.commit[:SHORT] + ("+" if point.dirty else "")
@@ -125,7 +114,7 @@ def _sentence(series: Series, column: str, step: Step, commits: Sequence[Commit]
     cell = series.label("cell")
     what = f"{series.figure} of {cell} on {column}" if cell else series.figure
     moved = "rose" if step.after > step.before else "fell"
-    levels = f"from {amount(series.figure, step.before)} to {amount(series.figure, step.after)}"
+    levels = f"from {amount(step.before, unit(series.figure))} to {amount(step.after, unit(series.figure))}"
     return f"{what} {moved} by {percent(abs(step.share))} {where}: {levels}."
 
 

@@ -1,4 +1,4 @@
-"""Series: the readings of one figure and row in the order of commits, and the steps in them."""
+"""Readings of figures at commits, wherever they were kept; series of them in the order of commits, and the steps."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,9 +7,32 @@ from itertools import pairwise
 from rnnbench.errors import UsageError
 from rnnbench.records.statistics import SMALLEST_EFFECT
 from rnnbench.tracking.commits import Commit
-from rnnbench.tracking.reading import Labels, Reading
 
+Labels = tuple[tuple[str, str], ...]  # what the row is: ("cell", "lstm"), ("backend", "numba") and so on
 EXACT = ("parameters", "parameters_two_bias")  # figures whose every change has one
+
+
+@dataclass(frozen=True)
+class Reading:
+    """value: finite, or None for a gap. environment: of asv; results of different ones are kept apart, as those of
+    different machines are. seconds: since 1970, of the commit. dirty: measured with changes that no commit has."""
+
+    machine: str
+    environment: str
+    figure: str
+    labels: Labels
+    commit: str
+    seconds: int
+    value: float | None
+    dirty: bool = False
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What could be read, and a line for each file that was skipped."""
+
+    readings: tuple[Reading, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,6 +47,11 @@ class Series:
 
     def label(self, name: str) -> str:
         return dict(self.labels).get(name, "")
+
+    @property
+    def column(self) -> str:
+        """Return the backend, or the figure where no backend has a part in it."""
+        return self.label("backend") or self.figure
 
     @property
     def values(self) -> list[float | None]:

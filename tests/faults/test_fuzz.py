@@ -23,7 +23,7 @@ from rnnbench.errors import UsageError
 from rnnbench.records import sealed
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Ratio
+from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Store
 from rnnbench.tasks.table import read_columns
 
@@ -160,7 +160,7 @@ def stored_files():
         store = Store(Path(folder))
         run = store.create({"schema": 1, "settings": {}, "tasks": {}}, "digest", {"id": "m"})
         run.append("g0", [ROW], {"numpy": {"infer_seconds": [0.1]}})
-        store.keep_noise("m", KnownNoise(Ratio(1.0, 0.9, 1.1, 5), "2026-11-23"))
+        store.keep_noise("m", KnownNoise(Interval(1.0, 0.9, 1.1, 5), "2026-11-23"))
         paths = [run.path / "run.json", run.path / "groups" / "g0.json", store.root / "noise-m.json"]
         return [(str(path.relative_to(folder)), path.read_bytes()) for path in paths]
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +61,7 @@ def script() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(SCRIPT.parent)
         yield import_module("gpu")
+    resource_tracker._resource_tracker._stop()  # a process of multiprocessing's own, which outlives those it was for
 
 
 BROKEN = {"what": "check", "cell": "no such cell", "dtype": "float32", "shape": [2, 2, 2, 3, False]}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from random import Random
-from statistics import median
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from rnnbench.comparison import arrays, traps
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.records.figures import FIGURES
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
 from rnnbench.workers.failure import Failure, explain
@@ -118,7 +118,7 @@ def _warn_of_traps(run: BackendRun, inputs: CaseInputs) -> None:
 def _step_and_total(step_seconds: Sequence[float]) -> tuple[float, float]:
     """Return the seconds of a step and of all. The first step may compile, and compiling has a column of its own: it
     counts as much as the median step."""
-    typical = median(step_seconds[1:] or step_seconds)
+    typical = FIGURES["train_step_seconds"].over_rounds(step_seconds).value
     return typical, typical + sum(step_seconds[1:])
 
 

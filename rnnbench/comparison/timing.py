@@ -9,7 +9,7 @@ from rnnbench.comparison import traps
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseInputs
-from rnnbench.records.statistics import median_interval
+from rnnbench.records.figures import FIGURES
 from rnnbench.verify import parity
 from rnnbench.verify.flops import forward_flops
 from rnnbench.workers.failure import Failure
@@ -56,9 +56,8 @@ def time_steps(run: BackendRun) -> None:
     """Measure the latency of single steps of one row. Raises Failure."""
     seconds = run.ask(CaseActions.time_steps, LATENCY_STEPS, LATENCY_SECONDS)
     run.samples.step_seconds = seconds
-    ordered = sorted(seconds)
-    run.record.latency_p50_seconds = ordered[len(ordered) // 2]
-    run.record.latency_p99_seconds = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    run.record.latency_p50_seconds = FIGURES["latency_p50_seconds"].over_rounds(seconds).value
+    run.record.latency_p99_seconds = FIGURES["latency_p99_seconds"].over_rounds(seconds).value
 
 
 def _probe(run: BackendRun) -> None:
@@ -77,7 +76,7 @@ def _summarise(run: BackendRun, inputs: CaseInputs) -> None:
     used = median(run.samples.infer_threads or [])
     if used > allowed + SPARE_CORES:
         raise Failure("mismatch", f"used {used:.1f} threads where {allowed} {'is' if allowed == 1 else 'are'} allowed")
-    middle, record = median_interval(seconds), run.record
+    middle, record = FIGURES["infer_seconds"].over_rounds(seconds), run.record
     record.infer_seconds, record.infer_seconds_low, record.infer_seconds_high = middle.value, middle.low, middle.high
     record.flops_per_second = forward_flops(inputs.model, len(inputs.batch.x), inputs.batch.count) / middle.value
 

@@ -7,26 +7,41 @@ gate, the asv suite and `Run.frame()` read all of it here, so that a run has one
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
 from typing import Literal
 
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Interval, mean_interval
+from rnnbench.records.statistics import Interval, mean_interval, median_interval
 
 Better = Literal["lower", "higher"]
 Pick = Callable[[Sequence[Record]], Sequence[Record]]
+Reducer = Callable[[Sequence[float]], Interval]
 
 
 def geometric(values: Sequence[float]) -> Interval:
     """Return the geometric mean with the interval of the logarithms: times and rates compare by ratios."""
     if min(values) <= 0:
         return Interval(fmean(values), None, None, len(values))
-    return mean_interval([math.log(value) for value in values]).mapped(math.exp)
+    logs = mean_interval([math.log(value) for value in values])
+    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
+    return Interval(math.exp(logs.value), low, high, logs.count)
 
 
 def largest(values: Sequence[float]) -> Interval:
     """Return the largest: for errors, and for counts, which no seed changes."""
     return Interval(max(values), None, None, len(values))
+
+
+def percentile(percent: int) -> Reducer:
+    """Return the choice of that percentile of single values; no interval is told of it."""
+    return lambda values: Interval(
+        sorted(values)[min(len(values) - 1, len(values) * percent // 100)], None, None, len(values)
+    )
+
+
+def after_the_first(values: Sequence[float]) -> Interval:
+    """Return the median of all but the first, which may compile."""
+    return median_interval(values[1:] or values)
 
 
 def every(records: Sequence[Record]) -> Sequence[Record]:
@@ -62,8 +77,8 @@ class Figure:
     name: str
     unit: str
     better: Better | None
-    over_seeds: Callable[[Sequence[float]], Interval]
-    over_rounds: Callable[[Sequence[float]], float] | None = None
+    over_seeds: Reducer
+    over_rounds: Reducer = median_interval
     pick: Pick = passed
     complete: bool = False
     column: str = ""
@@ -87,12 +102,12 @@ class Figure:
 FIGURES = {
     figure.name: figure
     for figure in (
-        Figure("infer_seconds", "s", "lower", geometric, median),
-        Figure("latency_p50_seconds", "s", "lower", geometric),
-        Figure("latency_p99_seconds", "s", "lower", geometric),
+        Figure("infer_seconds", "s", "lower", geometric),
+        Figure("latency_p50_seconds", "s", "lower", geometric, percentile(50)),
+        Figure("latency_p99_seconds", "s", "lower", geometric, percentile(99)),
         Figure("first_call_seconds", "s", "lower", geometric),
         Figure("train_seconds", "s", "lower", geometric),
-        Figure("train_step_seconds", "s", "lower", geometric, median),
+        Figure("train_step_seconds", "s", "lower", geometric, after_the_first),
         Figure("seconds_to_learn", "s", "lower", geometric, complete=True),
         Figure("compile_seconds_cold", "s", "lower", geometric, pick=compiled("cold"), column="compile_seconds"),
         Figure("compile_seconds_warm", "s", "lower", geometric, pick=compiled("warm"), column="compile_seconds"),

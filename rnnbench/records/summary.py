@@ -9,6 +9,7 @@ from rnnbench.records.figures import FIGURES, value
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
 
+COUNTS = ("parameters", "parameters_two_bias")
 WITH_ENDS = ("infer_seconds", "score")  # figures whose interval is shown
 TRAINER = "numba"  # trains in every default run, and lends its weights to backends that only infer
 
@@ -82,7 +83,7 @@ class Row:
         row |= {"seeds": len(self.records), "learned": learned, "scored": seeds}
         for name in FIGURES:
             found = self.figure(name)
-            row[name] = None if found is None else found.value
+            row[name] = None if found is None else int(found.value) if name in COUNTS else found.value
             if name in WITH_ENDS:
                 row |= {f"{name}_low": found.low if found else None, f"{name}_high": found.high if found else None}
         return row

@@ -293,6 +293,16 @@ def test_every_package_says_in_which_order_to_read_it():
     ] == []
 
 
+def test_an_index_names_files_that_are_there():
+    """Those from "Read" on: what stands before is in other words."""
+    for path in sorted(ROOT.rglob("__init__.py")):
+        _, _, order = (ast.get_docstring(Module.of(path).tree) or "").partition("Read `")
+        for name in re.findall(r"`([a-z_]+)(?:\.py|/)?`", f"`{order}"):
+            assert (path.parent / f"{name}.py").is_file() or (path.parent / name).is_dir(), (
+                f"{path.parent.name}: {name}"
+            )
+
+
 def test_there_is_no_drawer_for_odds_and_ends():
     drawers = {"utils", "util", "helpers", "misc", "common"}
     assert [module.name for module in MODULES if module.name.rpartition(".")[2] in drawers] == []

@@ -3,15 +3,14 @@
 import itertools
 
 import pytest
+from gpu_devices import A100, H200
 
 from rnnbench import Unsupported
 from rnnbench.cells.spec import Accumulator, Cell, Stage
 from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
 from rnnbench.kernels.cuda.layout import DIGIT_BITS, CudaLayout, digits
 from rnnbench.kernels.cuda.plan import (
-    A100,
     BARRIER,
-    H200,
     Device,
     ScanPlan,
     Tile,

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gpu_devices import A100, H200
 
 from rnnbench.kernels.cuda.choose import MOST_PAIRS, ScanPlanner
 from rnnbench.kernels.cuda.layout import CudaLayout
-from rnnbench.kernels.cuda.plan import A100, H200, RESERVED_BYTES, Device, ScanPlan, scan_phases
+from rnnbench.kernels.cuda.plan import RESERVED_BYTES, Device, ScanPlan, scan_phases
 from rnnbench.kernels.cuda.provider import PROVIDER
 from rnnbench.registry import registry
 

@@ -48,9 +48,6 @@ class Device:
 # Linked with the device runtime, which a cooperative launch takes, a kernel has 1 KiB of shared memory before its own.
 RESERVED_BYTES = 2048
 
-H200 = Device("NVIDIA H200", multiprocessors=132, shared_bytes=227 * 1024 - RESERVED_BYTES)
-A100 = Device("NVIDIA A100", multiprocessors=108, shared_bytes=163 * 1024 - RESERVED_BYTES)
-
 
 @dataclass(frozen=True)
 class ProductSize:

@@ -5,9 +5,10 @@ the NumPy dtype and Numba's record type both follow from it, and a field that is
 an error where the arguments are made.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, dataclass, fields
-from typing import ClassVar, Generic, NewType, TypeVar, dataclass_transform, get_type_hints
+from operator import attrgetter
+from typing import ClassVar, Generic, NamedTuple, NewType, TypeVar, dataclass_transform, get_type_hints
 
 import numpy as np
 from numba.np.numpy_support import from_dtype
@@ -30,16 +31,15 @@ class KernelArgs:
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, kw_only=True)(cls)
 
-    def words(self) -> Iterator[float]:
-        """Yield the record's values, in order."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, KernelArgs):
-                yield from value.words()
-            elif isinstance(value, np.ndarray):
-                yield value.ctypes.data
-            else:
-                yield value.address if isinstance(value, Records) else value or 0
+    def words(self) -> tuple[float, ...]:
+        """Return the record's values, in order."""
+        return tuple([value if type(value) is int else _word(value) for value in _layout(type(self)).values(self)])
+
+
+def _word(value: object) -> float:
+    if isinstance(value, np.ndarray):
+        return value.ctypes.data
+    return value.address if isinstance(value, Records) else value or 0  # type: ignore[return-value]
 
 
 Args = TypeVar("Args", bound=KernelArgs)
@@ -50,7 +50,7 @@ class Records(Generic[Args]):
 
     def __init__(self, kind: type[Args], args: Iterable[Args]) -> None:
         self._args = tuple(args)
-        self._memory: Array = np.array([tuple(one.words()) for one in self._args], record_dtype(kind))
+        self._memory: Array = np.array([one.words() for one in self._args], record_dtype(kind))
 
     def __len__(self) -> int:
         return len(self._args)
@@ -66,24 +66,38 @@ def record(args: KernelArgs) -> Records[KernelArgs]:
     return Records(type(args), [args])
 
 
-_dtypes: dict[type[KernelArgs], DType] = {}
+class RecordLayout(NamedTuple):
+    """dtype: of a kind's records. values: reads all of them, as deep as they lie: a plan makes dozens of records, and a
+    stream's first step waits for its plan."""
+
+    dtype: DType
+    values: Callable[[KernelArgs], tuple[object, ...]]
 
 
-def _words(kind: type[KernelArgs]) -> Iterator[tuple[str, type]]:
+_layouts: dict[type[KernelArgs], RecordLayout] = {}
+
+
+def _paths(kind: type[KernelArgs], above: str = "") -> Iterator[tuple[str, type]]:
     hints = get_type_hints(kind)
     for field in fields(kind):
         declared = hints[field.name]
         if isinstance(declared, type) and issubclass(declared, KernelArgs):
-            yield from _words(declared)
+            yield from _paths(declared, f"{above}{field.name}.")
         else:
-            yield field.name, np.float64 if declared is float else np.int64
+            yield above + field.name, np.float64 if declared is float else np.int64
+
+
+def _layout(kind: type[KernelArgs]) -> RecordLayout:
+    if kind not in _layouts:
+        paths = list(_paths(kind))
+        dtype = np.dtype([(path.rpartition(".")[2], word) for path, word in paths])
+        _layouts[kind] = RecordLayout(dtype, attrgetter(*(path for path, _ in paths)))
+    return _layouts[kind]
 
 
 def record_dtype(kind: type[KernelArgs]) -> DType:
     """Return the NumPy dtype of a kind's records: float64 for a float, int64 for everything else."""
-    if kind not in _dtypes:
-        _dtypes[kind] = np.dtype(list(_words(kind)))
-    return _dtypes[kind]
+    return _layout(kind).dtype
 
 
 def args_at(kind):

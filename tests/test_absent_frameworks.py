@@ -66,6 +66,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+@pytest.mark.slow
 def test_without_any_plugin_everything_is_there_but_the_peers(machine: Machine) -> None:
     machine.without_plugins()
     listed = {row["backend"] for row in json.loads(machine.run("list", "backends", "--json").stdout)["rows"]}

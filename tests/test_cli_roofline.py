@@ -190,6 +190,7 @@ def test_json_on_stdout_stands_alone(quick: None, capsys: Capture) -> None:
     assert [row["cell"] for row in json.loads(capsys.readouterr().out)["rows"]] == ["lstm", "gru"]
 
 
+@pytest.mark.slow
 def test_this_machine(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """Nothing made up: its peak, its caches and one case."""
     monkeypatch.setattr(measured, "CASES", (RooflineCase("lstm", 8, 20, 16, 64),))

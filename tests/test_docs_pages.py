@@ -79,6 +79,7 @@ def test_add_a_task(folder: Path) -> None:
     follow("add-a-task.md", folder)
 
 
+@pytest.mark.slow
 def test_add_a_cell(folder: Path) -> None:
     follow("add-a-cell.md", folder)
 

@@ -121,9 +121,9 @@ def test_noise_that_cannot_be_measured_is_one_line(monkeypatch):
 
 
 def test_noise_of_fewer_pairs_than_were_asked_for_is_refused(monkeypatch):
-    """The third pair's rounds are gone: two pairs are no noise of three."""
+    """The second pair's rounds are gone: one pair is no noise of two."""
     load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
     honest = aa_noise.noise
-    monkeypatch.setattr(aa_noise, "noise", lambda groups: honest(groups[:2]))
-    with pytest.raises(UsageError, match="in 2 of 3 pairs of processes"):
-        aa_noise.measure_noise(Quiet(), pairs=3)
+    monkeypatch.setattr(aa_noise, "noise", lambda groups: honest(groups[:1]))
+    with pytest.raises(UsageError, match="in 1 of 2 pairs of processes"):
+        aa_noise.measure_noise(Quiet(), pairs=2)

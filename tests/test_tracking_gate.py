@@ -173,6 +173,7 @@ def change(checkout: Path, root: Path, file: str, added: str) -> Checkout:
     return Checkout(root)
 
 
+@pytest.mark.slow
 def test_both_sides_are_measured_in_processes_of_their_own(checkout: Path, tmp_path: Path) -> None:
     """The candidate's GRU sleeps, its numbers are doubled, and its rnn-tanh raises."""
     candidate = change(

@@ -17,6 +17,7 @@ MODULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_a_factory_whose_import_ends_or_hangs_the_process_costs_its_own_row_alone(tmp_path, monkeypatch):
     registry = load(monkeypatch, FAULTY, NO_NUMBA)

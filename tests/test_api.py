@@ -25,6 +25,7 @@ from rnnbench.records.figures import FIGURES
 from rnnbench.records.store import Run, Store
 from rnnbench.tracking import from_runs
 from rnnbench.tracking.commits import Commit
+from rnnbench.workers.failure import Failure
 
 ROOT = Path(__file__).parents[1]
 OF_THE_COMMAND = {"json_target", "exports", "track", "traceback"}  # what is said of results, not of the comparison
@@ -168,6 +169,16 @@ def test_a_model_in_memory_is_compared(faulty: None) -> None:
     model = rnnbench.Model("lstm", 2, 3, 1)
     run = rnnbench.compare(model=rnnbench.Trained(model, model.init(0)), backend="good", seeds=1, batch=2, seq_len=4)
     assert list(run.frame()["status"]) == ["ok"]
+
+
+def test_a_model_in_memory_is_held_to_what_is_said_of_it(faulty: None) -> None:
+    model = rnnbench.Model("lstm", 2, 3, 1)
+    rnnbench.save_weights("other.safetensors", model, model.init(1))
+    trained = rnnbench.Trained(model, model.init(0))
+    with pytest.raises(UsageError, match="the model's cell is lstm, not gru"):
+        rnnbench.compare(model=trained, cell="gru")
+    with pytest.raises(Failure, match=r"the model does not hold what 'other\.safetensors' holds"):
+        rnnbench.compare(model=trained, against="other.safetensors")
 
 
 # ---- anywhere --------------------------------------------------------------------------------------------------------

@@ -114,15 +114,18 @@ class Options:
         """Return the model's name and itself. Its cell may be given for a file that does not tell its own."""
         if len(self.cell) > 1:
             raise UsageError("--cell takes one name with --model, that of the cell in the file")
+        cell = self.cell[0] if self.cell else None
         if isinstance(self.model, Trained):
-            return self.model.model.cell, self.model
-        path, cell = str(self.model), self.cell[0] if self.cell else None
-        trained = load_weights(path, cell)
+            name, title, trained = self.model.model.cell, "the model", self.model
+            if cell not in (None, name):
+                raise UsageError(f"the model's cell is {name}, not {cell}; leave the cell out")
+        else:
+            name, title, trained = Path(str(self.model)).stem, repr(self.model), load_weights(str(self.model), cell)
         for remark in trained.remarks:
-            warn(f"{path!r}: {remark}", RnnbenchWarning, stacklevel=2)
+            warn(f"{title}: {remark}", RnnbenchWarning, stacklevel=2)
         if self.against is not None and (why := disagreement(load_weights(self.against, cell), trained)):
-            raise Failure("mismatch", f"{path!r} does not hold what {self.against!r} holds: {why}")
-        return Path(path).stem, trained
+            raise Failure("mismatch", f"{title} does not hold what {self.against!r} holds: {why}")
+        return name, trained
 
 
 NAMES = tuple(field.name for field in fields(Options))

@@ -27,6 +27,7 @@ class DraftRecord:
     infer_seconds: float | None = None
     infer_seconds_low: float | None = None
     infer_seconds_high: float | None = None
+    first_step_seconds: float | None = None
     latency_p50_seconds: float | None = None
     latency_p99_seconds: float | None = None
     first_call_seconds: float | None = None
@@ -51,6 +52,7 @@ class RunSamples:
     infer_seconds: list[float] | None = None
     infer_threads: list[float] | None = None
     step_seconds: list[float] | None = None
+    first_step_seconds: list[float] | None = None
     train_step_seconds: list[float] | None = None
     train_losses: list[float | None] | None = None
     scores: list[tuple[int, float]] | None = None  # after so many steps
@@ -58,7 +60,6 @@ class RunSamples:
     subnormal_times: float | None = None
     leak_times: float | None = None
     loss_of_constant: float | None = None
-    unaccounted_times: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what was measured, by name."""
@@ -69,7 +70,8 @@ class RunSamples:
 class BackendRun:
     """A backend and its worker in one group. listed: False for a trainer that nobody asked for and for the control,
     which have no row. action: what the user may do about a failure. weights: as trained, or as given to a runtime that
-    only infers. streams: takes single steps. loop_seconds: of the training loop, without the making of batches."""
+    only infers. streams: takes single steps. slices: of the training loop, the
+    seconds of the steps, and of all but the making of batches. waiting: by round, as a `Sample` has it."""
 
     name: str
     info: BackendInfo
@@ -85,7 +87,11 @@ class BackendRun:
     streams: bool = False
     losses: list[float] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
-    loop_seconds: float = 0.0
+    slices: list[tuple[float, float]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
+    looking_seconds: float = 0.0
+    prediction: Array | None = None
+    suspicion: str = ""
 
     @property
     def ok(self) -> bool:

@@ -95,11 +95,11 @@ class GroupRun:
         self._adopt(runs, inputs)
         timed = [run for run in self._running(runs, "timing") if run.listed or run.name == CONTROL]
         with self._clock():
-            timing.time_inference(timed, inputs, random)
+            timing.time_inference(timed, inputs, self.files, random)
             for run in self._running(timed):
                 with run.guarded():
                     if run.streams and run.listed:
-                        timing.time_steps(run)
+                        timing.time_steps(run, inputs, self.files)
         self._put_peak(runs)
         for run in self._running(runs):
             with run.guarded():
@@ -115,6 +115,7 @@ class GroupRun:
             with run.guarded():
                 learning.put_score(run, inputs, learning.score(run, inputs, self.files))
                 checking.check_trained(run, inputs, self.files)
+                checking.check_predictions(run, inputs)
 
     def _adopt(self, runs: Sequence[BackendRun], inputs: CaseInputs) -> None:
         """Give the trainer's weights to those that do not train, the control too, and score them. Where the task brings
@@ -136,6 +137,7 @@ class GroupRun:
                 else:
                     self._take(run, weights, path, inputs)
                 checking.check_trained(run, inputs, self.files)
+                checking.check_predictions(run, inputs, trainer)
 
     def _take(self, run: BackendRun, weights: dict[str, Array], path: Path, inputs: CaseInputs) -> None:
         run.ask(CaseActions.reset, str(path))

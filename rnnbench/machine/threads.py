@@ -5,11 +5,14 @@ threads spend running *or waiting for a core* does; and a neighbour that takes t
 a thread waits then instead of running.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
 IDLE = 0.1  # of the running time of the thread that ran most
+OURS = 0.9  # of our cores' time: where our threads ran for less and had to wait, others had the cores
 _TASKS = Path("/proc/self/task")
 Times = dict[str, tuple[int, int]]
 
@@ -17,35 +20,51 @@ Times = dict[str, tuple[int, int]]
 @dataclass(frozen=True)
 class ThreadReading:
     """At one moment: wall and processor seconds, and nanoseconds run and waited by thread; threads is None where the
-    system does not tell."""
+    system does not tell. cores: those that any thread may run on."""
 
     wall: float
     processor: float
     threads: Times | None
+    cores: frozenset[int] = frozenset({0})
 
     @classmethod
     def now(cls) -> "ThreadReading":
         """Read all of it at this moment."""
-        return cls(perf_counter(), process_time(), thread_times())
+        return cls(perf_counter(), process_time(), thread_times(), thread_cores())
 
 
-def runnable(before: ThreadReading, after: ThreadReading) -> float:
-    """Return the mean number of threads that ran or waited for a core; where that is not known, of those that ran.
+@dataclass(frozen=True)
+class ThreadUse:
+    """threads: how many ran or waited for a core, on average. waiting: the share of the time that the one which ran
+    most had to wait."""
+
+    threads: float
+    waiting: float
+
+
+def runnable(before: ThreadReading, after: ThreadReading) -> ThreadUse:
+    """Return how many threads ran or waited for a core; where waiting says nothing, how many ran.
 
     A thread that did next to nothing does not count, however long it had to wait for that: all of a paused worker's
     threads have to be woken, the idle ones too. And none counts more than once, though its wait may have begun before.
+    Threads of ours that wait for each other fill our cores; where these were not full, a neighbour had them, and a wait
+    is no sign of anything.
     """
     wall, ran = after.wall - before.wall, after.processor - before.processor
     if before.threads is None or after.threads is None:
-        return ran / wall
+        return ThreadUse(ran / wall, 0.0)
     spent = {}
     for thread, (run, wait) in after.threads.items():
         run_before, wait_before = before.threads.get(thread, (0, 0))
         spent[thread] = (run - run_before) / 1e9, (wait - wait_before) / 1e9
-    most = max(run for run, _ in spent.values())
-    wanted = sum(min(run + wait, wall) for run, wait in spent.values() if run > IDLE * most)
+    most, waited = max(spent.values())
     ended = max(0.0, ran - sum(run for run, _ in spent.values()))  # threads that came and went leave only this
-    return (wanted + ended) / wall
+    running = sum(run for run, _ in spent.values())
+    waiting = min(1.0, waited / wall)
+    if running + ended < OURS * wall * len(after.cores):
+        return ThreadUse((running + ended) / wall, waiting)
+    wanted = sum(min(run + wait, wall) for run, wait in spent.values() if run > IDLE * most)
+    return ThreadUse((wanted + ended) / wall, waiting)
 
 
 def thread_times() -> Times | None:
@@ -62,3 +81,13 @@ def thread_times() -> Times | None:
             return None
         found[task.name] = int(run), int(wait)
     return found or None
+
+
+def thread_cores() -> frozenset[int]:
+    """Return the cores that any of our threads may run on; none of them where the system does not tell."""
+    found: set[int] = set()
+    if hasattr(os, "sched_getaffinity"):
+        for thread in [int(task.name) for task in _TASKS.iterdir()] if _TASKS.is_dir() else [0]:
+            with suppress(OSError):  # it has just ended
+                found |= os.sched_getaffinity(thread)
+    return frozenset(found)

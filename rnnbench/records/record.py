@@ -53,6 +53,7 @@ class Record:
     infer_seconds: float | None = None
     infer_seconds_low: float | None = None
     infer_seconds_high: float | None = None
+    first_step_seconds: float | None = None
     latency_p50_seconds: float | None = None
     latency_p99_seconds: float | None = None
     first_call_seconds: float | None = None

@@ -14,7 +14,7 @@ from rnnbench.comparison import arrays, probes
 from rnnbench.comparison import messages as m
 from rnnbench.comparison.fresh_inputs import FreshInputs, stream
 from rnnbench.machine import peak_memory
-from rnnbench.machine.threads import ThreadReading, runnable, thread_cores
+from rnnbench.machine.threads import ThreadReading, thread_cores, thread_use
 from rnnbench.model import Array, State
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split
@@ -158,9 +158,9 @@ class CaseActions:
         before = ThreadReading.now()
         seconds, _ = clock.timed(self._call, repeats, settle=self._keep)
         after = ThreadReading.now()
-        used = runnable(before, after)
+        used = thread_use(before, after)
         strayed = sorted(after.cores - self._cores)
-        return m.Sample(seconds / self.calibration.calls, used.threads, used.waiting, strayed)
+        return m.Sample(seconds / self.calibration.calls, used.sure, used.waiting, strayed)
 
     def timed_outputs(self, out: str) -> None:
         """Write what the last call of the last sample gave."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 IDLE = 0.1  # of the running time of the thread that ran most
-OURS = 0.9  # of our cores' time: where our threads ran for less and had to wait, others had the cores
+OURS = 0.9  # of our cores' time; where our threads ran for less and yet had to wait, others had the cores
 _TASKS = Path("/proc/self/task")
 Times = dict[str, tuple[int, int]]
 
@@ -35,36 +35,40 @@ class ThreadReading:
 
 @dataclass(frozen=True)
 class ThreadUse:
-    """threads: how many ran or waited for a core, on average. waiting: the share of the time that the one which ran
-    most had to wait."""
+    """How many threads ran or waited for a core, on average, and how many of them ran. waiting: the share of the time
+    that the one which ran most had to wait. full: whether our own threads kept our cores busy."""
 
-    threads: float
+    wanted: float
+    running: float
     waiting: float
+    full: bool
+
+    @property
+    def sure(self) -> float:
+        """Return how many threads there were for sure: ours wait for each other where they fill our cores. Where they
+        do not, a neighbour has the cores, and a wait is no sign of anything."""
+        return self.wanted if self.full else self.running
 
 
-def runnable(before: ThreadReading, after: ThreadReading) -> ThreadUse:
-    """Return how many threads ran or waited for a core; where waiting says nothing, how many ran.
+def thread_use(before: ThreadReading, after: ThreadReading) -> ThreadUse:
+    """Return the use between two moments; where the system does not tell of waiting, of those that ran.
 
     A thread that did next to nothing does not count, however long it had to wait for that: all of a paused worker's
     threads have to be woken, the idle ones too. And none counts more than once, though its wait may have begun before.
-    Threads of ours that wait for each other fill our cores; where these were not full, a neighbour had them, and a wait
-    is no sign of anything.
     """
     wall, ran = after.wall - before.wall, after.processor - before.processor
     if before.threads is None or after.threads is None:
-        return ThreadUse(ran / wall, 0.0)
+        return ThreadUse(ran / wall, ran / wall, 0.0, True)
     spent = {}
     for thread, (run, wait) in after.threads.items():
         run_before, wait_before = before.threads.get(thread, (0, 0))
         spent[thread] = (run - run_before) / 1e9, (wait - wait_before) / 1e9
     most, waited = max(spent.values())
-    ended = max(0.0, ran - sum(run for run, _ in spent.values()))  # threads that came and went leave only this
-    running = sum(run for run, _ in spent.values())
-    waiting = min(1.0, waited / wall)
-    if running + ended < OURS * wall * len(after.cores):
-        return ThreadUse((running + ended) / wall, waiting)
     wanted = sum(min(run + wait, wall) for run, wait in spent.values() if run > IDLE * most)
-    return ThreadUse((wanted + ended) / wall, waiting)
+    running = sum(run for run, _ in spent.values())
+    ended = max(0.0, ran - running)  # threads that came and went leave only this
+    full = running + ended >= OURS * wall * len(after.cores)
+    return ThreadUse((wanted + ended) / wall, (running + ended) / wall, min(1.0, waited / wall), full)
 
 
 def thread_times() -> Times | None:

@@ -20,27 +20,33 @@ REFINEMENTS = 4
 # and 0.981 at the least (five cells, four tasks, from step 20 to 200, float32); those of half the rows 0.4 to 0.99.
 EXPLAINED = 0.98
 ROUNDING = 0.1  # of that change: where the weights' own rounding is more, nothing is told
+CHANGE = 0.01  # of m / √v̂, that a new gradient makes at least on average; a tenth is usual
 
 
 def explained(
     adam: Adam, before: int, weights: Sequence[Mapping[str, Array]], gradients: Sequence[Mapping[str, Array]]
 ) -> float | None:
-    """Return the share of the steps' changes that the gradients explain, at most 1; None where rounding hides it.
+    """Return the share of the steps' changes that the gradients explain, at most 1; None where rounding hides it, or
+    all gradients are 0.
 
     before: how many steps were taken earlier. weights: before the first step and after each. gradients: the
     reference's, as they were clipped, at the weights before each step.
     """
-    left = whole = rounding = 0.0
+    left = whole = rounding = least = 0.0
     for name in gradients[0]:
         values = np.stack([each[name].ravel() for each in weights])
         eps = float(np.finfo(values.dtype).eps)
         steps, wide = np.arange(1, len(gradients) + 1)[:, None], values.astype(np.float64)
         scale = (1 - adam.beta1 ** (before + steps)) / adam.learning_rate
         moved = -np.diff(wide, axis=0) * scale  # m / √v̂
-        unexplained, all_of_it = _fit(adam, before, moved, np.stack([each[name].ravel() for each in gradients]))
+        slopes = np.stack([each[name].ravel() for each in gradients])
+        unexplained, all_of_it = _fit(adam, before, moved, slopes)
         left, whole = left + unexplained, whole + all_of_it
+        least += CHANGE**2 * np.count_nonzero(slopes)
         rounding += float(np.sum((eps * np.abs(wide[1:]) * scale) ** 2)) / 6  # each weight is rounded to half a digit
-    return None if rounding >= ROUNDING * whole else 1 - max(0.0, left - rounding) / whole
+    if rounding >= ROUNDING * max(whole, least) or least == 0:
+        return None
+    return 0.0 if whole <= rounding else 1 - max(0.0, left - rounding) / whole
 
 
 def _fit(adam: Adam, before: int, moved: Array, gradients: Array) -> tuple[float, float]:

@@ -187,7 +187,7 @@ class CaseActions:
                     start = perf_counter_ns()
                     y, state = self.session.step(x_t, state)
                     (later if outputs else first).append(perf_counter_ns() - start)
-                    outputs.append(_array("y of step", y))
+                    outputs.append(_output("y of step", y))
                 passes[str(len(passes))] = np.stack(outputs)
         arrays.save(Path(out), passes)
         return m.StepSeconds([value / 1e9 for value in first], [value / 1e9 for value in later], len(passes))
@@ -237,7 +237,7 @@ class CaseActions:
         state, outputs = None, []
         for x_t in self._first_row():
             y, state = self.session.step(x_t, state)
-            outputs.append(_array("y of step", y))
+            outputs.append(_output("y of step", y))
         return np.stack(outputs) if self.model.readout == "all" else outputs[-1]
 
 
@@ -270,8 +270,15 @@ def unchanged(who: str, given: Mapping[str, Array]) -> Iterator[None]:
 def _named_outputs(prefix: str, outputs: tuple[Array, State]) -> dict[str, Array]:
     """Return copies of the outputs by name. Raises Failure for what is no array of numbers."""
     y, state = outputs
-    named = {f"{prefix}state {number}": _array("state", value) for number, value in enumerate(state)}
-    return {f"{prefix}y": _array("y", y), **named}
+    named = {f"{prefix}state {number}": _output("state", value) for number, value in enumerate(state)}
+    return {f"{prefix}y": _output("y", y), **named}
+
+
+def _output(name: str, value: object) -> Array:
+    """Return a copy of what a timed call gives. Raises Failure for a view too: whoever reads it pays for the rest."""
+    if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
+        raise Failure("bad_output", f"gave {name} as a view of other memory; it must lie there in C order")
+    return _array(name, value)
 
 
 def _array(name: str, value: object) -> Array:
@@ -279,8 +286,6 @@ def _array(name: str, value: object) -> Array:
     a kind of its own may be worked out when it is looked at."""
     if type(value) is not np.ndarray:
         raise Failure("bad_output", f"gave {name} as {type(value).__name__}; it must be a plain NumPy array")
-    if not value.flags.c_contiguous:
-        raise Failure("bad_output", f"gave {name} as a view of other memory; it must lie there in C order")
     if value.dtype.kind not in "fiu":
         raise Failure("bad_output", f"gave {name} as {value.dtype}; it must hold real numbers")
     return value.copy()

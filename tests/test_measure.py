@@ -268,6 +268,6 @@ def test_calls_of_one_process_are_timed_in_the_same_rounds():
 
 
 def test_a_draft_and_a_record_have_the_same_columns():
-    columns = {each.name: (each.type, each.default) for each in dataclasses.fields(Record)}
-    assert {each.name: (each.type, each.default) for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
+    columns = {each.name: each.default for each in dataclasses.fields(Record)}
+    assert {each.name: each.default for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
     assert INFER in RunSamples(infer_seconds=[]).as_json()

@@ -91,12 +91,12 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     group = Group("t", "gru", 4, 1, False, "float32", threads, 0)
     batch = Split(np.zeros((5, 8, 1), np.float32), np.zeros((8, 1), np.float32))
     case = SimpleNamespace(group=group, batch=batch, model=Model("gru", 1, 4, 1))
-    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7))
+    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7), confirmed=1.0)
     if refused:
         with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
-            _summarise(run, case)
+            _summarise(run, case, 0.0)
     else:
-        _summarise(run, case)
+        _summarise(run, case, 0.0)
         assert run.record.infer_seconds == pytest.approx(0.1)
 
 

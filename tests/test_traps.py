@@ -128,17 +128,19 @@ def test_a_neighbour_that_takes_the_core_between_steps_accuses_nobody():
 def test_threads_that_wait_count_as_much_as_those_that_run():
     before = threads.ThreadReading(0.0, 0.0, {"1": (0, 0), "2": (5, 5)})
     shared = threads.ThreadReading(1.0, 1.0, {"1": (500_000_000, 500_000_000), "2": (500_000_005, 500_000_005)})
-    assert threads.thread_use(before, shared).sure == pytest.approx(2)
+    assert threads.thread_use(before, shared).threads == pytest.approx(2)
     robbed = threads.ThreadReading(1.0, 0.25, {"1": (250_000_000, 750_000_000), "2": (5, 5)})
-    assert threads.thread_use(before, robbed).sure == pytest.approx(0.25)
+    assert threads.thread_use(before, robbed).threads == pytest.approx(1)
     woken = threads.ThreadReading(1.0, 0.5, {"1": (490_000_000, 500_000_000), "2": (1_000_005, 900_000_005)})
-    assert threads.thread_use(before, woken).wanted == pytest.approx(1, abs=0.02)
+    assert threads.thread_use(before, woken).threads == pytest.approx(1, abs=0.02)
+    neighbour = threads.ThreadReading(1.0, 0.56, {"1": (500_000_000, 500_000_000), "2": (60_000_005, 900_000_005)})
+    assert threads.thread_use(before, neighbour).threads == pytest.approx(1.12)
     waited_before = threads.ThreadReading(1.0, 0.5, {"1": (500_000_000, 2_500_000_000), "2": (5, 5)})
-    assert threads.thread_use(before, waited_before).sure == pytest.approx(0.5)
+    assert threads.thread_use(before, waited_before).threads == pytest.approx(1)
     short_lived = threads.ThreadReading(1.0, 2.0, {"1": (1_000_000_000, 0), "2": (5, 5)})
-    assert threads.thread_use(before, short_lived).sure == pytest.approx(2)
+    assert threads.thread_use(before, short_lived).threads == pytest.approx(2)
     unknown = threads.ThreadReading(1.0, 1.5, None)
-    assert threads.thread_use(before, unknown).sure == pytest.approx(1.5)
+    assert threads.thread_use(before, unknown).threads == pytest.approx(1.5)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="the system does not tell")
@@ -158,7 +160,7 @@ def test_threads_that_share_one_core_are_all_counted(count):
             list(pool.map(time.sleep, [0.01] * count))  # so that all of them are there
             before = threads.ThreadReading.now()
             list(pool.map(hash_for_long, range(count)))
-            wanted = threads.thread_use(before, threads.ThreadReading.now()).wanted
+            wanted = threads.thread_use(before, threads.ThreadReading.now()).threads
     finally:
         os.sched_setaffinity(0, cores)
     assert count * 0.6 < wanted < count + 0.3  # one may be done before another has begun

@@ -160,7 +160,11 @@ class CaseActions:
         after = ThreadReading.now()
         used = thread_use(before, after)
         strayed = sorted(after.cores - self._cores)
-        return m.Sample(seconds / self.calibration.calls, used.sure, used.waiting, strayed)
+        return m.Sample(seconds / self.calibration.calls, used.threads, used.waiting, strayed)
+
+    def time_long(self, samples: int) -> float:
+        """Return the seconds that as many calls take as so many samples have, one after the other."""
+        return clock.timed(self._call, self._inputs.changing(samples * self.calibration.calls))[0]
 
     def timed_outputs(self, out: str) -> None:
         """Write what the last call of the last sample gave."""

@@ -1,6 +1,7 @@
 """Timing of sessions that were just checked, interleaved; and watching that they stay right while they are timed."""
 
 from collections.abc import Sequence
+from math import ceil
 from random import Random, SystemRandom
 from statistics import median
 from time import perf_counter
@@ -19,6 +20,8 @@ LATENCY_SECONDS = 0.05  # 250 steps of 200 µs, as NumPy takes: the least a 99th
 LOOKS = 5  # rounds whose outputs are held to the reference, while that takes no longer than
 LOOKING_SECONDS = 0.05
 SECRET = SystemRandom()  # nobody can know which moments are looked at
+CONFIRMED = 0.8  # of a second here, that a worker's clock must have counted
+CONFIRMATIONS, LONG_SECONDS = 5, 0.1  # beside which a message on its way is next to nothing
 SPARE_CORES = 0.25  # above those allowed: an interpreter's own helpers, and the hand-over from one to another
 
 
@@ -35,6 +38,7 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFi
     rounds = clock.count(longest)
     seeds = [SECRET.randrange(2**32) for _ in range(rounds)]
     looks = {run.name: set(SECRET.sample(range(rounds), min(LOOKS, rounds))) for run in runs}
+    elsewhere = {run.name: _elsewhere(run) for run in runs}
     for number, run in enumerate(clock.interleaved(runs, rounds, random)):
         if run.ok:
             with run.guarded():
@@ -45,16 +49,17 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFi
     for run in runs:
         if run.ok:
             with run.guarded():
-                _summarise(run, inputs)
-        if not run.ok:
-            run.samples.infer_seconds = None
+                _summarise(run, inputs, _elsewhere(run) - elsewhere[run.name])
     _warn_of_leaks([run for run in runs if run.ok])
 
 
 def take_sample(run: BackendRun, inputs: CaseInputs, seed: int) -> None:
     """Add one sample to a run that is calibrated, on the inputs of a seed. Raises Failure where threads left the cores
     that they were given."""
+    start = perf_counter()
     sample = run.ask(CaseActions.sample, seed)
+    calls = run.samples.calls_per_sample or 1
+    run.confirmed = max(run.confirmed, sample.seconds * (calls + 1) / (perf_counter() - start))  # one warms up
     if sample.strayed:
         cores = ", ".join(map(str, sample.strayed))
         raise Failure(
@@ -100,15 +105,38 @@ def _probe(run: BackendRun) -> None:
     run.samples.subnormal_times = times
 
 
-def _summarise(run: BackendRun, inputs: CaseInputs) -> None:
-    """Fill in a timed run's record. Raises Failure where it used more threads than it may."""
+def _confirm(run: BackendRun) -> None:
+    """Hold the worker's clock to ours: all that it says it took must have passed here, and little more. Asks again,
+    for longer samples, before it accuses. Raises Failure."""
+    for _ in range(CONFIRMATIONS):
+        if run.confirmed >= CONFIRMED:
+            return
+        sample = (run.samples.calls_per_sample or 1) * min(run.samples.infer_seconds or [1.0])
+        start = perf_counter()
+        told = run.ask(CaseActions.time_long, ceil(LONG_SECONDS / sample))
+        run.confirmed = told / (perf_counter() - start)
+    if run.confirmed < CONFIRMED:
+        raise Failure("mismatch", f"its clock runs slow: of each second here it counts {run.confirmed:.2f}")
+
+
+def _summarise(run: BackendRun, inputs: CaseInputs, elsewhere: float) -> None:
+    """Fill in a timed run's record. elsewhere: processor seconds of processes that the worker started. Raises Failure
+    where it used more threads than it may, or time that passed for us and not for it."""
     seconds, allowed = run.samples.infer_seconds or [], inputs.group.threads
+    _confirm(run)
+    if elsewhere > SPARE_CORES * sum(seconds) * (run.samples.calls_per_sample or 1):
+        why = f"processes that it started took {elsewhere:.2f} s of processor time while it was timed"
+        raise Failure("mismatch", f"{why}; a backend computes in the process that it is given")
     used = median(run.samples.infer_threads or [])
     if used > allowed + SPARE_CORES:
         raise Failure("mismatch", f"used {used:.1f} threads where {allowed} {'is' if allowed == 1 else 'are'} allowed")
     middle, record = FIGURES["infer_seconds"].over_rounds(seconds), run.record
     record.infer_seconds, record.infer_seconds_low, record.infer_seconds_high = middle.value, middle.low, middle.high
     record.flops_per_second = forward_flops(inputs.model, len(inputs.batch.x), inputs.batch.count) / middle.value
+
+
+def _elsewhere(run: BackendRun) -> float:
+    return run.worker.started_seconds() if run.worker and run.ok else 0.0
 
 
 def _warn_of_leaks(runs: Sequence[BackendRun]) -> None:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
-IDLE = 0.1  # of the running time of the thread that ran most
-OURS = 0.9  # of our cores' time; where our threads ran for less and yet had to wait, others had the cores
 _TASKS = Path("/proc/self/task")
 Times = dict[str, tuple[int, int]]
 
@@ -35,40 +33,32 @@ class ThreadReading:
 
 @dataclass(frozen=True)
 class ThreadUse:
-    """How many threads ran or waited for a core, on average, and how many of them ran. waiting: the share of the time
-    that the one which ran most had to wait. full: whether our own threads kept our cores busy."""
+    """threads: how many ran or waited for a core, on average. waiting: the share of the time that the one which ran
+    most had to wait."""
 
-    wanted: float
-    running: float
+    threads: float
     waiting: float
-    full: bool
-
-    @property
-    def sure(self) -> float:
-        """Return how many threads there were for sure: ours wait for each other where they fill our cores. Where they
-        do not, a neighbour has the cores, and a wait is no sign of anything."""
-        return self.wanted if self.full else self.running
 
 
 def thread_use(before: ThreadReading, after: ThreadReading) -> ThreadUse:
     """Return the use between two moments; where the system does not tell of waiting, of those that ran.
 
-    A thread that did next to nothing does not count, however long it had to wait for that: all of a paused worker's
-    threads have to be woken, the idle ones too. And none counts more than once, though its wait may have begun before.
+    The thread that ran most tells for how long there was work, its waits included, though never more than all the time:
+    a wait may have begun before. Another counts by how much it ran beside that one. How long it waited says nothing of
+    it: a neighbour's program makes the idlest wait, and a paused worker's threads all have to be woken.
     """
     wall, ran = after.wall - before.wall, after.processor - before.processor
     if before.threads is None or after.threads is None:
-        return ThreadUse(ran / wall, ran / wall, 0.0, True)
+        return ThreadUse(ran / wall, 0.0)
     spent = {}
     for thread, (run, wait) in after.threads.items():
         run_before, wait_before = before.threads.get(thread, (0, 0))
         spent[thread] = (run - run_before) / 1e9, (wait - wait_before) / 1e9
     most, waited = max(spent.values())
-    wanted = sum(min(run + wait, wall) for run, wait in spent.values() if run > IDLE * most)
     running = sum(run for run, _ in spent.values())
     ended = max(0.0, ran - running)  # threads that came and went leave only this
-    full = running + ended >= OURS * wall * len(after.cores)
-    return ThreadUse((wanted + ended) / wall, (running + ended) / wall, min(1.0, waited / wall), full)
+    together = min(most + waited, wall) * running / most if most > 0 else 0.0
+    return ThreadUse((together + ended) / wall, min(1.0, waited / wall))
 
 
 def thread_times() -> Times | None:

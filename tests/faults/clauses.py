@@ -100,6 +100,10 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
+    "a cell whose backward is not its forward's derivative (the cell is named, not the backend that is right)": (
+        "test_cell_gradient.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend",
+        "test_cell_gradient.py::test_a_backward_that_is_wrong_is_called_so",
+    ),
     "more threads used than allowed": (
         *workers("many-threads"),
         "test_traps.py::test_threads_that_share_one_core_are_all_counted",

@@ -8,6 +8,7 @@ came to anything can be told from one that went unnoticed.
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -588,17 +589,30 @@ class Bursts(Right):
 CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns")
 
 
-def slow_clock(_, rate):
-    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do."""
+def slow_clock(_, strength):
+    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do: those of the
+    module `time`, or whatever any loaded module calls by these names."""
+    rate, everywhere = strength
 
     def patched(clock, kind):
         start = clock()
         return lambda: kind(start + (clock() - start) * rate)
 
     def make(threads):
-        for name in CLOCKS:
-            setattr(time, name, patched(getattr(time, name), int if name.endswith("ns") else float))
-        return Dishonest(threads)
+        slow = {name: patched(getattr(time, name), int if name.endswith("ns") else float) for name in CLOCKS}
+        modules = list(sys.modules.values()) if everywhere else [time]
+        for module in modules:
+            for name in CLOCKS:
+                if name in getattr(module, "__dict__", {}):
+                    setattr(module, name, slow[name])
+        return type("Made", (Dishonest,), {"slow": slow, "session": noted})(threads)
+
+    def noted(self, *given):
+        from rnnbench.comparison import actions
+
+        used = [*actions.clock.timed.__defaults__, *actions.train.__defaults__, actions.perf_counter_ns]
+        note((1 - rate) * any(clock in self.slow.values() for clock in used))
+        return Dishonest.session(self, *given)
 
     return make
 
@@ -649,6 +663,7 @@ def errors(*values):
 
 
 WRONG, TIMED, STEP, CORES, THREADS = "float64 reference", "when timed", "single step", "cores", "threads where"
+RATES = (1 / 2, 3 / 4, 9 / 10, 19 / 20)
 ERRORS = (1e-2, 1e-3, 1e-4, 2e-5, 5e-6, 1e-6)  # to both sides of the tolerance, 1e-5
 LIES = (
     Lie("content", KeptByContent, times(1, 3, 20, 200), (TIMED,), "Keeps results by content", saves=True),
@@ -712,10 +727,20 @@ LIES = (
     Lie(
         "clock",
         None,
-        shares(1 / 2, 4 / 5, 9 / 10, 19 / 20),
+        {f"{rate:.0%}": (rate, False) for rate in RATES},
         ("clock",),
         make=slow_clock,
-        words="Its process's clocks run at this rate",
+        words="The module `time` is patched: its clocks run at this rate",
+        saves=True,
+    ),
+    Lie(
+        "every-clock",
+        None,
+        {f"{rate:.0%}": (rate, True) for rate in RATES},
+        ("clock",),
+        make=slow_clock,
+        words="Every loaded module's clocks are patched: they run at this rate",
+        saves=True,
     ),
 )
 FACTORIES = {

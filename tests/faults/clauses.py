@@ -97,7 +97,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a result cached by input identity": (
         *workers("caches"),
         "test_runner_faults.py::test_results_that_are_kept_gain_nothing",
-        "test_fresh_inputs.py::test_no_two_calls_have_the_same_inputs_and_the_last_has_those_of_the_seed",
+        "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
     "more threads used than allowed": (

@@ -14,9 +14,20 @@ from validation.cheats import BACKWARD, CAUGHT, IN_VAIN, UNNOTICED, Found
 # The boldest of these in every run; every strength of every kind in the slow one.
 QUICK = ("content", "rows", "row-by-row", "lazy", "position", "batch")
 KINDS = (
-    *("content", "identity", "sample", "rows", "row-by-row", "prefix", "lazy", "filled", "off", "off-timed"),
-    *("weights", "short", "short-timed", "lengths", "predictions", "position", "step-content", "state"),
-    *("early", "aside", "batch", "last-loss", "leaves-out", "stops"),
+    *("content", "identity", "sample", "rows", "row-by-row", "prefix", "skips", "lazy", "filled"),
+    *(
+        "off",
+        "off-timed",
+        "weights",
+        "short",
+        "short-timed",
+        "lengths",
+        "predictions",
+        "position",
+        "step-content",
+        "state",
+    ),
+    *("early", "aside", "batch", "last-loss", "leaves-out", "stops", "watched"),
     *("child", "daemon", "affinity", "bursts", "clock", "every-clock"),
 )
 # How large a lie passes: what rounding may do to an honest backend is allowed to all.

@@ -153,11 +153,13 @@ class KeptByIdentity(Late):
     """By what the input's identity is made of: the object, or its memory."""
 
     def lie(self, x, lengths):
-        key = id(x) if self.strength == "object" else (x.ctypes.data, x.shape)
+        by_object = self.strength == "object"
+        key = id(x) if by_object else (x.ctypes.data, x.shape)
         self.known = getattr(self, "known", {})
         note(key in self.known)
         if key not in self.known:
-            self.known[key] = x, self.right(x, lengths)  # the input too, so that its identity is not given away again
+            # the object too, so that its identity is not given away again; memory may come back, as it does in caches
+            self.known[key] = x if by_object else None, self.right(x, lengths)
         return self.known[key][1]
 
 
@@ -218,6 +220,15 @@ class FromThePrefix(Late):
             kept.append(self.right(part, None, kept[-1][1] if kept else None))
         self.quarters = x.copy(), kept
         return kept[-1]
+
+
+class Skips(Late):
+    """Skips this share of its calls, and gives the last result again."""
+
+    def lie(self, x, lengths):
+        skips = int(self.calls * self.strength) > int((self.calls - 1) * self.strength)
+        note(skips)
+        return self.before[1] if skips else self.remember(x, self.right(x, lengths))
 
 
 class WhenCopied(np.ndarray):
@@ -502,6 +513,21 @@ class StopsTraining(Trains):
         return (self.loss_of if self.trained > self.strength else self.update)(x, target, lengths)
 
 
+class TrainsWhenLookedAt(Trains):
+    """Trains for so many steps after its weights were read, then nothing until they are read again."""
+
+    unseen = 0
+
+    def lie(self, x, target, lengths):
+        self.unseen += 1
+        note(self.unseen > self.strength)
+        return self.loss_before if self.unseen > self.strength else self.update(x, target, lengths)
+
+    def parameters(self):
+        self.unseen = 0
+        return super().parameters()
+
+
 # ---- processes, threads, clocks --------------------------------------------------------------------------------------
 
 
@@ -686,6 +712,7 @@ LIES = (
     Lie("rows", PartOfRows, {"half": 1 / 2, "7 of 8": 7 / 8, "all but one": 1.0}, (TIMED,), saves=True),
     Lie("row-by-row", RowByRow, {"every row": 0}, (TIMED,), saves=True),
     Lie("prefix", FromThePrefix, {"every quarter": 0}, (TIMED,), saves=True),
+    Lie("skips", Skips, shares(1 / 2, 1 / 8, 1 / 16, 1 / 64), (TIMED,), saves=True),
     Lie("lazy", Lazy, {"a subclass of ndarray": "a subclass of ndarray", "an object": "an object"}, ("plain NumPy",)),
     Lie("filled", Filled, {"a thread": 0}, (TIMED,)),
     Lie("off", OffBy, errors(*ERRORS), (WRONG, STEP)),
@@ -715,6 +742,7 @@ LIES = (
     Lie("last-loss", TellsLastLoss, {"the same": 1.0, "less by 1 %": 0.99}, ("its losses", "its batches' gradients")),
     Lie("leaves-out", LeavesOutSteps, shares(1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16), ("its batches' gradients",)),
     Lie("stops", StopsTraining, after("steps", CHECKED_STEPS, STEPS // 2, STEPS - 10), ("its batches' gradients",)),
+    Lie("watched", TrainsWhenLookedAt, after("steps", 1, 4), ("its losses", "gradients"), saves=True),
     Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie("daemon", DaemonComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie(

@@ -30,8 +30,9 @@ KINDS = (
     *("early", "aside", "batch", "last-loss", "leaves-out", "stops", "watched"),
     *("child", "daemon", "affinity", "bursts", "clock", "every-clock"),
 )
-# How large a lie passes: what rounding may do to an honest backend is allowed to all.
-PASSES = {
+# How large a lie passes. What rounding may do to an honest backend is allowed to all; the others are told of in
+# docs/cheats.md: they are too rare to be met with certainty, behave while they are looked at, or leave no trace.
+ROUNDING = {
     "off": ("5e-06", "1e-06"),
     "off-timed": ("5e-06", "1e-06"),
     "predictions": ("5e-06", "1e-06"),
@@ -40,6 +41,15 @@ PASSES = {
     "short-timed": ("17 bits", "19 bits", "21 bits"),
     BACKWARD: ("1e-05", "1e-06"),
 }
+RARE = {
+    "identity": ("object",),
+    "skips": ("12%", "6%", "2%"),
+    "watched": ("after 1 steps",),
+    "affinity": ("within each call",),
+    "bursts": ("1 of 16 calls", "1 of 64 calls"),
+    "every-clock": ("50%", "75%", "90%", "95%"),
+}
+PASSES = ROUNDING | RARE
 
 
 @pytest.fixture(autouse=True)

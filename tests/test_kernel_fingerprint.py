@@ -256,12 +256,19 @@ def test_what_is_read_at_import_or_when_the_pair_is_made_is_followed(
     ("top", "value", "named"),
     [
         ("import threading; K = threading.Lock()", "value = pre[0] * K.locked()", "K, a lock"),
-        ("K = np.array([(x for x in ())])", "value = pre[0] * K.size", "K, a generator"),
+        ("K = np.array([object()])", "value = pre[0] * K.size", "K, a ndarray"),
         ("import ctypes; K = ctypes.CFUNCTYPE(ctypes.c_double)(float)", "value = pre[0] * K()", "K, a CFunctionType"),
         ("import numba; K = numba.cfunc('f8(f8)')(abs)", "value = K(pre[0])", "K, a CFunc"),
         ("import numba; K = numba.vectorize(lambda x: x)", "value = K(pre[0])", "K, a DUFunc"),
         ("K = (x for x in ())", "value = pre[0] * K", "K, a generator"),
-        ("K = np.random.rand", "value = pre[0] * K()", "K, a RandomState"),
+        ("K = type('K', (), {'k': 2.0})", "value = pre[0] * K.k", "K, a type"),
+        (
+            "from numba.experimental import jitclass\n@jitclass\nclass K:\n    k: float\n"
+            "    def __init__(self): self.k = 2.0",
+            "value = pre[0] * K().k",
+            "K, a JitClassType",
+        ),
+        ("K = np.random.rand", "value = pre[0] * K()", "K, a method"),
         ("@njit\ndef K(x): return x\nK(1.0)", "value = K(pre[0])", "K, which was compiled before"),
         ("@njit(cache=True)\ndef K(x): return x", "value = K(pre[0])", "K, which Numba caches by the file"),
         ("K = []; K.append(K)", "value = pre[0] * K", "nested too deeply"),

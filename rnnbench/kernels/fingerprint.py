@@ -9,12 +9,13 @@ bytes are in a kernel's key anyhow. What cannot be followed raises `NotFollowed`
 import builtins
 import hashlib
 import os
-import struct
+import re
 import sys
 import types as python
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from functools import cache, reduce
+from enum import Enum, EnumMeta
+from functools import reduce
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,10 +27,8 @@ from numba.core.extending import _Intrinsic
 from numba.core.typing.templates import builtin_registry
 
 PACKAGES, BASE = ("numpy", "numba", "llvmlite"), os.path.dirname(os.__file__)
-CORE = ("rnnbench.kernels.", "rnnbench.cells.spec", "rnnbench.cells.maths")
-# Attributes of a class that say where it stands, or that each class has anew.
-NOT_CODE = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__", "__qualname__"}
-DESCRIPTORS = (python.MemberDescriptorType, python.GetSetDescriptorType, python.WrapperDescriptorType)
+CORE = ("rnnbench.cells.spec", "rnnbench.cells.maths")
+PLAIN = (type(None), type(...), bool, int, float, complex, str, bytes)
 # What a dispatcher was made of when it was first seen: what it has compiled since, it has compiled of that.
 _SEEN: "WeakKeyDictionary[Dispatcher, str]" = WeakKeyDictionary()
 
@@ -69,22 +68,36 @@ class _Walk:
             self.add(value)
 
     def add(self, value: Any) -> None:
+        kind = type(value)
         if id(value) in self.known:
             self.token("known", self.known[id(value)].encode())
-        elif (content := _scalar(value)) is not None:
-            self.token(type(value).__name__, content)
-        elif type(value) in (tuple, list):
-            self.each(type(value).__name__, value)
-        elif type(value) is dict:
+        elif kind in PLAIN:
+            self.token(kind.__name__, repr(value).encode())
+        elif isinstance(value, np.generic | np.ndarray) and not value.dtype.hasobject:
+            layout = value.shape, value.flags.c_contiguous, value.flags.f_contiguous, value.flags.aligned
+            self.each("array", (kind, value.dtype, layout, value.tobytes()))
+        elif isinstance(value, np.dtype):
+            self.each("dtype", (value.str, repr(value), value.alignment))
+        elif kind in (tuple, list):
+            self.each(kind.__name__, value)
+        elif kind is dict:
             self.each("dict", (part for item in value.items() for part in item))
-        elif type(value) in (set, frozenset):
+        elif kind in (set, frozenset):
             self.each("set", sorted(fingerprint(one, self.known) for one in value))
         elif isinstance(value, python.CodeType):
             self.code(value)
-        elif isinstance(value, types.Type) and " at 0x" not in value.name:
-            self.each("type", (type(value), value.name))
+        elif isinstance(value, types.Type) and not re.search(" at 0x|#", value.name):  # an address
+            self.each("type", (kind, value.name))
         elif name := _named(value):
             self.token("named", name.encode())
+        elif isinstance(value, EnumMeta):
+            members: Mapping[str, Any] = value.__members__
+            self.each("enum", [(name, member.value) for name, member in members.items()])
+        elif isinstance(value, Enum):
+            self.each("member", (kind, value.name))
+        elif issubclass(value if isinstance(value, type) else kind, tuple) and hasattr(value, "_fields"):
+            # Of a named tuple, or its class, Numba knows the fields alone.
+            self.each("named tuple", (value._fields, () if isinstance(value, type) else tuple(value)))
         elif id(value) in self.met:
             self.token("again", str(self.met[id(value)][0]).encode())
         else:
@@ -92,25 +105,15 @@ class _Walk:
             self.once(value)
 
     def once(self, value: Any) -> None:
-        """Add what is not met a second time in this walk: it may reach itself."""
+        """Add what may reach itself, and so is not added twice in a walk."""
         if isinstance(value, python.FunctionType):
             self.function(value)
         elif isinstance(value, Dispatcher):
             self.dispatcher(value)
         elif isinstance(value, _Intrinsic):
             self.each("intrinsic", (value._defn,))
-        elif isinstance(value, python.ModuleType) or hasattr(value, "class_type"):
-            raise NotFollowed(f"{self.at}, a {'module' if isinstance(value, python.ModuleType) else 'jitclass'}")
-        elif isinstance(value, python.MethodType | classmethod | staticmethod):
-            self.each("method", (value.__func__, getattr(value, "__self__", None)))
-        elif isinstance(value, property):
-            self.each("property", (value.fget, value.fset))
-        elif isinstance(value, DESCRIPTORS):
-            self.token("descriptor", value.__name__.encode())
-        elif isinstance(value, type):
-            self.kind(value)
         else:
-            self.instance(value)
+            raise NotFollowed(f"{self.at}, a {type(value).__name__}")
 
     def code(self, code: python.CodeType) -> None:
         shape = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags
@@ -149,10 +152,12 @@ class _Walk:
             if foreign and "getattr" in taken:
                 taken |= set(vars(value)) - {"__builtins__", "__spec__", "__loader__", "__cached__", "__file__"}
             for attribute in sorted(taken):
-                with suppress(AttributeError):
+                try:
                     found = getattr(value, attribute)
-                    if foreign or isinstance(found, python.ModuleType | python.FunctionType | Dispatcher):
-                        self.reached(attribute, found, code)
+                except Exception:  # whatever a module's own code raises; Numba cannot have it either
+                    continue
+                if foreign or isinstance(found, python.ModuleType | python.FunctionType | Dispatcher):
+                    self.reached(attribute, found, code)
 
     def dispatcher(self, jitted: Any) -> None:
         """Add a function that is jitted already. What it has compiled is of what it was made of then."""
@@ -168,55 +173,6 @@ class _Walk:
             raise NotFollowed(f"{name}, which was compiled before, of what cannot be known now")
         _SEEN[jitted] = now
         self.each("dispatcher", (jitted.py_func, jitted.targetoptions, jitted.locals))
-
-    def kind(self, kind: type) -> None:
-        """Add a class of somebody's own. Of a named tuple, Numba knows the fields alone."""
-        if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-            self.each("named tuple", kind._fields)
-            return
-        self.each("class", kind.__bases__)
-        for name, value in vars(kind).items():
-            if name not in NOT_CODE:
-                self.at = f"{kind.__name__}.{name}"
-                self.each("attribute", (name, value))
-
-    def instance(self, value: Any) -> None:
-        """Add what pickle would keep of an object."""
-        name, what = self.at, type(value).__name__
-        try:
-            if type(value).__module__.startswith(("numba.", "numpy.random")):
-                raise TypeError  # what it has compiled, an address, or a state that is another in each process
-            reduced = value.__reduce_ex__(4)
-            parts = [list(part) if isinstance(part, Iterator) else part for part in reduced]
-        except Exception:  # whatever an object's own code raises
-            parts = []
-        if not parts or isinstance(reduced, str):
-            raise NotFollowed(f"{name}, a {what}")
-        self.each("instance", parts)
-
-
-def _scalar(value: Any) -> bytes | None:
-    """Return the bits of a plain value, or of an array; None for what is neither."""
-    kind: Any = type(value)
-    if value is None or value is Ellipsis or kind is bool:
-        return repr(value).encode()
-    if kind is int:
-        return hex(value).encode()
-    if kind is float:
-        return struct.pack("<d", value)
-    if kind is complex:
-        return struct.pack("<dd", value.real, value.imag)
-    if kind is str:
-        return bytes(value, "utf-8", "surrogatepass")
-    if kind is bytes:
-        return bytes(value)
-    if isinstance(value, np.dtype) and not value.hasobject:
-        return repr((value.str, value.descr if value.names else "", value.alignment)).encode()
-    if isinstance(value, np.generic | np.ndarray) and kind.__module__ == "numpy" and not value.dtype.hasobject:
-        # The flags are part of the type that Numba gives a global array.
-        flags = value.flags.c_contiguous, value.flags.f_contiguous, value.flags.aligned
-        return f"{value.dtype.descr} {value.shape} {flags} ".encode() + value.tobytes()
-    return None
 
 
 def _names(code: python.CodeType) -> Iterator[str]:
@@ -242,10 +198,9 @@ def _named(value: Any) -> str | None:
     return None
 
 
-@cache
 def _by_name(module: str) -> bool:
     """Return whether what a module holds is known by name. A plugin's file may be called like one of Python's."""
-    if module.startswith(CORE):
+    if module in CORE or module.startswith("rnnbench.kernels."):
         return True
     file, top = getattr(sys.modules.get(module), "__file__", None) or BASE, module.partition(".")[0]
     return top in PACKAGES or (top in sys.stdlib_module_names and file.startswith(BASE) and "-packages" not in file)

@@ -81,7 +81,7 @@ class PanelLayout:
     def made_of(self, scan: str) -> tuple[object, dict[int, str]]:
         """Return what decides the code of the forward or the backward scan, and by id what counts there by its name."""
         functions = tuple(pair[("forward", "backward").index(scan)] for pair in self.pairs)
-        known = {id(value): name for name, value in vars(self._maths).items()}
+        known = {id(value): name for name, value in (("m", self._maths), *vars(self._maths).items())}
         return (self.states, repr(self.stages), functions), known
 
     @property

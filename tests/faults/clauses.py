@@ -95,8 +95,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "right when checked and wrong when timed": workers("late", "late-state"),
     "a result cached by input identity": (
-        *workers("caches", "remembers"),
-        "test_traps.py::test_a_result_that_was_kept_shows_in_the_time_of_fresh_inputs",
+        *workers("caches"),
+        "test_runner_faults.py::test_results_that_are_kept_gain_nothing",
+        "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
     "more threads used than allowed": (

@@ -237,7 +237,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_an_edited_cell_has_another_key",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (

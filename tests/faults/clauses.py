@@ -222,8 +222,8 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
         f"{HERE}test_cache.py::test_the_sources_of_a_key_are_those_that_run",
     ),
-    "an edit of anything a cell's pair uses with a warm cache (a helper, its module, a closure, an environment variable, "
-    "a data file)": (
+    "an edit of what a cell's pair uses with a warm cache (a helper, its module, a closure, an environment variable, a "
+    "data file)": (
         f"{FINGERPRINT}test_what_the_pair_uses_is_in_the_key",
         f"{FINGERPRINT}test_helper_modules_are_followed",
         f"{FINGERPRINT}test_what_is_read_at_import_or_when_the_pair_is_made_is_followed",

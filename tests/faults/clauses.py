@@ -7,7 +7,6 @@ COLLECTED = pytest.StashKey[frozenset[str]]()  # what was there before -m picked
 PREFIX = "tests/"
 
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
-LIE = "faults/test_cheats.py::test_no_lie_of_its_kind_gets_figures_that_are_not_true"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
@@ -15,6 +14,7 @@ CSV = "test_tasks_csv.py::"
 SAFETENSORS = "test_weights_safetensors.py::"
 INPUTS = "test_inputs.py::"
 CACHE = "test_kernel_cache.py::"
+FINGERPRINT = "test_kernel_fingerprint.py::"
 TABLES = "test_report_tables.py::"
 HERE = "faults/"
 
@@ -26,11 +26,6 @@ def workers(*names: str) -> tuple[str, ...]:
 
 def broken(*names: str) -> tuple[str, ...]:
     return tuple(f"{BROKEN}[{name}]" for name in names)
-
-
-def lies(*kinds: str) -> tuple[str, ...]:
-    """Kinds of tests/plugins/dishonest.py."""
-    return tuple(f"{LIE}[{kind}]" for kind in kinds)
 
 
 # What holds of every row that fails: the others are as good as alone, the store loads, the run resumes, nothing stays.
@@ -106,42 +101,12 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
-    "a cell whose backward is not its forward's derivative (the cell is named, not the backend that is right)": (
-        "test_cell_gradient.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend",
-        "test_cell_gradient.py::test_a_backward_that_is_wrong_is_called_so",
-    ),
     "more threads used than allowed": (
         *workers("many-threads"),
         "test_traps.py::test_threads_that_share_one_core_are_all_counted",
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
-    # Lies
-    "results kept by content, by identity, by a sample of the input, by row or by the beginning of a sequence": (
-        *lies("content", "identity", "sample", "row-by-row", "prefix"),
-        f"{HERE}test_cheats.py::test_a_bold_lie_gets_no_figures_or_true_ones",
-    ),
-    "a part of the rows computed, or of the calls, and the rest kept": lies("rows", "skips"),
-    "an array worked out when it is read, or filled later": lies("lazy", "filled"),
-    "outputs that are wrong only when timed": lies("off-timed", "short-timed", "lengths"),
-    "a runtime that only infers with rounded weights or in short numbers": lies("off", "weights", "short"),
-    "predictions right for the first batch alone": lies("predictions"),
-    "single steps from memory, or without their state": lies("position", "step-content", "state"),
-    "a training step that returns before its work is done": lies("early", "aside"),
-    "training on a part of the batch, on a part of the steps, or not at all after the checked ones": lies(
-        "batch", "leaves-out", "stops", "last-loss", "watched"
-    ),
-    "work done by another process, on other cores, or in bursts of threads": lies(
-        "child", "daemon", "affinity", "bursts"
-    ),
-    "a clock that runs slow": lies("clock", "every-clock"),
-    "a cell whose `backward` is wrong (the cell is named, no backend blamed)": (
-        f"{HERE}test_cheats.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed",
-        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_more_than_rounding_is_seen",
-    ),
-    "an honest backend accused, quiet or beside busy loops": (
-        f"{HERE}test_cheats.py::test_no_honest_backend_is_accused",
-    ),
     # Store and comparison
     "Ctrl-C at any moment, once and twice": (
         "test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",
@@ -235,10 +200,49 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{CACHE}test_a_directory_others_may_write_is_not_used",
         f"{HERE}test_cache.py::test_a_cache_of_somebody_else_is_not_used",
     ),
+    "a folder above it that others may write, or a link of theirs on the way": (
+        f"{HERE}test_cache.py::test_a_folder_above_that_others_may_write_is_not_used",
+        f"{HERE}test_cache.py::test_folders_above_that_harm_nobody_are_used",
+        f"{HERE}test_cache.py::test_a_link_of_somebody_else_leads_nowhere",
+        f"{HERE}test_cache.py::test_folders_are_made_for_their_owner_alone",
+    ),
+    "a cache file that is a link, a pipe, a folder, huge, of somebody else or writable by others": (
+        f"{HERE}test_cache.py::test_only_a_regular_file_that_is_ours_alone_is_read",
+        f"{HERE}test_cache.py::test_a_link_in_a_kernel_s_place_is_replaced_and_not_followed",
+    ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
+    "a warm cache that may only be read": (f"{HERE}test_cache.py::test_a_cache_that_cannot_be_written_is_read",),
+    "a cache that grows without end": (
+        f"{HERE}test_cache.py::test_what_was_used_last_stays_where_there_is_too_little_room",
+    ),
+    "what killed writers of the cache left": (
+        f"{HERE}test_cache.py::test_what_killed_writers_left_is_removed_and_nothing_else",
+    ),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
+        f"{HERE}test_cache.py::test_the_sources_of_a_key_are_those_that_run",
+    ),
+    "an edit of what a cell's pair uses with a warm cache (a helper, its module, a closure, an environment variable, a "
+    "data file)": (
+        f"{FINGERPRINT}test_what_the_pair_uses_is_in_the_key",
+        f"{FINGERPRINT}test_helper_modules_are_followed",
+        f"{FINGERPRINT}test_what_is_read_at_import_or_when_the_pair_is_made_is_followed",
+        f"{FINGERPRINT}test_a_file_named_like_one_of_python_s_is_not_taken_for_it",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
+    ),
+    "something it uses that cannot be followed": (
+        f"{FINGERPRINT}test_what_cannot_be_followed_is_named",
+        f"{FINGERPRINT}test_a_kernel_that_cannot_be_followed_is_compiled_and_told",
+        "test_cli_kernels.py::test_a_cell_whose_kernels_cannot_be_kept_is_told",
+    ),
+    "another setting of Numba's with a warm cache": (f"{FINGERPRINT}test_every_setting_of_numba_is_in_the_key",),
+    "kernels that two processes compiled under one name": (
+        f"{CACHE}test_two_processes_give_no_two_functions_one_name",
+    ),
+    "a warm cache that compiles again for another number of threads": (
+        f"{FINGERPRINT}test_what_changes_no_machine_code_is_not",
+        f"{CACHE}test_kernels_serve_any_number_of_threads",
+        "test_cli_kernels.py::test_after_a_warmup_a_comparison_compiles_nothing",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (
         f"{INPUTS}test_every_real_dtype_gives_the_same_result",

@@ -106,6 +106,10 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
+    "a cell whose backward is not its forward's derivative (the cell is named, not the backend that is right)": (
+        "test_cell_gradient.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend",
+        "test_cell_gradient.py::test_a_backward_that_is_wrong_is_called_so",
+    ),
     "more threads used than allowed": (
         *workers("many-threads"),
         "test_traps.py::test_threads_that_share_one_core_are_all_counted",
@@ -233,7 +237,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_an_edited_cell_has_another_key",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (

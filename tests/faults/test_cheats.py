@@ -36,18 +36,18 @@ ROUNDING = {
     "off": ("5e-06", "1e-06"),
     "off-timed": ("5e-06", "1e-06"),
     "predictions": ("5e-06", "1e-06"),
-    "weights": ("20 bits",),
-    "short": ("19 bits", "21 bits"),
+    "weights": ("18 bits", "20 bits"),
+    "short": ("17 bits", "19 bits", "21 bits"),
     "short-timed": ("17 bits", "19 bits", "21 bits"),
     BACKWARD: ("1e-05", "1e-06"),
 }
 RARE = {
-    "identity": ("object",),
     "skips": ("12%", "6%", "2%"),
+    "early": ("all but the loss",),
+    "leaves-out": ("6%",),
     "watched": ("after 1 steps",),
     "affinity": ("within each call",),
     "bursts": ("1 of 16 calls", "1 of 64 calls"),
-    "every-clock": ("50%", "75%", "90%", "95%"),
 }
 PASSES = ROUNDING | RARE
 

@@ -406,6 +406,7 @@ class IgnoresState(Right):
 
     def step(self, x_t, state):
         self.steps += 1
+        note(self.steps > self.strength and state is not None)
         return super().step(x_t, state if self.steps <= self.strength else None)
 
 
@@ -730,7 +731,7 @@ LIES = (
     Lie("predictions", WrongLater, errors(1.0, *ERRORS), ("test split",)),
     Lie("position", StepsByPosition, after("sequences", 1, 3), (STEP,), saves=True),
     Lie("step-content", StepsByContent, times(1, 3, 20), (STEP,), saves=True),
-    Lie("state", IgnoresState, after("steps", 0, 100, 200), (STEP, "in steps")),
+    Lie("state", IgnoresState, after("steps", 0, LATE, 100), (STEP, "in steps"), saves=True),
     Lie("early", LeavesToThread, {"all of it": "all of it", "all but the loss": "all but the loss"}, ("training",)),
     Lie("aside", TrainsWhenAsked, {f"{count} batches": count for count in (50, 5, 2)}, ("training",)),
     Lie(

@@ -51,7 +51,7 @@ def read(path: Path, cell: str | None = None) -> Trained:
     except TypeError as error:  # NumPy lacks the type: bfloat16, float8
         raise UsageError(f"{str(path)!r} holds tensors that NumPy cannot: {error}; save them as float32") from None
     try:
-        return recognised(params, cell) if model is None else _checked(model, params)
+        return recognised(params, cell, metadata) if model is None else _checked(model, params)
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
 

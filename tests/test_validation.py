@@ -67,6 +67,8 @@ def kept(**parts):
         ("faults", {"contained": 88, "clauses": 88}, [True]),
         ("faults", {"contained": 87, "clauses": 88}, [False]),
         ("kills", stopped(), [True, True]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 0}}}, [True]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 1}}}, [False]),
         ("kills", stopped(SIGKILL=["trial 3: lost"]), [True, False]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.029}]}, [True]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.031}]}, [False]),
@@ -84,7 +86,7 @@ def test_a_comparison_that_takes_too_long_breaks_its_promise():
 
 def test_what_was_not_measured_is_called_so():
     lines = list(page.promises({}))
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert {(found, verdict) for _, found, verdict in lines} == {(page.NOT_YET, None)}
 
 

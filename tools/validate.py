@@ -7,6 +7,7 @@
     agreement   our times against torch.utils.benchmark's, on the same call                      (2 minutes)
     faults      every fault that must be contained, as tests                                     (5 minutes)
     kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
+    fuzz        damaged files of every kind that strangers send, ten thousand of each              (30 minutes)
     page        only writes the page anew
 
 Each part puts its result into results/reference/validation.json and writes docs/validation.md from all that are there.
@@ -20,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation import agreement, faults, kills, pairs, simulation
+from validation import agreement, faults, fuzz, kills, pairs, simulation
 from validation.page import write_page
 
 from rnnbench.machine.environment import machine
@@ -36,6 +37,7 @@ PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "agreement": (agreement.agreement, 101),
     "faults": (faults.faults, 1),
     "kills": (kills.kills, 300),
+    "fuzz": (fuzz.fuzz, 10_000),
 }
 
 

@@ -184,6 +184,17 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("invalid id", "long id"),
     ),
     "a symlink in results pointing outside": (f"{STORE}test_links_are_not_followed",),
+    "a store, a noise, asv's results, weights or options whose structure is damaged behind a right seal": (
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line",
+        f"{HERE}test_fuzz.py::test_any_file_of_a_store_is_read_or_named_and_hides_no_other",
+    ),
+    "a value beyond its type or bounds (the column is named)": (
+        f"{HERE}test_fuzz.py::test_what_is_beyond_its_type_or_bounds_is_named_and_hides_nothing_else",
+        f"{HERE}test_fuzz.py::test_any_row_is_a_record_or_one_line",
+    ),
+    "a group that lies there twice (counts once)": (
+        f"{HERE}test_fuzz.py::test_a_group_that_lies_there_twice_counts_once",
+    ),
     # Output
     "`<script>` or markup in any name, in HTML, Markdown, CSV (`=`, `+`, `-`, `@` first) and the terminal "
     "(escape codes)": (

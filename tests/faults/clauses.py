@@ -192,6 +192,14 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_cli.py::test_names_from_plugins_cannot_drive_the_terminal",
         "test_report_text.py::test_printable_leaves_nothing_that_a_terminal_acts_on",
     ),
+    "a disk that is full, or a converter that fails half way, while trained weights are written (the file is the old "
+    "one)": (
+        "test_convert.py::test_on_a_full_disk_the_old_file_stays",
+        "test_convert.py::test_a_writer_of_a_plugin_that_fails_half_way_leaves_the_old_file",
+    ),
+    "the temporary file of a writer that was killed": (
+        "test_atomic.py::test_what_a_dead_writer_left_is_removed_by_the_next_write",
+    ),
     # Numba and the environment
     "damaged cache files": (f"{CACHE}test_a_damaged_file_is_compiled_anew_and_mended",),
     "cache directory owned by somebody else or writable by all": (

@@ -80,16 +80,15 @@ def test_staged_is_put_in_place_through_a_link_with_its_mode(tmp_path: Path) -> 
     assert (target.read_text(), target.stat().st_mode & 0o777) == ("new", 0o604)
     stopped = atomic.staged(link)
     stopped.__enter__().write_text("half")
-    with pytest.raises(KeyboardInterrupt):
-        stopped.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert not stopped.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
     assert target.read_text() == "new"
     assert {path.name for path in tmp_path.iterdir()} == {"deep.onnx", "link.onnx"}
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write every file")
-def test_a_file_that_may_not_be_written_is_not_replaced(target: Path) -> None:
+def test_a_file_that_may_not_be_written_is_not_replaced(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's answer is put in its mouth: root may write every file."""
     target.write_text("kept")
-    target.chmod(0o444)
+    monkeypatch.setattr(os, "access", lambda path, mode: not (path == target and mode == os.W_OK))
     for write in (atomic.write, lambda path, text: atomic.staged(path).__enter__()):
         with pytest.raises(PermissionError):
             write(target, "new")

@@ -11,7 +11,6 @@ from stored_runs import MACHINE, failed, stored
 
 from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.errors import UsageError
 from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 from rnnbench.tracking import ab, regressions

@@ -182,6 +182,10 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("invalid id", "long id"),
     ),
     "a symlink in results pointing outside": (f"{STORE}test_links_are_not_followed",),
+    "a repository whose configuration, hooks or attributes name programs (`history` and `gate` run none of them)": (
+        "test_git.py::test_nothing_runs_that_a_repository_names",
+        "test_git.py::test_the_commands_run_nothing_either",
+    ),
     # Output
     "`<script>` or markup in any name, in HTML, Markdown, CSV (`=`, `+`, `-`, `@` first) and the terminal "
     "(escape codes)": (

@@ -36,9 +36,10 @@ class BackendLoader:
         from rnnbench.backends.base import load_factory
         from rnnbench.workers.messages import answering
 
+        measuring = load_factory(work)  # before any plugin, which may change the modules that tell the time
         finder.configure(plugins)
         backend = load_factory(factory)(threads)
-        self._actions.update(answering(load_factory(work)(backend, threads)))
+        self._actions.update(answering(measuring(backend, threads)))
         pin(cores)
         return str(backend.version)
 

@@ -233,6 +233,8 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_cli.py::test_names_from_plugins_cannot_drive_the_terminal",
         "test_report_text.py::test_printable_leaves_nothing_that_a_terminal_acts_on",
     ),
+    "an option of one value given twice": ("test_cli.py::test_every_option_of_one_value_is_refused_twice",),
+    "a plugin named by `-p` that is not there": ("test_cli.py::test_a_usage_error_is_one_line_and_two"),
     "a disk that is full, or a converter that fails half way, while trained weights are written (the file is the old "
     "one)": (
         "test_convert.py::test_on_a_full_disk_the_old_file_stays",

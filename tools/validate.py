@@ -26,6 +26,7 @@ from typing import Any
 from validation import agreement, cheats, cheats_page, faults, fuzz, honest, kills, pairs, simulation
 from validation.page import write_page
 
+from rnnbench import atomic
 from rnnbench.machine.environment import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "validation.json"
@@ -67,7 +68,7 @@ def merge(path: Path, part: str, result: dict[str, Any]) -> None:
     facts = machine()
     origin = {name: facts[name] for name in ("cpu", "cores", "commit", "python", "packages")}
     stored["parts"][part] = {"measured": datetime.now(UTC).date().isoformat(), **origin, **result}
-    path.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    atomic.write(path, json.dumps(stored, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

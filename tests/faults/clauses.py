@@ -7,6 +7,7 @@ COLLECTED = pytest.StashKey[frozenset[str]]()  # what was there before -m picked
 PREFIX = "tests/"
 
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
+LIE = "faults/test_cheats.py::test_no_lie_of_its_kind_gets_figures_that_are_not_true"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
@@ -26,6 +27,11 @@ def workers(*names: str) -> tuple[str, ...]:
 
 def broken(*names: str) -> tuple[str, ...]:
     return tuple(f"{BROKEN}[{name}]" for name in names)
+
+
+def lies(*kinds: str) -> tuple[str, ...]:
+    """Kinds of tests/plugins/dishonest.py."""
+    return tuple(f"{LIE}[{kind}]" for kind in kinds)
 
 
 # What holds of every row that fails: the others are as good as alone, the store loads, the run resumes, nothing stays.
@@ -101,12 +107,42 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
+    "a cell whose backward is not its forward's derivative (the cell is named, not the backend that is right)": (
+        "test_cell_gradient.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend",
+        "test_cell_gradient.py::test_a_backward_that_is_wrong_is_called_so",
+    ),
     "more threads used than allowed": (
         *workers("many-threads"),
         "test_traps.py::test_threads_that_share_one_core_are_all_counted",
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
+    # Lies
+    "results kept by content, by identity, by a sample of the input, by row or by the beginning of a sequence": (
+        *lies("content", "identity", "sample", "row-by-row", "prefix"),
+        f"{HERE}test_cheats.py::test_a_bold_lie_gets_no_figures_or_true_ones",
+    ),
+    "a part of the rows computed, or of the calls, and the rest kept": lies("rows", "skips"),
+    "an array worked out when it is read, or filled later": lies("lazy", "filled"),
+    "outputs that are wrong only when timed": lies("off-timed", "short-timed", "lengths"),
+    "a runtime that only infers with rounded weights or in short numbers": lies("off", "weights", "short"),
+    "predictions right for the first batch alone": lies("predictions"),
+    "single steps from memory, or without their state": lies("position", "step-content", "state"),
+    "a training step that returns before its work is done": lies("early", "aside"),
+    "training on a part of the batch, on a part of the steps, or not at all after the checked ones": lies(
+        "batch", "leaves-out", "stops", "last-loss", "watched"
+    ),
+    "work done by another process, on other cores, or in bursts of threads": lies(
+        "child", "daemon", "affinity", "bursts"
+    ),
+    "a clock that runs slow": lies("clock", "every-clock"),
+    "a cell whose `backward` is wrong (the cell is named, no backend blamed)": (
+        f"{HERE}test_cheats.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed",
+        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_more_than_rounding_is_seen",
+    ),
+    "an honest backend accused, quiet or beside busy loops": (
+        f"{HERE}test_cheats.py::test_no_honest_backend_is_accused",
+    ),
     # Store and comparison
     "Ctrl-C at any moment, once and twice": (
         "test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",
@@ -195,6 +231,10 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a group that lies there twice (counts once)": (
         f"{HERE}test_fuzz.py::test_a_group_that_lies_there_twice_counts_once",
     ),
+    "a repository whose configuration, hooks or attributes name programs (`history` and `gate` run none of them)": (
+        "test_git.py::test_nothing_runs_that_a_repository_names",
+        "test_git.py::test_the_commands_run_nothing_either",
+    ),
     # Output
     "`<script>` or markup in any name, in HTML, Markdown, CSV (`=`, `+`, `-`, `@` first) and the terminal "
     "(escape codes)": (
@@ -204,6 +244,16 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{TABLES}test_terminal_lets_no_escape_code_or_markup_through",
         "test_cli.py::test_names_from_plugins_cannot_drive_the_terminal",
         "test_report_text.py::test_printable_leaves_nothing_that_a_terminal_acts_on",
+    ),
+    "an option of one value given twice": ("test_cli.py::test_every_option_of_one_value_is_refused_twice",),
+    "a plugin named by `-p` that is not there": ("test_cli.py::test_a_usage_error_is_one_line_and_two",),
+    "a disk that is full, or a converter that fails half way, while trained weights are written (the file is the old "
+    "one)": (
+        "test_convert.py::test_on_a_full_disk_the_old_file_stays",
+        "test_convert.py::test_a_writer_of_a_plugin_that_fails_half_way_leaves_the_old_file",
+    ),
+    "the temporary file of a writer that was killed": (
+        "test_atomic.py::test_what_a_dead_writer_left_is_removed_by_the_next_write",
     ),
     # Numba and the environment
     "damaged cache files": (f"{CACHE}test_a_damaged_file_is_compiled_anew_and_mended",),

@@ -8,6 +8,7 @@ PREFIX = "tests/"
 
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
+PLUGIN_RUNS = "test_runner_plugins.py::"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
 CSV = "test_tasks_csv.py::"
@@ -63,6 +64,15 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_output.py::test_json_is_valid_whatever_a_plugin_prints",
         "test_runner_faults.py::test_those_without_fault_are_as_good_as_alone[loud]",
     ),
+    "an import that changes the environment, the clock, NumPy's errors, signals, tracing or affinity, or starts "
+    "threads (put back, and named)": ("test_plugins.py::test_what_a_plugin_changes_is_put_back_and_named",),
+    "standard output written to or closed at import": (
+        "test_plugins.py::test_what_a_plugin_writes_or_closes_leaves_our_output_as_it_is",
+    ),
+    "another backend's plugin imported into a worker": (
+        f"{PLUGIN_RUNS}test_a_worker_imports_its_own_plugin_alone",
+        "test_plugins.py::test_only_the_plugins_that_are_needed_are_imported",
+    ),
     # Workers
     "exception": (*workers("raises"), *CONTAINED),
     "segfault": (f"{PROCESS}test_a_signal_is_named[SIGSEGV-os.kill(os.getpid(), 11)]",),
@@ -105,6 +115,18 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
+    "killed once while it loads (tried again), or not loaded for one seed (tried for the next)": (
+        f"{PLUGIN_RUNS}test_a_load_that_fails_once_is_not_the_backends_for_ever",
+    ),
+    "a child that comes back from a fork": (f"{PROCESS}test_a_child_that_comes_back_from_a_fork_does_not_answer",),
+    "a second answer to one request": (f"{PROCESS}test_a_second_answer_is_not_taken_for_that_of_the_next_request",),
+    "a daemon that keeps the pipe and hides": (
+        f"{PROCESS}test_a_daemon_that_keeps_the_pipe_and_hides_is_ended_and_hangs_nobody",
+    ),
+    "a log of gigabytes": (f"{PROCESS}test_the_end_of_a_log_without_end_is_read_alone",),
+    "a folder `rnnbench` where the user stands": (
+        f"{PROCESS}test_a_folder_of_our_name_where_the_user_stands_is_not_imported",
+    ),
     # Store and comparison
     "Ctrl-C at any moment, once and twice": (
         "test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",

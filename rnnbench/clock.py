@@ -5,7 +5,7 @@ needs the standard library alone: a process that imports another commit's `rnnbe
 """
 
 import gc
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -46,30 +46,44 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float, T]:
-    """Return the seconds that `calls` calls take together, and what the last one returned."""
-    repeats = range(calls)
+def timed(
+    call: Call[T],
+    repeats: Iterable[object],
+    clock: Clock = perf_counter,
+    settle: Callable[[T], object] = lambda result: None,
+) -> tuple[float, T]:
+    """Return the seconds that a call for each of `repeats` takes, all together, and what the last one returned.
+
+    repeats: yields before each call, so it may change what the call reads. settle: is given the last result while the
+    clock runs, so that one which is not there yet has to come.
+    """
     result: T | None = None
     with no_collection():
         start = clock()
         for _ in repeats:
             result = None  # a result that is kept would put the next one where the caches have nothing
             result = call()
-        return clock() - start, result  # type: ignore[return-value]  # there is at least one call
+        settle(result)  # type: ignore[arg-type]  # there is at least one call
+        return clock() - start, result  # type: ignore[return-value]
 
 
-def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:
+def calibrated(
+    call: Call[object],
+    target: float = SAMPLE_SECONDS,
+    clock: Clock = perf_counter,
+    repeats: Callable[[int], Iterable[object]] = range,
+) -> Calibration:
     """Call once, untimed, for what only a first call does; find how many calls last `target` seconds or longer; time a
-    sample of as many."""
+    sample of as many. repeats: of a number of calls makes what `timed` goes through."""
     call()
     calls = 1
     while calls < MOST_CALLS:
-        seconds, _ = timed(call, calls, clock)
+        seconds, _ = timed(call, repeats(calls), clock)
         if seconds >= target:
             break
         wanted = target / seconds * calls if seconds > 0 else 10 * calls
         calls = min(MOST_CALLS, max(calls + 1, min(int(1.1 * wanted) + 1, 10 * calls)))
-    return Calibration(calls, timed(call, calls, clock)[0])
+    return Calibration(calls, timed(call, repeats(calls), clock)[0])
 
 
 def warm_up(call: Call[object], calibration: Calibration) -> None:
@@ -82,7 +96,7 @@ def warm_up(call: Call[object], calibration: Calibration) -> None:
 def sample(call: Call[object], calibration: Calibration, clock: Clock = perf_counter) -> float:
     """Return the seconds of a call: one sample, warmed up."""
     warm_up(call, calibration)
-    return timed(call, calibration.calls, clock)[0] / calibration.calls
+    return timed(call, range(calibration.calls), clock)[0] / calibration.calls
 
 
 def count(sample_seconds: float, seconds: float = ROUND_SECONDS, fewest: int = FEWEST) -> int:

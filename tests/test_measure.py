@@ -14,6 +14,7 @@ from rnnbench.comparison import arrays
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun, DraftRecord, RunSamples
 from rnnbench.comparison.case_inputs import timed_batch
+from rnnbench.comparison.fresh_inputs import FreshInputs
 from rnnbench.comparison.learning import _step_and_total
 from rnnbench.comparison.plan import Group
 from rnnbench.comparison.timing import _summarise
@@ -59,14 +60,14 @@ def test_calibration_ends_even_if_the_clock_stands_still():
 
 def test_a_sample_is_the_time_of_its_calls_and_keeps_the_last_result():
     fake = FakeClock(0.25)
-    assert clock.timed(fake.call, 4, fake) == (1.0, 4)
+    assert clock.timed(fake.call, range(4), fake) == (1.0, 4)
 
 
 def test_the_collector_is_off_inside_a_timed_loop_and_on_again_after():
     import gc
 
     assert gc.isenabled()
-    _, inside = clock.timed(gc.isenabled, 1)
+    _, inside = clock.timed(gc.isenabled, range(1))
     assert inside is False
     assert gc.isenabled()
 
@@ -90,12 +91,12 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     group = Group("t", "gru", 4, 1, False, "float32", threads, 0)
     batch = Split(np.zeros((5, 8, 1), np.float32), np.zeros((8, 1), np.float32))
     case = SimpleNamespace(group=group, batch=batch, model=Model("gru", 1, 4, 1))
-    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7))
+    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7), confirmed=1.0)
     if refused:
         with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
-            _summarise(run, case)
+            _summarise(run, case, 0.0)
     else:
-        _summarise(run, case)
+        _summarise(run, case, 0.0)
         assert run.record.infer_seconds == pytest.approx(0.1)
 
 
@@ -248,12 +249,12 @@ def test_workers_load_side_by_side_while_there_are_cores():
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.006, 2), (0.06, 1)], ids=["short", "long"])
 def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
-    called = []
+    called, zeros = [], np.zeros((1, 1), np.float32)
     work = CaseActions(SimpleNamespace(version="1"), 1)
-    work.calibration, work.checked = clock.Calibration(1, seconds), {}
-    work._call = lambda: called.append(1) or (np.zeros((1, 1), np.float32), ())
-    work.model = Model("gru", 1, 1, 1)
-    work.sample()
+    work.calibration, work._cores = clock.Calibration(1, seconds), frozenset(range(1024))
+    work._inputs = FreshInputs(Split(zeros[None], zeros))
+    work._call = lambda: called.append(1) or (zeros, ())
+    work.sample(0)
     assert len(called) == calls
     called.clear()
     clock.sample(work._call, work.calibration)
@@ -267,6 +268,6 @@ def test_calls_of_one_process_are_timed_in_the_same_rounds():
 
 
 def test_a_draft_and_a_record_have_the_same_columns():
-    columns = {each.name: (each.type, each.default) for each in dataclasses.fields(Record)}
-    assert {each.name: (each.type, each.default) for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
+    columns = {each.name: each.default for each in dataclasses.fields(Record)}
+    assert {each.name: each.default for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
     assert INFER in RunSamples(infer_seconds=[]).as_json()

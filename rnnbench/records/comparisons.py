@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterable
 
 from rnnbench.records.statistics import Interval, mean_interval, median_interval, ratio, ratio_of_logs
-from rnnbench.records.store import StoredGroup
+from rnnbench.records.store import INFER, StoredGroup
 
-INFER = "infer_seconds"  # one value per round: seconds of a call
 CONTROLLED = "numba"
 CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
 

@@ -103,6 +103,7 @@ FIGURES = {
     figure.name: figure
     for figure in (
         Figure("infer_seconds", "s", "lower", geometric),
+        Figure("first_step_seconds", "s", "lower", geometric),
         Figure("latency_p50_seconds", "s", "lower", geometric, percentile(50)),
         Figure("latency_p99_seconds", "s", "lower", geometric, percentile(99)),
         Figure("first_call_seconds", "s", "lower", geometric),

@@ -51,6 +51,22 @@ class Oracle:
         halved = replace(self.batch, x=self.batch.x * self.batch.x.dtype.type(0.5))
         return _outputs(session, self.batch) | _outputs(session, halved, "halved ")
 
+    def outputs(self, params: Mapping[str, Array], split: Split, dtype: str = "float64") -> Outputs:
+        """Compute the outputs of any split."""
+        return _outputs(self._session(params, dtype), split)
+
+    def steps(self, params: Mapping[str, Array], x: Array, dtype: str = "float64") -> Outputs:
+        """Compute the output of every single step along x [T, 1, I], [T, 1, O]: a step has one whatever the readout."""
+        every = replace(self, model=replace(self.model, readout="all"))
+        found = every.outputs(params, Split(x, x, every_step=True), dtype)
+        return Outputs({"steps": found.arrays["y"]}, {"steps": found.scales["y"]})
+
+    def loss_and_gradients(self, params: Mapping[str, Array], batch: Split) -> tuple[float, dict[str, Array]]:
+        """Compute the loss of a training batch, and its gradients as they are clipped."""
+        loss, named = self._session(params, "float64").gradients(batch.x, _as(batch.target, "float64"), batch.lengths)
+        scale = self.training.optimiser.clip_scale(float(np.sqrt(sum(np.vdot(g, g) for g in named.values()))))
+        return loss, {name: gradient * scale for name, gradient in named.items()}
+
     def trained(self, params: Mapping[str, Array], streams: bool, dtype: str = "float64") -> Outputs:
         """Compute the outputs of the batch; with `streams` of single steps along its first row too."""
         session, batch = self._session(params, dtype), self.batch

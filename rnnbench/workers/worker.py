@@ -21,7 +21,7 @@ import psutil
 from rnnbench.units import GIB, MIB
 from rnnbench.workers.failure import Failure, printable, told
 from rnnbench.workers.messages import Actor, P, Reply, decode_reply, encode
-from rnnbench.workers.reaper import MARKER, end_all
+from rnnbench.workers.reaper import MARKER, end_all, marked
 
 POLL_SECONDS = 0.25
 SHARE_OF_MEMORY = 0.8  # a worker above it would soon take the machine down with it
@@ -250,4 +250,14 @@ class Worker:
         for process in self._tree():
             with suppress(psutil.Error):
                 total += process.memory_info().rss
+        return total
+
+    def started_seconds(self) -> float:
+        """Return the processor seconds, so far, of those of its processes that live and are not the worker itself."""
+        total = 0.0
+        for _, process in marked(self.marker):
+            if process.pid != self._process.pid:
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    total += times.user + times.system
         return total

@@ -105,8 +105,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "right when checked and wrong when timed": workers("late", "late-state"),
     "a result cached by input identity": (
-        *workers("caches", "remembers"),
-        "test_traps.py::test_a_result_that_was_kept_shows_in_the_time_of_fresh_inputs",
+        *workers("caches"),
+        "test_runner_faults.py::test_results_that_are_kept_gain_nothing",
+        "test_fresh_inputs.py::test_no_two_calls_have_the_same_inputs_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
     "more threads used than allowed": (

@@ -12,6 +12,7 @@ from itertools import groupby
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import rows
 from rnnbench.comparison.case_inputs import CaseFiles
+from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
@@ -134,7 +135,7 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
         self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files, self.state = CaseFiles(sandbox.folder), RunState()
+        self.files, self.state = CaseFiles(sandbox.folder, PluginProcesses(sandbox)), RunState()
         self.refused: dict[str, Failure] = {}
         self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}

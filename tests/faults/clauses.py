@@ -73,6 +73,15 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{PLUGIN_RUNS}test_a_worker_imports_its_own_plugin_alone",
         "test_plugins.py::test_only_the_plugins_that_are_needed_are_imported",
     ),
+    "a task whose data or score leave, exit, hang, raise, interrupt, hold too much, print, or give NaN, an empty "
+    "split, a wrong shape, objects or a link (the task is named)": (
+        f"{PLUGIN_RUNS}test_a_task_that_fails_is_a_failed_row_that_names_it",
+        f"{PLUGIN_RUNS}test_the_tasks_after_it_are_none_the_worse",
+        f"{PLUGIN_RUNS}test_a_task_that_hangs_again_and_again_is_not_tried_for_ever",
+    ),
+    "a cell whose pair does (the cell is named)": (
+        f"{PLUGIN_RUNS}test_a_cell_that_fails_is_a_failed_row_that_names_it",
+    ),
     # Workers
     "exception": (*workers("raises"), *CONTAINED),
     "segfault": (f"{PROCESS}test_a_signal_is_named[SIGSEGV-os.kill(os.getpid(), 11)]",),
@@ -123,6 +132,13 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a second answer to one request": (f"{PROCESS}test_a_second_answer_is_not_taken_for_that_of_the_next_request",),
     "a daemon that keeps the pipe and hides": (
         f"{PROCESS}test_a_daemon_that_keeps_the_pipe_and_hides_is_ended_and_hangs_nobody",
+    ),
+    "a file of arrays that is a pipe, a link, without end or a bomb": (
+        "test_measure.py::test_a_file_that_a_worker_left_is_regular_bounded_and_whole_or_its_rows_fault",
+    ),
+    "a report or a figure that cannot be": (
+        f"{PLUGIN_RUNS}test_a_report_that_cannot_be_costs_its_own_row",
+        f"{PLUGIN_RUNS}test_a_figure_that_cannot_be_stored_ends_its_row_and_not_the_run",
     ),
     "a log of gigabytes": (f"{PROCESS}test_the_end_of_a_log_without_end_is_read_alone",),
     "a folder `rnnbench` where the user stands": (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import TypeAlias, TypeVar
 
 SAMPLE_SECONDS = 0.005  # a thousand times the resolution and cost of any clock we use
@@ -21,6 +21,8 @@ FEWEST, MOST, ROUND_SECONDS = 7, 51, 0.4
 MOST_CALLS = 1 << 20
 
 T = TypeVar("T")
+G = TypeVar("G")
+S = TypeVar("S")
 Key = TypeVar("Key", bound=Hashable)
 Call: TypeAlias = Callable[[], T]
 Clock: TypeAlias = Callable[[], float]
@@ -46,44 +48,72 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def timed(
-    call: Call[T],
-    repeats: Iterable[object],
-    clock: Clock = perf_counter,
-    settle: Callable[[T], object] = lambda result: None,
-) -> tuple[float, T]:
-    """Return the seconds that a call for each of `repeats` takes, all together, and what the last one returned.
-
-    repeats: yields before each call, so it may change what the call reads. settle: is given the last result while the
-    clock runs, so that one which is not there yet has to come.
-    """
+def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float, T]:
+    """Return the seconds that `calls` calls take together, and what the last one returned."""
+    repeats = range(calls)
     result: T | None = None
     with no_collection():
         start = clock()
         for _ in repeats:
             result = None  # a result that is kept would put the next one where the caches have nothing
             result = call()
+        return clock() - start, result  # type: ignore[return-value]  # there is at least one call
+
+
+def timed_on(
+    call: Callable[[G], T],
+    given: Iterable[G],
+    clock: Clock = perf_counter,
+    settle: Callable[[T], object] = lambda result: None,
+) -> tuple[float, T]:
+    """Return the seconds that a call on each of `given` takes, all together, and what the last one returned. settle: is
+    given that result while the clock runs, so that one which is not there yet has to come."""
+    result: T | None = None
+    with no_collection():
+        start = clock()
+        for each in given:
+            result = None
+            result = call(each)
         settle(result)  # type: ignore[arg-type]  # there is at least one call
         return clock() - start, result  # type: ignore[return-value]
 
 
-def calibrated(
-    call: Call[object],
-    target: float = SAMPLE_SECONDS,
-    clock: Clock = perf_counter,
-    repeats: Callable[[int], Iterable[object]] = range,
-) -> Calibration:
+def timed_steps(
+    step: Callable[[G, S | None], tuple[T, S]],
+    given: Iterable[G],
+    keep: Callable[[T], None],
+    clock: Callable[[], int] = perf_counter_ns,
+) -> list[int]:
+    """Return the nanoseconds of each step, which takes the state of the one before. keep: is given each output, while
+    the clock stands."""
+    taken: list[int] = []
+    state: S | None = None
+    for each in given:
+        start = clock()
+        output, state = step(each, state)
+        taken.append(clock() - start)
+        keep(output)
+    return taken
+
+
+def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:
     """Call once, untimed, for what only a first call does; find how many calls last `target` seconds or longer; time a
-    sample of as many. repeats: of a number of calls makes what `timed` goes through."""
+    sample of as many."""
     call()
+    return calibrated_by(lambda calls: timed(call, calls, clock)[0], target)
+
+
+def calibrated_by(seconds_of: Callable[[int], float], target: float = SAMPLE_SECONDS) -> Calibration:
+    """Find how many calls last `target` seconds or longer, where `seconds_of` times any number of them; time as many
+    again."""
     calls = 1
     while calls < MOST_CALLS:
-        seconds, _ = timed(call, repeats(calls), clock)
+        seconds = seconds_of(calls)
         if seconds >= target:
             break
         wanted = target / seconds * calls if seconds > 0 else 10 * calls
         calls = min(MOST_CALLS, max(calls + 1, min(int(1.1 * wanted) + 1, 10 * calls)))
-    return Calibration(calls, timed(call, repeats(calls), clock)[0])
+    return Calibration(calls, seconds_of(calls))
 
 
 def warm_up(call: Call[object], calibration: Calibration) -> None:
@@ -96,7 +126,7 @@ def warm_up(call: Call[object], calibration: Calibration) -> None:
 def sample(call: Call[object], calibration: Calibration, clock: Clock = perf_counter) -> float:
     """Return the seconds of a call: one sample, warmed up."""
     warm_up(call, calibration)
-    return timed(call, range(calibration.calls), clock)[0] / calibration.calls
+    return timed(call, calibration.calls, clock)[0] / calibration.calls
 
 
 def count(sample_seconds: float, seconds: float = ROUND_SECONDS, fewest: int = FEWEST) -> int:

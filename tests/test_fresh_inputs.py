@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnnbench.backends.numpy_reference import NumpyBackend
+from rnnbench.comparison import fresh_inputs
 from rnnbench.comparison.fresh_inputs import FreshInputs, stream
 from rnnbench.model import Model
 from rnnbench.tasks.batches import batches
@@ -26,28 +27,32 @@ def base(dtype="float32", steps=5, rows=4, width=2, ragged=False):
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("calls", [1, 2, 7, 500])
-def test_no_two_calls_have_the_same_inputs_and_the_last_has_those_of_the_seed(dtype, ragged, calls):
+def test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed(dtype, ragged, calls):
     inputs = FreshInputs(base(dtype, ragged=ragged))
-    seen = []
+    rows, beginnings = [], []
     for seed in (3, 4):
         inputs.renew(seed)
-        for _ in inputs.changing(calls):
-            seen.append(inputs.x.tobytes())
+        for x in inputs.windows(calls):
+            assert x.flags.c_contiguous
+            assert x.ctypes.data % 64 == 0
+            rows += [x[:, row].tobytes() for row in range(4)]
+            beginnings.append(x[:1].tobytes())
         expected = FreshInputs(base(dtype, ragged=ragged))
         expected.renew(seed)
-        np.testing.assert_array_equal(inputs.x, expected.x)
-        np.testing.assert_array_equal(inputs.split().lengths, expected.split().lengths)
-    assert len(set(seen)) == 2 * calls
+        np.testing.assert_array_equal(x, expected.split().x)
+        np.testing.assert_array_equal(inputs.lengths, expected.split().lengths)
+    assert len(set(rows)) == 8 * calls
+    assert len(set(beginnings)) == 2 * calls
 
 
-@pytest.mark.parametrize("fill", [0.0, 1e30, -1e-30])
-def test_inputs_of_any_size_change_and_come_back(fill):
-    inputs = FreshInputs(Split(np.full((1, 1, 1), fill, np.float32), np.zeros((1, 1), np.float32)))
+def test_more_calls_than_windows_go_round_and_end_the_same(monkeypatch):
+    monkeypatch.setattr(fresh_inputs, "MOST_WINDOWS", 3)
+    inputs = FreshInputs(base())
     inputs.renew(1)
-    wanted = inputs.x.copy()
-    seen = {inputs.x.tobytes() for _ in inputs.changing(9)}
-    assert len(seen) == 9
-    assert inputs.x == wanted
+    seen = list(inputs.windows(7))
+    assert len(seen) == 7
+    assert (seen[-1] == inputs.x).all()
+    assert not (seen[-2] == inputs.x).any()
 
 
 def test_rows_keep_their_lengths_and_their_padding():
@@ -57,13 +62,13 @@ def test_rows_keep_their_lengths_and_their_padding():
     assert sorted(inputs.lengths) == sorted(base(ragged=True).lengths)
 
 
-def test_what_comes_before_a_sample_has_other_inputs():
+def test_what_comes_before_a_sample_has_other_inputs_elsewhere():
     inputs = FreshInputs(base())
     inputs.renew(1)
-    before = inputs.x.copy()
-    with inputs.negated():
-        assert (inputs.x == -before).all()
-    assert (inputs.x == before).all()
+    windows = inputs.windows(3)
+    first = next(iter(windows))
+    assert (windows.other() == -first).all()
+    assert not np.shares_memory(windows.other(), first)
 
 
 def test_a_stream_is_as_long_as_wanted_and_new_in_every_pass():

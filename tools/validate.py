@@ -7,10 +7,12 @@
     agreement   our times against torch.utils.benchmark's, on the same call                      (2 minutes)
     faults      every fault that must be contained, as tests                                     (5 minutes)
     kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
-    page        only writes the page anew
+    cheats      backends that gain by a lie: which are caught, and how large a lie passes        (15 minutes)
+    honest      seven honest backends, quiet and beside two busy loops: nobody may be accused    (20 minutes)
+    page        only writes the pages anew
 
-Each part puts its result into results/reference/validation.json and writes docs/validation.md from all that are there.
-aa, power, disturbed and agreement want a machine that does nothing else.
+Each part puts its result into results/reference/validation.json and writes docs/validation.md and docs/cheats.md from
+all that are there. aa, power, disturbed, agreement, cheats and honest want a machine that does nothing else.
 """
 
 import argparse
@@ -20,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation import agreement, faults, kills, pairs, simulation
+from validation import agreement, cheats, cheats_page, faults, honest, kills, pairs, simulation
 from validation.page import write_page
 
 from rnnbench.machine.environment import machine
@@ -36,6 +38,8 @@ PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "agreement": (agreement.agreement, 101),
     "faults": (faults.faults, 1),
     "kills": (kills.kills, 300),
+    "cheats": (cheats.cheats, 3),
+    "honest": (honest.honest, 50),
 }
 
 
@@ -50,7 +54,9 @@ def main() -> None:
             carry_out, count = PARTS[part]
             merge(given.into, part, carry_out(given.count or count))
     if given.into == RESULTS:
-        write_page(json.loads(RESULTS.read_text(encoding="utf-8"))["parts"])
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"]
+        write_page(found)
+        cheats_page.write(found)
 
 
 def merge(path: Path, part: str, result: dict[str, Any]) -> None:

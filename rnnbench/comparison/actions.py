@@ -1,10 +1,10 @@
 """What a worker does for one case, action by action. Nothing is judged here: outputs go to the parent in files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter, perf_counter_ns
+from time import monotonic, perf_counter
 
 import numpy as np
 
@@ -102,7 +102,7 @@ class CaseActions:
                 if not np.isfinite(progress.losses[-1]):
                     break
             looped = perf_counter() - start - data.seconds
-            waited, reading = (clock.timed(self.session.parameters, range(1))[0] for _ in range(2))
+            waited, reading = (clock.timed(self.session.parameters, 1)[0] for _ in range(2))
         return _taken(progress, looped + max(0.0, waited - reading))
 
     def train_watched(self, steps: int, out: str) -> m.StepsTaken:
@@ -141,8 +141,9 @@ class CaseActions:
     def calibrate(self) -> clock.Calibration:
         """Find how many calls make a sample, and how long that is."""
         self._inputs = FreshInputs(self.batch)
-        self._call = partial(self.session.forward, self._inputs.x, self._inputs.lengths)
-        self.calibration = clock.calibrated(self._call, repeats=self._inputs.changing)
+        self._inputs.renew(0)
+        self._call()(self._inputs.x)
+        self.calibration = clock.calibrated_by(self.time_calls)
         return self.calibration
 
     def probe(self) -> m.ProbeSeconds:
@@ -152,19 +153,18 @@ class CaseActions:
     def sample(self, seed: int) -> m.Sample:
         """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
         self._inputs.renew(seed)
-        repeats = self._inputs.changing(self.calibration.calls)
-        with self._inputs.negated():
-            clock.warm_up(self._call, self.calibration)
+        call, windows = self._call(), self._inputs.windows(self.calibration.calls)
+        clock.warm_up(partial(call, windows.other()), self.calibration)
         before = ThreadReading.now()
-        seconds, _ = clock.timed(self._call, repeats, settle=self._keep)
+        seconds, _ = clock.timed_on(call, windows, settle=self._keep)
         after = ThreadReading.now()
         used = thread_use(before, after)
         strayed = sorted(after.cores - self._cores)
         return m.Sample(seconds / self.calibration.calls, used.threads, used.waiting, strayed)
 
-    def time_long(self, samples: int) -> float:
-        """Return the seconds that as many calls take as so many samples have, one after the other."""
-        return clock.timed(self._call, self._inputs.changing(samples * self.calibration.calls))[0]
+    def time_calls(self, calls: int) -> float:
+        """Return the seconds that so many calls take, one after the other."""
+        return clock.timed_on(self._call(), self._inputs.windows(calls))[0]
 
     def timed_outputs(self, out: str) -> None:
         """Write what the last call of the last sample gave."""
@@ -181,13 +181,11 @@ class CaseActions:
         end = monotonic() + seconds
         with clock.no_collection():
             while len(later) < count and (monotonic() < end or not passes):
-                state: State | None = None
                 outputs: list[Array] = []
-                for x_t in stream(row, seed, len(passes), m.STREAM_STEPS):
-                    start = perf_counter_ns()
-                    y, state = self.session.step(x_t, state)
-                    (later if outputs else first).append(perf_counter_ns() - start)
-                    outputs.append(_output("y of step", y))
+                keep = partial(_keep_output, outputs)
+                taken = clock.timed_steps(self.session.step, stream(row, seed, len(passes), m.STREAM_STEPS), keep)
+                first.append(taken[0])
+                later += taken[1:]
                 passes[str(len(passes))] = np.stack(outputs)
         arrays.save(Path(out), passes)
         return m.StepSeconds([value / 1e9 for value in first], [value / 1e9 for value in later], len(passes))
@@ -223,6 +221,11 @@ class CaseActions:
         given = {"x": x, **({} if lengths is None else {"lengths": lengths}), **self.params}
         with unchanged("forward", given):
             return self.session.forward(x, lengths)
+
+    def _call(self) -> Callable[[Array], tuple[Array, State]]:
+        """Return forward with the lengths of now."""
+        forward, lengths = self.session.forward, self._inputs.lengths
+        return forward if lengths is None else lambda x: forward(x, lengths)
 
     def _keep(self, outputs: tuple[Array, State]) -> None:
         self._timed = _named_outputs("", outputs)
@@ -272,6 +275,10 @@ def _named_outputs(prefix: str, outputs: tuple[Array, State]) -> dict[str, Array
     y, state = outputs
     named = {f"{prefix}state {number}": _output("state", value) for number, value in enumerate(state)}
     return {f"{prefix}y": _output("y", y), **named}
+
+
+def _keep_output(outputs: list[Array], y: Array) -> None:
+    outputs.append(_output("y of step", y))
 
 
 def _output(name: str, value: object) -> Array:

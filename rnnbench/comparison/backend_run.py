@@ -76,9 +76,9 @@ class BackendRun:
     """A backend and its worker in one group. listed: False for a trainer that nobody asked for and for the control,
     which have no row. action: what the user may do about a failure. weights: as trained, or as given to a runtime that
     only infers. streams: takes single steps. slices: of the training loop, the seconds of the steps, and of all but the
-    making of batches. prediction: the last for the test split. suspicion: what a window of training looked wrong by.
-    waiting: by round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the largest
-    share of our own time that the worker's clock has counted."""
+    making of batches. explained: of its weights' change, by window of training. prediction: the last for the test
+    split. waiting: by round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the
+    largest share of our own time that the worker's clock has counted."""
 
     name: str
     info: BackendInfo
@@ -99,7 +99,7 @@ class BackendRun:
     looking_seconds: float = 0.0
     confirmed: float = 0.0
     prediction: Array | None = None
-    suspicion: str = ""
+    explained: list[float] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:

@@ -14,6 +14,7 @@ from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
+from rnnbench.verify.gradient import WRONG
 from rnnbench.verify.reference import Oracle, Outputs
 from rnnbench.workers.failure import Failure, explain
 
@@ -88,11 +89,15 @@ class CaseFiles:
                     raise Failure("bad_output", f"gives NaN or infinity in {odd[0]}, computed in float64")
             gradients = {} if isinstance(task, FixedModel) else oracle.gradients(params)
             losses = oracle.losses(params, data.train, group.seed)
+            wrong = None if isinstance(task, FixedModel) else oracle.wrong_gradient()
         except Failure:
             raise
         except Exception as error:  # a plugin's task or cell may raise anything
             why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
             raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
+        if wrong is not None:
+            why = f"the backward of cell {group.cell!r} is not the derivative of its forward: off by {wrong:.1e}"
+            raise Failure("mismatch", f"{why} (allowed: {WRONG:g})", "mend it: `rnnbench.testing.gradient_error` tells")
         files = CasePaths(str(self.path("params.npz")), str(self.path("batch.npz")), train, test)
         arrays.save(Path(files.params), params)
         arrays.save_split(Path(files.batch), batch)

@@ -1,12 +1,14 @@
 """Inputs of timed calls that no call has had before: what was kept from an earlier call is wrong in a later one.
 
-A sample runs on other numbers than the one before, in another order of rows, and one number changes before each of its
-calls. When all calls are done the inputs are what the seed says, however many calls there were: so the parent, which
-makes the same from that seed, knows what the last call must have given.
+A sample runs on other numbers than the one before, in another order of rows. Its calls read one long memory through a
+window that slides over it, some steps further each time: every row, and every beginning of a row, is new in every call,
+though nothing is written while the clock runs. The last window holds what the seed says, however many calls there
+were: so the parent, which makes the same from that seed, knows what the last call must have given.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import cycle, islice
+from math import gcd
 
 import numpy as np
 
@@ -14,60 +16,69 @@ from rnnbench.model import Array
 from rnnbench.tasks.spec import Split
 
 SMALLEST = 0.5  # of what an input is multiplied by; 1 is the largest: a network meets no size it does not know
+LINE = 64  # bytes: windows begin at a cache line, as arrays do that are well placed
+MOST_WINDOWS = 1 << 14  # calls of less than a microsecond go round; no network is so small
 
 
 class FreshInputs:
-    """One memory for x [T, B, I] and lengths [B], with the contents of one seed after the other."""
+    """x [T, B, I] and lengths [B] of one seed after the other."""
 
     def __init__(self, base: Split) -> None:
         self._base = base
-        self.x = np.ascontiguousarray(base.x).copy()
-        self.lengths = None if base.lengths is None else base.lengths.copy()
-        valid = np.abs(base.x[np.isfinite(base.x)])
-        self._size = float(valid.max()) if valid.size and valid.max() > 0 else 1.0
-        self._random = np.random.default_rng(0)
+        self.x, self.lengths = base.x, base.lengths
+        row = base.x[0].nbytes
+        self._stride = LINE // gcd(LINE, row) if row else 1  # steps from one window to the next
+        valid = base.x[np.isfinite(base.x)]
+        self._filling = valid if valid.size else np.zeros(1, base.x.dtype)
 
     def renew(self, seed: int) -> None:
         """Take the contents of a seed: the base's rows in another order, each made smaller."""
         self._random = np.random.default_rng(seed)
-        base, rows = self._base, self.x.shape[1]
+        base, rows = self._base, self._base.count
         order = self._random.permutation(rows)
-        factors = np.asarray(self._random.uniform(SMALLEST, 1, rows), self.x.dtype)
-        np.multiply(base.x[:, order], factors[:, None], out=self.x)
-        if self.lengths is not None and base.lengths is not None:
-            self.lengths[:] = base.lengths[order]
+        factors = np.asarray(self._random.uniform(SMALLEST, 1, rows), base.x.dtype)
+        self.x = np.ascontiguousarray(base.x[:, order] * factors[:, None])
+        self.lengths = None if base.lengths is None else base.lengths[order]
 
-    def changing(self, calls: int) -> Iterator[None]:
-        """Prepare for so many calls, before each of which one number changes; the last change of a number makes it
-        what `renew` made it."""
-        steps, rows, width = self.x.shape
-        row = self._random.integers(rows, size=calls)
-        steps_of_row = steps if self.lengths is None else np.maximum(self.lengths[row], 1)
-        step = (self._random.random(calls) * steps_of_row).astype(np.int64)
-        places = (step * rows + row) * width + self._random.integers(width, size=calls)
-        flat = self.x.reshape(-1)
-        values = flat[places] + (self._size * self._random.uniform(0.25, 1, calls)).astype(flat.dtype)
-        last = calls - 1 - np.unique(places[::-1], return_index=True)[1]
-        values[last] = flat[places[last]]
-        flat[places[last]] += flat.dtype.type(2 * self._size)
-        return _put(flat.data, places.data, values.data)
-
-    @contextmanager
-    def negated(self) -> Iterator[None]:
-        """Make every input its negative meanwhile: of what is computed now, nothing is right later."""
-        np.negative(self.x, out=self.x)
-        yield
-        np.negative(self.x, out=self.x)
+    def windows(self, calls: int) -> "Windows":
+        """Return the inputs of so many calls. What comes before the contents of the seed are numbers like them."""
+        count = min(calls, MOST_WINDOWS)
+        shape = ((count - 1) * self._stride, *self.x.shape[1:])
+        before = self._random.choice(self._filling, shape) * self._random.uniform(SMALLEST, 1, shape)
+        memory = aligned((shape[0] + len(self.x), *shape[1:]), self.x.dtype)
+        memory[: shape[0]], memory[shape[0] :] = before, self.x
+        starts = range(0, shape[0] + 1, self._stride)
+        return Windows([memory[start : start + len(self.x)] for start in starts], calls)
 
     def split(self) -> Split:
         """Return the contents. The target is the base's, and means nothing."""
         return Split(self.x, self._base.target, self.lengths, self._base.every_step)
 
 
-def _put(memory: memoryview, places: memoryview, values: memoryview) -> Iterator[None]:
-    for place, value in zip(places, values, strict=True):
-        memory[place] = value
-        yield
+class Windows:
+    """Views of one memory [_, B, I], in the order of their calls."""
+
+    def __init__(self, views: list[Array], calls: int) -> None:
+        self._views, self._calls = views, calls
+
+    def __iter__(self) -> Iterator[Array]:
+        if self._calls == len(self._views):
+            return iter(self._views)
+        return islice(
+            cycle(self._views), -self._calls % len(self._views), -self._calls % len(self._views) + self._calls
+        )
+
+    def other(self) -> Array:
+        """Return an input in memory of its own, of which nothing is right later: the first window's negative."""
+        return np.negative(self._views[0])
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """Return memory of that shape that begins at a cache line."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(size + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def stream(first_row: Array, seed: int, number: int, least: int) -> Array:

@@ -17,11 +17,12 @@ from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
-from rnnbench.verify.update import EARLIEST, EXPLAINED, WINDOW, explained
+from rnnbench.verify.update import EARLIEST, EXPLAINED, EXPLAINED_ONCE, WINDOW, explained
 from rnnbench.workers.failure import Failure
 
 EVALUATIONS = 20  # over the budget: seconds_to_learn is known to a twentieth of it
 SECRET = SystemRandom()
+LATE_SHARE = 20  # the second window lies in the last twentieth of the steps
 SLICE_SECONDS = 0.25  # short, so that every backend meets the same drift of the machine
 
 
@@ -31,8 +32,12 @@ def check_training(run: BackendRun, inputs: CaseInputs) -> None:
     losses = run.ask(CaseActions.check_training, steps).losses
     if not all(np.isfinite(losses)):
         raise Failure("diverged", f"the loss became {losses[-1]} at training step {len(losses)}")
-    error = parity.curve_error(losses, inputs.losses) if steps else 0.0
-    allowed = parity.CURVE_TOLERANCE[inputs.model.dtype]
+    _check_curve(losses, inputs)
+
+
+def _check_curve(losses: list[float], inputs: CaseInputs) -> None:
+    steps, allowed = len(inputs.losses), parity.CURVE_TOLERANCE[inputs.model.dtype]
+    error = parity.curve_error(losses[:steps], inputs.losses) if steps else 0.0
     if error > allowed:
         raise Failure(
             "mismatch",
@@ -93,28 +98,22 @@ def put_score(run: BackendRun, inputs: CaseInputs, value: float) -> None:
 
 @dataclass(frozen=True)
 class Watch:
-    """Steps of training that are looked at, which nobody knows beforehand: where each of the windows begins, and its
-    batches. The second is for those who fail in the first."""
+    """Steps of training that are looked at, which nobody knows beforehand: where each of two windows begins, one on the
+    way and one near the end, and its batches."""
 
     starts: tuple[int, ...]
     batches: tuple[tuple[Split, ...], ...]
 
     @classmethod
     def of(cls, inputs: CaseInputs) -> "Watch":
-        """Choose one window in the first half of the steps, and one in the second, where there are so many."""
+        """Choose the windows, where there are steps enough for them."""
         last = inputs.training.steps - WINDOW
-        middle = max(EARLIEST, last // 2)
-        halves = [(EARLIEST, middle), (middle + WINDOW, last)]
-        starts = tuple(SECRET.randint(low, high) for low, high in halves if low <= high <= last)
+        late = max(EARLIEST, last - max(WINDOW, last // LATE_SHARE))
+        spans = [(EARLIEST, late - WINDOW), (late, last)]
+        starts = tuple(SECRET.randint(low, high) for low, high in spans if low <= high)
         stream = batches(inputs.data.train, inputs.training.batch_size, inputs.group.seed)
         taken = list(islice(stream, starts[-1] + WINDOW)) if starts else []
         return cls(starts, tuple(tuple(taken[start : start + WINDOW]) for start in starts))
-
-    def next_start(self, run: BackendRun) -> int | None:
-        """Return where the run's next window begins; None where it needs no other."""
-        left = [start for start in self.starts if start >= len(run.losses)]
-        first = not self.starts or len(run.losses) <= self.starts[0]
-        return left[0] if left and (first or run.suspicion) else None
 
 
 def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles, watch: Watch) -> None:
@@ -122,7 +121,7 @@ def _slice(run: BackendRun, inputs: CaseInputs, files: CaseFiles, watch: Watch) 
     total, done = inputs.training.steps, len(run.losses)
     every = max(1, total // EVALUATIONS)
     until = min(total, (done // every + 1) * every)
-    start = watch.next_start(run)
+    start = next((start for start in watch.starts if start >= done), None)
     if start == done:
         _watch(run, inputs, files, watch, start)
     else:
@@ -146,7 +145,7 @@ def _add(run: BackendRun, taken: StepsTaken) -> None:
 
 def _watch(run: BackendRun, inputs: CaseInputs, files: CaseFiles, watch: Watch, start: int) -> None:
     """Take the steps of a window and look at them: each loss must be that of its batch and the weights before it, and
-    what the steps changed must follow from the batches' gradients. Raises Failure for what is wrong in every window."""
+    what the steps changed must follow from the batches' gradients. Raises Failure."""
     path = files.path(f"{run.info.id}-watched.npz")
     taken = run.ask(CaseActions.train_watched, WINDOW, str(path))
     _add(run, taken)
@@ -161,20 +160,22 @@ def _watch(run: BackendRun, inputs: CaseInputs, files: CaseFiles, watch: Watch, 
     )
     share = explained(adam, start, weights, [gradients for _, gradients in computed])
     where = f"at training steps {start + 1} to {start + WINDOW}"
-    before, run.suspicion = run.suspicion, ""
     if error > allowed:
-        run.suspicion = f"{where} its losses are not those of its batches: off by {error:.1e} (allowed: {allowed:g})"
-    elif share is not None and share < EXPLAINED:
-        run.suspicion = (
-            f"{where} its weights do not change by its batches' gradients: these explain {max(share, 0.0):.1%} of it"
-            f" ({EXPLAINED:.0%} is the least)"
+        raise Failure(
+            "mismatch", f"{where} its losses are off those of its batches by {error:.1e} (allowed: {allowed:g})"
         )
-    if run.suspicion and (before or start == watch.starts[-1]):
-        raise Failure("mismatch", run.suspicion)
+    if share is not None:
+        run.explained.append(share)
+        doubtful = len(run.explained) == len(watch.starts) and max(run.explained) < EXPLAINED
+        if share < EXPLAINED_ONCE or doubtful:
+            why = f"its weights do not follow its batches' gradients, which explain {max(share, 0.0):.1%} of the change"
+            raise Failure("mismatch", f"{where} {why}")
 
 
 def _judge(run: BackendRun, inputs: CaseInputs) -> None:
-    """Warn where the loss stayed at a constant answer's. Raises Failure where steps do not add up to their loop."""
+    """Warn where the loss stayed at a constant answer's. Raises Failure where the losses are others than when they were
+    checked, and where steps do not add up to their loop."""
+    _check_curve(run.losses, inputs)
     trivial = traps.constant_loss(inputs.task.loss, inputs.data.train)
     if share := traps.stuck(run.losses, trivial):
         run.warnings.append(traps.STUCK_WARNING)

@@ -111,9 +111,9 @@ def _confirm(run: BackendRun) -> None:
     for _ in range(CONFIRMATIONS):
         if run.confirmed >= CONFIRMED:
             return
-        sample = (run.samples.calls_per_sample or 1) * min(run.samples.infer_seconds or [1.0])
+        calls = ceil(LONG_SECONDS / min(run.samples.infer_seconds or [LONG_SECONDS]))
         start = perf_counter()
-        told = run.ask(CaseActions.time_long, ceil(LONG_SECONDS / sample))
+        told = run.ask(CaseActions.time_calls, calls)
         run.confirmed = told / (perf_counter() - start)
     if run.confirmed < CONFIRMED:
         raise Failure("mismatch", f"its clock runs slow: of each second here it counts {run.confirmed:.2f}")

@@ -16,9 +16,9 @@ from numba import types
 
 from rnnbench.kernels.args import ForwardArgs
 from rnnbench.kernels.barrier import barrier
-from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.pointers import deref_as, load, offset, pairs, pointer_to, store, vectors
 from rnnbench.kernels.records import args_at
+from rnnbench.kernels.target import jit
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import vector_type
 
@@ -34,14 +34,14 @@ ForwardStep = namedtuple(
 )
 
 
-def make_stage(layout, number, m):
+def make_stage(layout, number):
     """Return stage(s, packed, projected), one stage of the ForwardStep s, which returns the end of its packed weights,
     where the next stage's begin; see `make_forward` for what lies where. And project_stage, and how many accumulators
     the stage has.
     """
     own = layout.stages[number]
     last_stage = number == len(layout.stages) - 1
-    forward = layout.jit(layout.cell.stages[number].pair(m)[0])
+    forward = jit(layout.pairs[number][0])
     panel, project_panel = make_panel(layout.vector, *own.masks), make_panel(layout.vector, own.masks[0])
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, first_slot = own.accumulators, own.slot
@@ -170,7 +170,6 @@ def make_forward(layout):
     of its scratch memory. Arrays are contiguous. Past a row's length y is 0.
     """
     double = vector_type(layout.dtype.name, 2 * layout.lanes)
-    m = vector_maths(layout.dtype)
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     result_count = len(layout.stages) - 1
     before_count = states + result_count
@@ -181,7 +180,7 @@ def make_forward(layout):
     deref, args_of = deref_as(double.scalar), args_at(ForwardArgs)
     combined = None
     for number in reversed(range(len(layout.stages))):
-        stage, project, accumulators = make_stage(layout, number, m)
+        stage, project, accumulators = make_stage(layout, number)
         combined = _chain(layout, (stage, project), combined, accumulators)
     run_stages, project_stages = combined
 

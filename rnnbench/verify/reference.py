@@ -12,6 +12,7 @@ from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split, Training
 from rnnbench.verify.diagnose import diagnose_outputs
+from rnnbench.verify.gradient import wrong_gradient
 
 CURVE_STEPS = 10
 GRADIENT = "gradient of "
@@ -94,6 +95,10 @@ class Oracle:
     def diagnose(self, params: Params, y: Array, tolerance: float) -> str | None:
         """Name the conventions by which y comes from the batch; None where none is found."""
         return diagnose_outputs(self.model, params, self.batch.x, self.batch.lengths, y, tolerance)
+
+    def wrong_gradient(self) -> float | None:
+        """Return by how much the cell's backward is off its forward's derivative, where that is more than rounding."""
+        return wrong_gradient(self.model.cell)
 
     def _session(self, params: Mapping[str, Array], dtype: str) -> NumpySession:
         own = {name: value.astype(dtype) for name, value in params.items()}

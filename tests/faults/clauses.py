@@ -7,6 +7,7 @@ COLLECTED = pytest.StashKey[frozenset[str]]()  # what was there before -m picked
 PREFIX = "tests/"
 
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
+LIE = "faults/test_cheats.py::test_no_lie_of_its_kind_gets_figures_that_are_not_true"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
 PLUGIN_RUNS = "test_runner_plugins.py::"
 PROCESS = "test_measure_process.py::"
@@ -26,6 +27,11 @@ def workers(*names: str) -> tuple[str, ...]:
 
 def broken(*names: str) -> tuple[str, ...]:
     return tuple(f"{BROKEN}[{name}]" for name in names)
+
+
+def lies(*kinds: str) -> tuple[str, ...]:
+    """Kinds of tests/plugins/dishonest.py."""
+    return tuple(f"{LIE}[{kind}]" for kind in kinds)
 
 
 # What holds of every row that fails: the others are as good as alone, the store loads, the run resumes, nothing stays.
@@ -116,9 +122,13 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a result cached by input identity": (
         *workers("caches"),
         "test_runner_faults.py::test_results_that_are_kept_gain_nothing",
-        "test_fresh_inputs.py::test_no_two_calls_have_the_same_inputs_and_the_last_has_those_of_the_seed",
+        "test_fresh_inputs.py::test_no_call_has_a_row_or_a_beginning_that_was_there_and_the_last_has_those_of_the_seed",
     ),
     "inputs or weights mutated": workers("mutates", "mutates-weights"),
+    "a cell whose backward is not its forward's derivative (the cell is named, not the backend that is right)": (
+        "test_cell_gradient.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend",
+        "test_cell_gradient.py::test_a_backward_that_is_wrong_is_called_so",
+    ),
     "more threads used than allowed": (
         *workers("many-threads"),
         "test_traps.py::test_threads_that_share_one_core_are_all_counted",
@@ -143,6 +153,32 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a log of gigabytes": (f"{PROCESS}test_the_end_of_a_log_without_end_is_read_alone",),
     "a folder `rnnbench` where the user stands": (
         f"{PROCESS}test_a_folder_of_our_name_where_the_user_stands_is_not_imported",
+    ),
+    # Lies
+    "results kept by content, by identity, by a sample of the input, by row or by the beginning of a sequence": (
+        *lies("content", "identity", "sample", "row-by-row", "prefix"),
+        f"{HERE}test_cheats.py::test_a_bold_lie_gets_no_figures_or_true_ones",
+    ),
+    "a part of the rows computed, or of the calls, and the rest kept": lies("rows", "skips"),
+    "an array worked out when it is read, or filled later": lies("lazy", "filled"),
+    "outputs that are wrong only when timed": lies("off-timed", "short-timed", "lengths"),
+    "a runtime that only infers with rounded weights or in short numbers": lies("off", "weights", "short"),
+    "predictions right for the first batch alone": lies("predictions"),
+    "single steps from memory, or without their state": lies("position", "step-content", "state"),
+    "a training step that returns before its work is done": lies("early", "aside"),
+    "training on a part of the batch, on a part of the steps, or not at all after the checked ones": lies(
+        "batch", "leaves-out", "stops", "last-loss", "watched"
+    ),
+    "work done by another process, on other cores, or in bursts of threads": lies(
+        "child", "daemon", "affinity", "bursts"
+    ),
+    "a clock that runs slow": lies("clock", "every-clock"),
+    "a cell whose `backward` is wrong (the cell is named, no backend blamed)": (
+        f"{HERE}test_cheats.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed",
+        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_more_than_rounding_is_seen",
+    ),
+    "an honest backend accused, quiet or beside busy loops": (
+        f"{HERE}test_cheats.py::test_no_honest_backend_is_accused",
     ),
     # Store and comparison
     "Ctrl-C at any moment, once and twice": (
@@ -239,7 +275,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_an_edited_cell_has_another_key",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (

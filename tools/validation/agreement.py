@@ -31,7 +31,7 @@ class TorchTimedActions(CaseActions):
         """Return the seconds of a call: time as many as our sample has; torch warms up with two of its own."""
         from torch.utils.benchmark import Timer
 
-        timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
+        timer = Timer("call(x)", globals={"call": self._call(), "x": self._inputs.x}, num_threads=self.threads)
         return float(timer.timeit(self.calibration.calls).median)
 
 

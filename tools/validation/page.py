@@ -7,6 +7,7 @@ from typing import Any
 
 from rnnbench.records import statistics
 from rnnbench.report import markdown
+from validation import cheats_page
 from validation.pairs import MOST_SECONDS
 from validation.slowed import AGAIN
 
@@ -34,6 +35,7 @@ def promises(parts: Parts) -> Iterator[Line]:
     yield from _of_agreement(parts.get("agreement"))
     yield from _of_faults(parts.get("faults"))
     yield from _of_kills(parts.get("kills"))
+    yield from ((promise, found or NOT_YET, kept) for promise, found, kept in cheats_page.promises(parts))
 
 
 def _promises(parts: Parts) -> Iterator[str]:

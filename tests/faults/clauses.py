@@ -9,6 +9,7 @@ PREFIX = "tests/"
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
 LIE = "faults/test_cheats.py::test_no_lie_of_its_kind_gets_figures_that_are_not_true"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
+PLUGIN_RUNS = "test_runner_plugins.py::"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
 CSV = "test_tasks_csv.py::"
@@ -70,6 +71,24 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_output.py::test_json_is_valid_whatever_a_plugin_prints",
         "test_runner_faults.py::test_those_without_fault_are_as_good_as_alone[loud]",
     ),
+    "an import that changes the environment, the clock, NumPy's errors, signals, tracing or affinity, or starts "
+    "threads (put back, and named)": ("test_plugins.py::test_what_a_plugin_changes_is_put_back_and_named",),
+    "standard output written to or closed at import": (
+        "test_plugins.py::test_what_a_plugin_writes_or_closes_leaves_our_output_as_it_is",
+    ),
+    "another backend's plugin imported into a worker": (
+        f"{PLUGIN_RUNS}test_a_worker_imports_its_own_plugin_alone",
+        "test_plugins.py::test_only_the_plugins_that_are_needed_are_imported",
+    ),
+    "a task whose data or score leave, exit, hang, raise, interrupt, hold too much, print, or give NaN, an empty "
+    "split, a wrong shape, objects or a link (the task is named)": (
+        f"{PLUGIN_RUNS}test_a_task_that_fails_is_a_failed_row_that_names_it",
+        f"{PLUGIN_RUNS}test_the_tasks_after_it_are_none_the_worse",
+        f"{PLUGIN_RUNS}test_a_task_that_hangs_again_and_again_is_not_tried_for_ever",
+    ),
+    "a cell whose pair does (the cell is named)": (
+        f"{PLUGIN_RUNS}test_a_cell_that_fails_is_a_failed_row_that_names_it",
+    ),
     # Workers
     "exception": (*workers("raises"), *CONTAINED),
     "segfault": (f"{PROCESS}test_a_signal_is_named[SIGSEGV-os.kill(os.getpid(), 11)]",),
@@ -117,6 +136,25 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
+    "killed once while it loads (tried again), or not loaded for one seed (tried for the next)": (
+        f"{PLUGIN_RUNS}test_a_load_that_fails_once_is_not_the_backends_for_ever",
+    ),
+    "a child that comes back from a fork": (f"{PROCESS}test_a_child_that_comes_back_from_a_fork_does_not_answer",),
+    "a second answer to one request": (f"{PROCESS}test_a_second_answer_is_not_taken_for_that_of_the_next_request",),
+    "a daemon that keeps the pipe and hides": (
+        f"{PROCESS}test_a_daemon_that_keeps_the_pipe_and_hides_is_ended_and_hangs_nobody",
+    ),
+    "a file of arrays that is a pipe, a link, without end or a bomb": (
+        "test_measure.py::test_a_file_that_a_worker_left_is_regular_bounded_and_whole_or_its_rows_fault",
+    ),
+    "a report or a figure that cannot be": (
+        f"{PLUGIN_RUNS}test_a_report_that_cannot_be_costs_its_own_row",
+        f"{PLUGIN_RUNS}test_a_figure_that_cannot_be_stored_ends_its_row_and_not_the_run",
+    ),
+    "a log of gigabytes": (f"{PROCESS}test_the_end_of_a_log_without_end_is_read_alone",),
+    "a folder `rnnbench` where the user stands": (
+        f"{PROCESS}test_a_folder_of_our_name_where_the_user_stands_is_not_imported",
+    ),
     # Lies
     "results kept by content, by identity, by a sample of the input, by row or by the beginning of a sequence": (
         *lies("content", "identity", "sample", "row-by-row", "prefix"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnbench import atomic
 from rnnbench.backends.base import Session, load_factory
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params, State
@@ -105,8 +106,15 @@ def _differs(ours: Array, theirs: Array, allowed: float) -> str | None:
 
 
 def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:
-    """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it.
+    """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it. Stopped at
+    any moment, it leaves what was there before.
 
-    Raises UsageError for parameters that do not fit the model, or a model that the format cannot express.
+    Raises UsageError for parameters that do not fit the model, a model that the format cannot express, or a place that
+    cannot be written.
     """
-    registry().converter(Path(path)).write(Path(path), Trained(model, model.check_params(params)))
+    converter, trained = registry().converter(Path(path)), Trained(model, model.check_params(params))
+    try:
+        with atomic.staged(Path(path)) as place:
+            converter.write(place, trained)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None

@@ -67,7 +67,7 @@ def canonical(model: Model, tensors: Mapping[str, Array], recurrent: str, head: 
     def array(name: str, shape: tuple[int, ...], required: bool = True) -> Array:
         if name not in tensors:
             if required:
-                raise UsageError(f"the state_dict has no {name!r}; it holds {', '.join(sorted(tensors)[:8])}")
+                raise UsageError(f"the state_dict has no {name!r}; it holds {', '.join(sorted(tensors)[:4])}")
             return np.zeros(shape, model.dtype)
         if tensors[name].shape != shape:
             raise UsageError(f"{name!r} must be {shape} for this model; got {tensors[name].shape}")
@@ -109,7 +109,7 @@ def recognised(state_dict: Mapping[str, Array], cell: str | None = None, said: M
     found = [match.group(1) for name in state_dict if (match := FIRST.fullmatch(name))]
     if len(found) != 1:
         raise UsageError(
-            f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)))}); one is read"
+            f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)[:4]))}); one is read"
         )
     W, R = _first_layer(state_dict, found[0])
     both = f"{found[0]}weight_ih_l0_reverse" in state_dict

@@ -142,6 +142,17 @@ def test_a_chaotic_network_of_full_length_is_read(tmp_path):
     assert rnnbench.load_weights(tmp_path / "a.onnx").model == model
 
 
+@pytest.mark.parametrize("cell", LAYOUTS)
+def test_weights_of_thirty_are_read_and_outputs_beyond_all_numbers_are_told(cell, tmp_path):
+    model = rnnbench.Model(cell, I, H, O, layers=3, readout="all")
+    path, signs = tmp_path / "a.onnx", {name: np.sign(value) for name, value in model.init(0).items()}
+    rnnbench.save_weights(path, model, {name: value * 30 for name, value in signs.items()})
+    assert rnnbench.load_weights(path).model == model
+    if cell == "rnn-relu":
+        rnnbench.save_weights(path, model, {name: value * 1e30 for name, value in signs.items()})
+        assert "'y' is not finite on random inputs; check its weights" in said(path)
+
+
 # ---- graphs by hand --------------------------------------------------------------------------------------------------
 
 

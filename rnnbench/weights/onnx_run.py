@@ -17,7 +17,7 @@ from rnnbench.model import Array
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-ROUNDING = 1e-4  # of the largest output: what float32 may cost beside what it costs the reference
+ROUNDING = 1e-3  # of the largest output: float32, and gates near saturation by another approximation
 MARGIN = 16  # times what it costs the reference: orders of sums differ
 
 
@@ -46,7 +46,10 @@ class Interpreters:
         wide = {name: _widened(value) for name, value in given.items()}
         values, rounded = _executed(self._exact, self._wide | wide), _executed(self._reference, given)
         y = values[output]
-        noise = float(np.max(np.abs(rounded[output] - y), initial=0.0))
+        with np.errstate(invalid="ignore"):
+            noise = float(np.max(np.abs(rounded[output] - y), initial=0.0))
+        if not np.isfinite(noise):
+            raise UsageError(f"{output!r} is not finite on random inputs; check its weights")
         if self._runtime is not None:
             self._confirm(given, output, y, noise)
         return values, noise
@@ -58,7 +61,8 @@ class Interpreters:
             raise UsageError(f"ONNX Runtime cannot execute it: {_line(error)}") from None
         if found.shape != y.shape:
             raise UsageError(f"{output!r} has the shape {found.shape} by ONNX Runtime, {y.shape} by onnx.reference")
-        apart = np.abs(found - y)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(found - y)
         if not np.max(apart, initial=0.0) <= MARGIN * noise + ROUNDING * np.max(np.abs(y), initial=0.0):
             raise UsageError(f"ONNX Runtime and onnx.reference give {output!r} {np.max(apart):.1e} apart")
 

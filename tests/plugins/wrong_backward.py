@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from rnnbench.testing.gradient import STEP
+from rnnbench.verify.gradient import STEP
 
 from rnnbench import Accumulator, BackendInfo, Cell, Stage, hookimpl
 from rnnbench.backends import inputs

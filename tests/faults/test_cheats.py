@@ -42,9 +42,9 @@ ROUNDING = {
     BACKWARD: ("1e-05", "1e-06"),
 }
 RARE = {
-    "skips": ("12%", "6%", "2%"),
+    "skips": ("1 of 8", "1 of 16", "1 of 64"),
     "early": ("all but the loss",),
-    "leaves-out": ("6%",),
+    "leaves-out": ("1 of 8", "1 of 16"),
     "watched": ("after 1 steps",),
     "affinity": ("within each call",),
     "bursts": ("1 of 16 calls", "1 of 64 calls"),

@@ -15,18 +15,8 @@ from validation.cheats import BACKWARD, CAUGHT, IN_VAIN, UNNOTICED, Found
 QUICK = ("content", "rows", "row-by-row", "lazy", "position", "batch")
 KINDS = (
     *("content", "identity", "sample", "rows", "row-by-row", "prefix", "skips", "lazy", "filled"),
-    *(
-        "off",
-        "off-timed",
-        "weights",
-        "short",
-        "short-timed",
-        "lengths",
-        "predictions",
-        "position",
-        "step-content",
-        "state",
-    ),
+    *("off", "off-timed", "weights", "short", "short-timed", "lengths", "predictions"),
+    *("position", "step-content", "state"),
     *("early", "aside", "batch", "last-loss", "leaves-out", "stops", "watched"),
     *("child", "daemon", "affinity", "bursts", "clock", "every-clock"),
 )

@@ -108,6 +108,8 @@ def kept(**parts):
         ("cheats", lie(bold=(2, 0, 1)), [False]),
         ("honest", nobody(), [True]),
         ("honest", nobody(busy=["torch"]), [False]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 0}}}, [True]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 1}}}, [False]),
         ("kills", stopped(SIGKILL=["trial 3: lost"]), [True, False]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.029}]}, [True]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.031}]}, [False]),
@@ -125,7 +127,7 @@ def test_a_comparison_that_takes_too_long_breaks_its_promise():
 
 def test_what_was_not_measured_is_called_so():
     lines = list(page.promises({}))
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert {(found, verdict) for _, found, verdict in lines} == {(page.NOT_YET, None)}
 
 

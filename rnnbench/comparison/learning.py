@@ -32,8 +32,12 @@ def check_training(run: BackendRun, inputs: CaseInputs) -> None:
     losses = run.ask(CaseActions.check_training, steps).losses
     if not all(np.isfinite(losses)):
         raise Failure("diverged", f"the loss became {losses[-1]} at training step {len(losses)}")
-    error = parity.curve_error(losses, inputs.losses) if steps else 0.0
-    allowed = parity.CURVE_TOLERANCE[inputs.model.dtype]
+    _check_curve(losses, inputs)
+
+
+def _check_curve(losses: list[float], inputs: CaseInputs) -> None:
+    steps, allowed = len(inputs.losses), parity.CURVE_TOLERANCE[inputs.model.dtype]
+    error = parity.curve_error(losses[:steps], inputs.losses) if steps else 0.0
     if error > allowed:
         raise Failure(
             "mismatch",
@@ -173,7 +177,9 @@ def _watch(run: BackendRun, inputs: CaseInputs, files: CaseFiles, watch: Watch, 
 
 
 def _judge(run: BackendRun, inputs: CaseInputs) -> None:
-    """Warn where the loss stayed at a constant answer's. Raises Failure where steps do not add up to their loop."""
+    """Warn where the loss stayed at a constant answer's. Raises Failure where the losses are others than when they were
+    checked, and where steps do not add up to their loop."""
+    _check_curve(run.losses, inputs)
     trivial = traps.constant_loss(inputs.task.loss, inputs.data.train)
     if share := traps.stuck(run.losses, trivial):
         run.warnings.append(traps.STUCK_WARNING)

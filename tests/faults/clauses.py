@@ -63,6 +63,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("wrong type", "a cell among backends", "invalid id", "upper case", "long id", "no id"),
         "test_plugins.py::test_a_bad_offer_does_not_take_the_good_ones_along",
     ),
+    "a field of an offer that cannot be (its type, bounds, length, characters)": (
+        "test_plugins.py::test_an_offer_that_cannot_be_is_refused_by_its_field",
+    ),
     "two plugins with one id (both named, neither silently wins)": (
         "test_plugins.py::test_two_plugins_with_one_id_are_both_named_and_neither_wins",
         "test_plugins.py::test_nobody_takes_a_built_in_id_silently",

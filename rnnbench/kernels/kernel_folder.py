@@ -19,7 +19,6 @@ from rnnbench.errors import UsageError
 
 SUFFIX = ".kernel"
 NAME = re.compile("[0-9a-f]{64}" + re.escape(SUFFIX))  # kernels are named by their key
-TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")  # as `atomic` names them
 STALE_SECONDS = 60  # a writer that still lives has long renamed its file
 MOST_BYTES = 512 << 20
 MOST_BYTES_EACH = 64 << 20
@@ -116,7 +115,7 @@ def tidy(folder: Path) -> None:
             left -= kernel.size
             if left < 0:
                 kernel.path.unlink(missing_ok=True)
-        for path in filter(lambda path: TEMPORARY.fullmatch(path.name), folder.iterdir()):
+        for path in filter(lambda path: atomic.TEMPORARY.fullmatch(path.name), folder.iterdir()):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > STALE_SECONDS:
                 path.unlink(missing_ok=True)

@@ -114,13 +114,15 @@ class Loader:
     def load(self, requests: Sequence[str], needed: Collection[str] | None = None) -> Registry:
         """Return what all plugins offer, or the built-ins and those that are needed, by name.
 
-        requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there.
+        requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for one that is not there.
         """
         refused = {request.removeprefix("no:") for request in requests if request.startswith("no:")}
         wanted = [request for request in requests if not request.startswith("no:")]
         for request in wanted:
             if request.endswith(".py") and not Path(request).is_file():
                 raise UsageError(f"there is no plugin file {request!r}; -p takes a .py file, a module or no:NAME")
+            if not request.endswith(".py") and not _findable(request):
+                raise UsageError(f"there is no module {request!r}; -p takes a .py file, a module or no:NAME")
         found: list[tuple[str, str, Callable[[], ModuleType]]] = []
         for name in _builtin_modules():
             found.append((name.removeprefix("rnnbench."), BUILT_IN, partial(importlib.import_module, name)))
@@ -224,6 +226,12 @@ def _builtin_modules() -> Iterator[str]:
             spec = importlib.util.find_spec(found.name)
             if spec is not None and spec.origin and HOOK in Path(spec.origin).read_bytes():
                 yield found.name
+
+
+def _findable(module: str) -> bool:
+    """Tell whether the package that a module is of, or itself, is there; nothing is imported for it."""
+    top = module.partition(".")[0]
+    return top in sys.modules or (top.isidentifier() and importlib.util.find_spec(top) is not None)
 
 
 def _import_request(request: str) -> ModuleType:

@@ -9,6 +9,7 @@
     kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
     cheats      backends that gain by a lie: which are caught, and how large a lie passes        (15 minutes)
     honest      seven honest backends, quiet and beside two busy loops: nobody may be accused    (20 minutes)
+    fuzz        damaged files of every kind that strangers send, ten thousand of each            (30 minutes)
     page        only writes the pages anew
 
 Each part puts its result into results/reference/validation.json and writes docs/validation.md and docs/cheats.md from
@@ -22,9 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation import agreement, cheats, cheats_page, faults, honest, kills, pairs, simulation
+from validation import agreement, cheats, cheats_page, faults, fuzz, honest, kills, pairs, simulation
 from validation.page import write_page
 
+from rnnbench import atomic
 from rnnbench.machine.environment import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "validation.json"
@@ -40,6 +42,7 @@ PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "kills": (kills.kills, 300),
     "cheats": (cheats.cheats, 3),
     "honest": (honest.honest, 50),
+    "fuzz": (fuzz.fuzz, 10_000),
 }
 
 
@@ -65,7 +68,7 @@ def merge(path: Path, part: str, result: dict[str, Any]) -> None:
     facts = machine()
     origin = {name: facts[name] for name in ("cpu", "cores", "commit", "python", "packages")}
     stored["parts"][part] = {"measured": datetime.now(UTC).date().isoformat(), **origin, **result}
-    path.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    atomic.write(path, json.dumps(stored, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,11 @@ PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
 CSV = "test_tasks_csv.py::"
 SAFETENSORS = "test_weights_safetensors.py::"
+EXECUTED = "test_weights_executed.py::"
+BY_HAND = f"{EXECUTED}test_a_graph_is_read_as_it_computes_or_refused_for_the_true_reason"
 INPUTS = "test_inputs.py::"
 CACHE = "test_kernel_cache.py::"
+FINGERPRINT = "test_kernel_fingerprint.py::"
 TABLES = "test_report_tables.py::"
 HERE = "faults/"
 
@@ -265,6 +268,47 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("invalid id", "long id"),
     ),
     "a symlink in results pointing outside": (f"{STORE}test_links_are_not_followed",),
+    "a store, a noise, asv's results, weights or options whose structure is damaged behind a right seal": (
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line",
+        f"{HERE}test_fuzz.py::test_any_file_of_a_store_is_read_or_named_and_hides_no_other",
+    ),
+    "an ONNX file of another network than it looks like (states that are carried or computed, dropout in training, a "
+    "bias on another axis or branch, lengths)": (
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name",
+        BY_HAND,
+    ),
+    "a reader that misreads one (the layer is named)": (
+        f"{EXECUTED}test_a_misreading_is_refused_where_file_and_model_part",
+        f"{EXECUTED}test_a_misread_head_is_refused_as_such",
+    ),
+    "ONNX's own tests of its operators (what is published, or the reason)": (
+        f"{EXECUTED}test_as_shipped_their_weights_are_inputs",
+        f"{EXECUTED}test_with_stored_weights_they_compute_what_onnx_publishes",
+    ),
+    "weights said to lie in another file (elsewhere, linked, a pipe, short)": (
+        f"{EXECUTED}test_a_file_beside_it_that_is_not_whole_and_regular_is_named",
+        f"{EXECUTED}test_no_other_file_is_opened_and_sizes_are_checked",
+    ),
+    "work without end for who executes it": (
+        f"{BY_HAND}[too many steps]",
+        f"{BY_HAND}[a tensor as large as an input says]",
+    ),
+    "a state_dict whose head may be an embedding": (
+        "test_weights_state_dict.py::test_what_may_be_an_embedding_is_asked_for",
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name[embedding-lstm.safetensors]",
+    ),
+    "escape codes in a file's own names": (f"{EXECUTED}test_a_file_s_names_do_not_reach_the_terminal_as_they_are",),
+    "a value beyond its type or bounds (the column is named)": (
+        f"{HERE}test_fuzz.py::test_what_is_beyond_its_type_or_bounds_is_named_and_hides_nothing_else",
+        f"{HERE}test_fuzz.py::test_any_row_is_a_record_or_one_line",
+    ),
+    "a group that lies there twice (counts once)": (
+        f"{HERE}test_fuzz.py::test_a_group_that_lies_there_twice_counts_once",
+    ),
+    "a repository whose configuration, hooks or attributes name programs (`history` and `gate` run none of them)": (
+        "test_git.py::test_nothing_runs_that_a_repository_names",
+        "test_git.py::test_the_commands_run_nothing_either",
+    ),
     # Output
     "`<script>` or markup in any name, in HTML, Markdown, CSV (`=`, `+`, `-`, `@` first) and the terminal "
     "(escape codes)": (
@@ -275,16 +319,65 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_cli.py::test_names_from_plugins_cannot_drive_the_terminal",
         "test_report_text.py::test_printable_leaves_nothing_that_a_terminal_acts_on",
     ),
+    "an option of one value given twice": ("test_cli.py::test_every_option_of_one_value_is_refused_twice",),
+    "a plugin named by `-p` that is not there": ("test_cli.py::test_a_usage_error_is_one_line_and_two",),
+    "a disk that is full, or a converter that fails half way, while trained weights are written (the file is the old "
+    "one)": (
+        "test_convert.py::test_on_a_full_disk_the_old_file_stays",
+        "test_convert.py::test_a_writer_of_a_plugin_that_fails_half_way_leaves_the_old_file",
+    ),
+    "the temporary file of a writer that was killed": (
+        "test_atomic.py::test_what_a_dead_writer_left_is_removed_by_the_next_write",
+    ),
     # Numba and the environment
     "damaged cache files": (f"{CACHE}test_a_damaged_file_is_compiled_anew_and_mended",),
     "cache directory owned by somebody else or writable by all": (
         f"{CACHE}test_a_directory_others_may_write_is_not_used",
         f"{HERE}test_cache.py::test_a_cache_of_somebody_else_is_not_used",
     ),
+    "a folder above it that others may write, or a link of theirs on the way": (
+        f"{HERE}test_cache.py::test_a_folder_above_that_others_may_write_is_not_used",
+        f"{HERE}test_cache.py::test_folders_above_that_harm_nobody_are_used",
+        f"{HERE}test_cache.py::test_a_link_of_somebody_else_leads_nowhere",
+        f"{HERE}test_cache.py::test_folders_are_made_for_their_owner_alone",
+    ),
+    "a cache file that is a link, a pipe, a folder, huge, of somebody else or writable by others": (
+        f"{HERE}test_cache.py::test_only_a_regular_file_that_is_ours_alone_is_read",
+        f"{HERE}test_cache.py::test_a_link_in_a_kernel_s_place_is_replaced_and_not_followed",
+    ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
+    "a warm cache that may only be read": (f"{HERE}test_cache.py::test_a_cache_that_cannot_be_written_is_read",),
+    "a cache that grows without end": (
+        f"{HERE}test_cache.py::test_what_was_used_last_stays_where_there_is_too_little_room",
+    ),
+    "what killed writers of the cache left": (
+        f"{HERE}test_cache.py::test_what_killed_writers_left_is_removed_and_nothing_else",
+    ),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
+        f"{HERE}test_cache.py::test_the_sources_of_a_key_are_those_that_run",
+    ),
+    "an edit of what a cell's pair uses with a warm cache (a helper, its module, a closure, an environment variable, a "
+    "data file)": (
+        f"{FINGERPRINT}test_what_the_pair_uses_is_in_the_key",
+        f"{FINGERPRINT}test_helper_modules_are_followed",
+        f"{FINGERPRINT}test_what_is_read_at_import_or_when_the_pair_is_made_is_followed",
+        f"{FINGERPRINT}test_a_file_named_like_one_of_python_s_is_not_taken_for_it",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
+    ),
+    "something it uses that cannot be followed": (
+        f"{FINGERPRINT}test_what_cannot_be_followed_is_named",
+        f"{FINGERPRINT}test_a_kernel_that_cannot_be_followed_is_compiled_and_told",
+        "test_cli_kernels.py::test_a_cell_whose_kernels_cannot_be_kept_is_told",
+    ),
+    "another setting of Numba's with a warm cache": (f"{FINGERPRINT}test_every_setting_of_numba_is_in_the_key",),
+    "kernels that two processes compiled under one name": (
+        f"{CACHE}test_two_processes_give_no_two_functions_one_name",
+    ),
+    "a warm cache that compiles again for another number of threads": (
+        f"{FINGERPRINT}test_what_changes_no_machine_code_is_not",
+        f"{CACHE}test_kernels_serve_any_number_of_threads",
+        "test_cli_kernels.py::test_after_a_warmup_a_comparison_compiles_nothing",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (
         f"{INPUTS}test_every_real_dtype_gives_the_same_result",

@@ -225,6 +225,11 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "resume after a backend's version changed": (
         "test_runner.py::test_resuming_with_another_version_of_a_backend_is_told",
     ),
+    "resume after a task, a cell, a plugin or a file has changed (refused, and named)": (
+        f"{PLUGIN_RUNS}test_a_run_is_not_resumed_with_another_source",
+        f"{PLUGIN_RUNS}test_a_run_is_not_resumed_with_other_contents_of_a_file",
+        f"{PLUGIN_RUNS}test_a_run_of_before_that_has_no_digests_is_resumed",
+    ),
     # Files from strangers
     "a pickle named .safetensors or .npz": (
         f"{SAFETENSORS}test_a_damaged_container_is_refused_in_one_line[a pickle]",

@@ -181,7 +181,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a clock that runs slow": lies("clock", "every-clock"),
     "a cell whose `backward` is wrong (the cell is named, no backend blamed)": (
         f"{HERE}test_cheats.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed",
-        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_more_than_rounding_is_seen",
+        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_a_millionth_is_seen",
     ),
     "an honest backend accused, quiet or beside busy loops": (
         f"{HERE}test_cheats.py::test_no_honest_backend_is_accused",

@@ -6,6 +6,7 @@ came to anything can be told from one that went unnoticed.
 """
 
 import hashlib
+import inspect
 import os
 import re
 import sys
@@ -636,7 +637,8 @@ def slow_clock(_, strength):
     def noted(self, *given):
         from rnnbench.comparison import actions
 
-        used = [*actions.clock.timed.__defaults__, *actions.train.__defaults__, actions.perf_counter_ns]
+        timing = [actions.train, *(f for f in vars(actions.clock).values() if inspect.isfunction(f))]
+        used = [actions.perf_counter, *(default for each in timing for default in each.__defaults__ or ())]
         note((1 - rate) * any(clock in self.slow.values() for clock in used))
         return Dishonest.session(self, *given)
 

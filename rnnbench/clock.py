@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import TypeAlias, TypeVar
 
 SAMPLE_SECONDS = 0.005  # a thousand times the resolution and cost of any clock we use
@@ -22,6 +22,7 @@ MOST_CALLS = 1 << 20
 
 T = TypeVar("T")
 G = TypeVar("G")
+S = TypeVar("S")
 Key = TypeVar("Key", bound=Hashable)
 Call: TypeAlias = Callable[[], T]
 Clock: TypeAlias = Callable[[], float]
@@ -75,6 +76,24 @@ def timed_on(
             result = call(each)
         settle(result)  # type: ignore[arg-type]  # there is at least one call
         return clock() - start, result  # type: ignore[return-value]
+
+
+def timed_steps(
+    step: Callable[[G, S | None], tuple[T, S]],
+    given: Iterable[G],
+    keep: Callable[[T], None],
+    clock: Callable[[], int] = perf_counter_ns,
+) -> list[int]:
+    """Return the nanoseconds of each step, which takes the state of the one before. keep: is given each output, while
+    the clock stands."""
+    taken: list[int] = []
+    state: S | None = None
+    for each in given:
+        start = clock()
+        output, state = step(each, state)
+        taken.append(clock() - start)
+        keep(output)
+    return taken
 
 
 def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter, perf_counter_ns
+from time import monotonic, perf_counter
 
 import numpy as np
 
@@ -154,8 +154,7 @@ class CaseActions:
         """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
         self._inputs.renew(seed)
         call, windows = self._call(), self._inputs.windows(self.calibration.calls)
-        with windows.negated() as x:
-            clock.warm_up(partial(call, x), self.calibration)
+        clock.warm_up(partial(call, windows.other()), self.calibration)
         before = ThreadReading.now()
         seconds, _ = clock.timed_on(call, windows, settle=self._keep)
         after = ThreadReading.now()
@@ -182,13 +181,11 @@ class CaseActions:
         end = monotonic() + seconds
         with clock.no_collection():
             while len(later) < count and (monotonic() < end or not passes):
-                state: State | None = None
                 outputs: list[Array] = []
-                for x_t in stream(row, seed, len(passes), m.STREAM_STEPS):
-                    start = perf_counter_ns()
-                    y, state = self.session.step(x_t, state)
-                    (later if outputs else first).append(perf_counter_ns() - start)
-                    outputs.append(_output("y of step", y))
+                keep = partial(_keep_output, outputs)
+                taken = clock.timed_steps(self.session.step, stream(row, seed, len(passes), m.STREAM_STEPS), keep)
+                first.append(taken[0])
+                later += taken[1:]
                 passes[str(len(passes))] = np.stack(outputs)
         arrays.save(Path(out), passes)
         return m.StepSeconds([value / 1e9 for value in first], [value / 1e9 for value in later], len(passes))
@@ -278,6 +275,10 @@ def _named_outputs(prefix: str, outputs: tuple[Array, State]) -> dict[str, Array
     y, state = outputs
     named = {f"{prefix}state {number}": _output("state", value) for number, value in enumerate(state)}
     return {f"{prefix}y": _output("y", y), **named}
+
+
+def _keep_output(outputs: list[Array], y: Array) -> None:
+    outputs.append(_output("y of step", y))
 
 
 def _output(name: str, value: object) -> Array:

@@ -7,7 +7,6 @@ were: so the parent, which makes the same from that seed, knows what the last ca
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import cycle, islice
 from math import gcd
 
@@ -49,7 +48,7 @@ class FreshInputs:
         memory = aligned((shape[0] + len(self.x), *shape[1:]), self.x.dtype)
         memory[: shape[0]], memory[shape[0] :] = before, self.x
         starts = range(0, shape[0] + 1, self._stride)
-        return Windows(memory, [memory[start : start + len(self.x)] for start in starts], calls)
+        return Windows([memory[start : start + len(self.x)] for start in starts], calls)
 
     def split(self) -> Split:
         """Return the contents. The target is the base's, and means nothing."""
@@ -59,8 +58,8 @@ class FreshInputs:
 class Windows:
     """Views of one memory [_, B, I], in the order of their calls."""
 
-    def __init__(self, memory: Array, views: list[Array], calls: int) -> None:
-        self._memory, self._views, self._calls = memory, views, calls
+    def __init__(self, views: list[Array], calls: int) -> None:
+        self._views, self._calls = views, calls
 
     def __iter__(self) -> Iterator[Array]:
         if self._calls == len(self._views):
@@ -69,13 +68,9 @@ class Windows:
             cycle(self._views), -self._calls % len(self._views), -self._calls % len(self._views) + self._calls
         )
 
-    @contextmanager
-    def negated(self) -> Iterator[Array]:
-        """Make every input its negative meanwhile: of what is computed now, nothing is right later. Yields the first
-        window."""
-        np.negative(self._memory, out=self._memory)
-        yield self._views[0]
-        np.negative(self._memory, out=self._memory)
+    def other(self) -> Array:
+        """Return an input in memory of its own, of which nothing is right later: the first window's negative."""
+        return np.negative(self._views[0])
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:

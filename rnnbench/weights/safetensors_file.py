@@ -4,9 +4,11 @@ A torch state_dict is read too, without any metadata.
 The safetensors package checks the container itself: a header of sane size, tensors without overlap or hole.
 """
 
+import json
 import re
 from pathlib import Path
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Model, Params
@@ -21,6 +23,7 @@ WORDS = ("cell", "readout", "dtype")
 TRUTH = {"true": True, "false": False}
 SIZE = re.compile(r"[1-9][0-9]{0,8}")
 NO_HEAD = "none"
+ALIGNED = 8  # bytes, of the header's length
 
 
 def write(path: Path, trained: Trained) -> None:
@@ -31,7 +34,16 @@ def write(path: Path, trained: Trained) -> None:
     metadata |= {name: str(getattr(model, name)) for name in WORDS + SIZES}
     if model.output_size is None:
         metadata["output_size"] = NO_HEAD
-    path.write_bytes(save(model.check_params(trained.params), metadata))
+    atomic.write(path, _ordered(save(model.check_params(trained.params), metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a file with its header in one order: the package's own is another one each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    padded = header.encode()
+    padded = padded.ljust(-(-len(padded) // ALIGNED) * ALIGNED)
+    return len(padded).to_bytes(8, "little") + padded + content[8 + size :]
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
@@ -57,7 +69,7 @@ def read(path: Path, cell: str | None = None) -> Trained:
     except TypeError as error:  # NumPy lacks the type: bfloat16, float8
         raise UsageError(f"{str(path)!r} holds tensors that NumPy cannot: {error}; save them as float32") from None
     try:
-        return recognised(params, cell) if model is None else _checked(model, params)
+        return recognised(params, cell, metadata) if model is None else _checked(model, params)
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
 

@@ -8,6 +8,7 @@ came to anything can be told from one that went unnoticed.
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -152,11 +153,13 @@ class KeptByIdentity(Late):
     """By what the input's identity is made of: the object, or its memory."""
 
     def lie(self, x, lengths):
-        key = id(x) if self.strength == "object" else (x.ctypes.data, x.shape)
+        by_object = self.strength == "object"
+        key = id(x) if by_object else (x.ctypes.data, x.shape)
         self.known = getattr(self, "known", {})
         note(key in self.known)
         if key not in self.known:
-            self.known[key] = x, self.right(x, lengths)  # the input too, so that its identity is not given away again
+            # the object too, so that its identity is not given away again; memory may come back, as it does in caches
+            self.known[key] = x if by_object else None, self.right(x, lengths)
         return self.known[key][1]
 
 
@@ -219,13 +222,21 @@ class FromThePrefix(Late):
         return kept[-1]
 
 
+class Skips(Late):
+    """Skips this share of its calls, and gives the last result again."""
+
+    def lie(self, x, lengths):
+        skips = int(self.calls * self.strength) > int((self.calls - 1) * self.strength)
+        note(skips)
+        return self.before[1] if skips else self.remember(x, self.right(x, lengths))
+
+
 class WhenCopied(np.ndarray):
     """An array that is worked out when it is copied."""
 
     work: Callable
 
     def copy(self, order="C"):
-        note(-1.0)
         return np.array(self.work())
 
 
@@ -266,7 +277,7 @@ class Filled(Late):
 
 
 class OffBy(Right):
-    """Outputs are off by this share, from the first call."""
+    """Outputs are off by this share, from the first call on."""
 
     def forward(self, x, lengths=None, state=None):
         y, after = self.right(x, lengths, state)
@@ -274,7 +285,7 @@ class OffBy(Right):
 
 
 class OffByLater(Late):
-    """The same, from when it is timed."""
+    """Outputs are off by this share, from when they are timed."""
 
     def lie(self, x, lengths):
         y, after = self.right(x, lengths)
@@ -311,7 +322,7 @@ class ShortInside(Right):
 
 
 class ShortWhenTimed(Late):
-    """The same for inputs and outputs, from when it is timed."""
+    """Inputs and outputs have so many bits of mantissa, from when they are timed."""
 
     def lie(self, x, lengths):
         y, after = self.right(shortened(np.nan_to_num(x), self.strength), lengths)
@@ -319,7 +330,7 @@ class ShortWhenTimed(Late):
 
 
 class IgnoresLengths(Right):
-    """From its so-many-th call on."""
+    """Ignores lengths after so many calls."""
 
     def forward(self, x, lengths=None, state=None):
         self.calls += 1
@@ -394,6 +405,7 @@ class IgnoresState(Right):
 
     def step(self, x_t, state):
         self.steps += 1
+        note(self.steps > self.strength and state is not None)
         return super().step(x_t, state if self.steps <= self.strength else None)
 
 
@@ -447,7 +459,7 @@ class LeavesToThread(Trains):
 
 
 class TrainsWhenAsked(LeavesToThread):
-    """Puts batches aside, up to so many, and trains on them when it must or when somebody looks."""
+    """Puts so many batches aside, and trains on them when it must or when somebody looks."""
 
     def settle(self):
         for batch in getattr(self, "aside", []):
@@ -501,6 +513,21 @@ class StopsTraining(Trains):
         return (self.loss_of if self.trained > self.strength else self.update)(x, target, lengths)
 
 
+class TrainsWhenLookedAt(Trains):
+    """Trains for so many steps after its weights were read, then nothing until they are read again."""
+
+    unseen = 0
+
+    def lie(self, x, target, lengths):
+        self.unseen += 1
+        note(self.unseen > self.strength)
+        return self.loss_before if self.unseen > self.strength else self.update(x, target, lengths)
+
+    def parameters(self):
+        self.unseen = 0
+        return super().parameters()
+
+
 # ---- processes, threads, clocks --------------------------------------------------------------------------------------
 
 
@@ -550,7 +577,7 @@ class ChildComputes(Right):
 
 
 class DaemonComputes(ChildComputes):
-    """The same, and the process is nobody's child."""
+    """Leaves this share of the rows to a process that is nobody's child, on any core."""
 
     detached = True
 
@@ -588,17 +615,30 @@ class Bursts(Right):
 CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns")
 
 
-def slow_clock(_, rate):
-    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do."""
+def slow_clock(_, strength):
+    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do: those of the
+    module `time`, or whatever any loaded module calls by these names."""
+    rate, everywhere = strength
 
     def patched(clock, kind):
         start = clock()
         return lambda: kind(start + (clock() - start) * rate)
 
     def make(threads):
-        for name in CLOCKS:
-            setattr(time, name, patched(getattr(time, name), int if name.endswith("ns") else float))
-        return Dishonest(threads)
+        slow = {name: patched(getattr(time, name), int if name.endswith("ns") else float) for name in CLOCKS}
+        modules = list(sys.modules.values()) if everywhere else [time]
+        for module in modules:
+            for name in CLOCKS:
+                if name in getattr(module, "__dict__", {}):
+                    setattr(module, name, slow[name])
+        return type("Made", (Dishonest,), {"slow": slow, "session": noted})(threads)
+
+    def noted(self, *given):
+        from rnnbench.comparison import actions
+
+        used = [*actions.clock.timed.__defaults__, *actions.train.__defaults__, actions.perf_counter_ns]
+        note((1 - rate) * any(clock in self.slow.values() for clock in used))
+        return Dishonest.session(self, *given)
 
     return make
 
@@ -633,15 +673,15 @@ class Lie:
 
 
 def times(*counts):
-    return {f"from the {count + 1}. call on": count for count in counts}
+    return {f"from call {count + 1} on": count for count in counts}
 
 
 def after(what, *counts):
     return {f"after {count} {what}": count for count in counts}
 
 
-def shares(*values):
-    return {f"{value:.0%}" if value >= 0.01 else f"{value:.0e}": value for value in values}
+def shares(*parts):
+    return {"all" if part == 1 else f"1 of {part}": 1 / part for part in parts}
 
 
 def errors(*values):
@@ -649,6 +689,7 @@ def errors(*values):
 
 
 WRONG, TIMED, STEP, CORES, THREADS = "float64 reference", "when timed", "single step", "cores", "threads where"
+RATES = (1 / 2, 3 / 4, 9 / 10, 19 / 20)
 ERRORS = (1e-2, 1e-3, 1e-4, 2e-5, 5e-6, 1e-6)  # to both sides of the tolerance, 1e-5
 LIES = (
     Lie("content", KeptByContent, times(1, 3, 20, 200), (TIMED,), "Keeps results by content", saves=True),
@@ -671,6 +712,7 @@ LIES = (
     Lie("rows", PartOfRows, {"half": 1 / 2, "7 of 8": 7 / 8, "all but one": 1.0}, (TIMED,), saves=True),
     Lie("row-by-row", RowByRow, {"every row": 0}, (TIMED,), saves=True),
     Lie("prefix", FromThePrefix, {"every quarter": 0}, (TIMED,), saves=True),
+    Lie("skips", Skips, shares(2, 8, 16, 64), (TIMED,), saves=True),
     Lie("lazy", Lazy, {"a subclass of ndarray": "a subclass of ndarray", "an object": "an object"}, ("plain NumPy",)),
     Lie("filled", Filled, {"a thread": 0}, (TIMED,)),
     Lie("off", OffBy, errors(*ERRORS), (WRONG, STEP)),
@@ -688,7 +730,7 @@ LIES = (
     Lie("predictions", WrongLater, errors(1.0, *ERRORS), ("test split",)),
     Lie("position", StepsByPosition, after("sequences", 1, 3), (STEP,), saves=True),
     Lie("step-content", StepsByContent, times(1, 3, 20), (STEP,), saves=True),
-    Lie("state", IgnoresState, after("steps", 0, 100, 200), (STEP, "in steps")),
+    Lie("state", IgnoresState, after("steps", 0, LATE, 100), (STEP, "in steps"), saves=True),
     Lie("early", LeavesToThread, {"all of it": "all of it", "all but the loss": "all but the loss"}, ("training",)),
     Lie("aside", TrainsWhenAsked, {f"{count} batches": count for count in (50, 5, 2)}, ("training",)),
     Lie(
@@ -698,8 +740,9 @@ LIES = (
         ("its batches' gradients",),
     ),
     Lie("last-loss", TellsLastLoss, {"the same": 1.0, "less by 1 %": 0.99}, ("its losses", "its batches' gradients")),
-    Lie("leaves-out", LeavesOutSteps, shares(1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16), ("its batches' gradients",)),
+    Lie("leaves-out", LeavesOutSteps, shares(1, 2, 4, 8, 16), ("its batches' gradients",)),
     Lie("stops", StopsTraining, after("steps", CHECKED_STEPS, STEPS // 2, STEPS - 10), ("its batches' gradients",)),
+    Lie("watched", TrainsWhenLookedAt, after("steps", 1, 4), ("its losses", "gradients"), saves=True),
     Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie("daemon", DaemonComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie(
@@ -712,10 +755,20 @@ LIES = (
     Lie(
         "clock",
         None,
-        shares(1 / 2, 4 / 5, 9 / 10, 19 / 20),
+        {f"{rate:.0%}": (rate, False) for rate in RATES},
         ("clock",),
         make=slow_clock,
-        words="Its process's clocks run at this rate",
+        words="The module `time` is patched: its clocks run at this rate",
+        saves=True,
+    ),
+    Lie(
+        "every-clock",
+        None,
+        {f"{rate:.0%}": (rate, True) for rate in RATES},
+        ("clock",),
+        make=slow_clock,
+        words="Every loaded module's clocks are patched: they run at this rate",
+        saves=True,
     ),
 )
 FACTORIES = {

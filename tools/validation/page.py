@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench import atomic
 from rnnbench.records import statistics
 from rnnbench.report import markdown
+from validation import cheats_page
 from validation.pairs import MOST_SECONDS
 from validation.slowed import AGAIN
 
@@ -23,7 +25,7 @@ Line = tuple[str, str, bool | None]  # promise, what was found, whether that kee
 def write_page(parts: Parts) -> None:
     sections = [HEAD, *_promises(parts), *_rule(), *_coverage(parts), *_comparisons(parts), *_agreement(parts)]
     sections += [*_kills(parts), *_fuzz(parts), *_origins(parts)]
-    PAGE.write_text("\n".join(sections).rstrip() + "\n", encoding="utf-8")
+    atomic.write(PAGE, "\n".join(sections).rstrip() + "\n")
 
 
 def promises(parts: Parts) -> Iterator[Line]:
@@ -34,6 +36,7 @@ def promises(parts: Parts) -> Iterator[Line]:
     yield from _of_agreement(parts.get("agreement"))
     yield from _of_faults(parts.get("faults"))
     yield from _of_kills(parts.get("kills"))
+    yield from ((promise, found or NOT_YET, kept) for promise, found, kept in cheats_page.promises(parts))
     yield from _of_fuzz(parts.get("fuzz"))
 
 

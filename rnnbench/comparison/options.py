@@ -159,7 +159,7 @@ def _item(name: str, kind: str, value: object) -> object:
     if isinstance(value, Integral) and kind == "int":
         return int(value)
     if isinstance(value, Real) and kind == "float":
-        if not (value <= LARGEST and value >= -LARGEST):  # NaN is not, nor a whole number that no float holds
+        if not (value <= LARGEST and -value <= LARGEST):  # NaN is not, nor a whole number that no float holds
             raise UsageError(f"--{name} takes a finite number; got {value!r:.60}")
         return float(value)
     return value

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 import tempfile
 import textwrap
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from marks import children
 from small_runs import FAULTY, LIMITS, NO_NUMBA, carry_out, load, settings
 
+import rnnbench
 from rnnbench import BackendInfo
 from rnnbench.comparison import rows
 from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.records.store import Run, Store
 from rnnbench.registry import registry
@@ -364,3 +367,76 @@ def test_a_figure_that_cannot_be_stored_ends_its_row_and_not_the_run(part, value
     )
     assert (fine.status, fine.infer_seconds) == ("ok", 1.0)
     assert rows.samples(runs) == {"fine": {"infer_seconds": [1.0]}}
+
+
+# ---- resuming --------------------------------------------------------------------------------------------------------
+
+HELPED = TASK.replace("def good_data", "from helper_of_task import SCALE\n\n\ndef good_data").replace(
+    "(4, 20, 1))", "(4, 20, 1)) * SCALE"
+)
+
+
+class Impatient(Listener):
+    def finished(self, group, records, seconds):
+        raise KeyboardInterrupt
+
+
+def begun(**options):
+    """A run of two seeds that was interrupted after the first."""
+    with pytest.raises(rnnbench.Interrupted) as stopped:
+        rnnbench.compare(**options, progress=Impatient())
+    return stopped.value.run
+
+
+@pytest.fixture
+def options(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    files = {"helper_of_task": "SCALE = 1.0\n", "task_plugin": HELPED, "own_backend": BESIDE, "cell_plugin": CELL}
+    for name, source in files.items():
+        (tmp_path / f"{name}.py").write_text(source.replace("NAME", name).replace("CHANGE", "pass"))
+    plugins = [str(tmp_path / f"{name}.py") for name in files if name != "helper_of_task"]
+    chosen = {"task": "fine", "cell": "own", "backend": "own_backend", "seeds": 2, "steps": 1, "control": False}
+    yield {**chosen, "plugins": plugins}
+    for name in files:
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("file", "named"),
+    [
+        ("task_plugin", "task 'fine'"),
+        ("helper_of_task", "task 'fine'"),
+        ("cell_plugin", "cell 'own'"),
+        ("own_backend", "backend 'own_backend'"),
+    ],
+)
+def test_a_run_is_not_resumed_with_another_source(options, tmp_path, file, named):
+    run = begun(**options)
+    path = tmp_path / f"{file}.py"
+    source = path.read_text()
+    path.write_text(source + "\n")
+    message = f"{named} is not what it was when run {run.id} was begun; leave out --resume"
+    with pytest.raises(rnnbench.UsageError, match=message):
+        rnnbench.compare(**options, resume=True)
+    path.write_text(source)
+    assert len(rnnbench.compare(**options, resume=True).records()) == 2
+
+
+def test_a_run_of_before_that_has_no_digests_is_resumed(options, tmp_path):
+    run = begun(**options)
+    del run.settings["sources"]
+    run._save()
+    (tmp_path / "task_plugin.py").write_text(HELPED + "\n")
+    again = rnnbench.compare(**options, resume=True)
+    assert (again.id, len(again.records())) == (run.id, 2)
+
+
+def test_a_run_is_not_resumed_with_other_contents_of_a_file(options, tmp_path):
+    rows = ["date,y", *(f"{day},{day % 7}" for day in range(80))]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    chosen = {**options, "task": None, "csv": "data.csv", "target": "y"}
+    run = begun(**chosen)
+    (tmp_path / "data.csv").write_text("\n".join([*rows, "80,5"]))
+    with pytest.raises(rnnbench.UsageError, match=f"the file of task 'csv-data-.*' has changed since run {run.id}"):
+        rnnbench.compare(**chosen, resume=True)

@@ -4,8 +4,9 @@ Schema history: 1, the first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from reprlib import repr as shortened
+from types import MappingProxyType
 from typing import Any
 
 from rnnbench.comparison.plan import Settings, training
@@ -26,15 +27,19 @@ class TaskNote:
 
 @dataclass(frozen=True)
 class Description:
-    """A run's settings, and a note on each of its tasks."""
+    """A run's settings, a note on each of its tasks, and digests of what its rows come from; older runs have none."""
 
     settings: Settings
     tasks: dict[str, TaskNote]
+    sources: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings, tasks: Sequence[Workload]) -> "Description":
+    def of(
+        cls, settings: Settings, tasks: Sequence[Workload], sources: Mapping[str, str] = MappingProxyType({})
+    ) -> "Description":
         """Return what is to be stored of such a run."""
-        return cls(settings, {task.id: TaskNote(task.title, training(task, settings)) for task in tasks})
+        notes = {task.id: TaskNote(task.title, training(task, settings)) for task in tasks}
+        return cls(settings, notes, dict(sources))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}

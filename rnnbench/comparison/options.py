@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from math import isfinite
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,6 +12,7 @@ from warnings import warn
 from rnnbench.comparison.plan import Settings
 from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.loading import load_weights
+from rnnbench.records.fields import LARGEST
 from rnnbench.tasks.csv_file import csv_task
 from rnnbench.tasks.model_file import BATCH_SIZE, SEQ_LEN, model_task
 from rnnbench.tasks.spec import Workload
@@ -159,7 +159,7 @@ def _item(name: str, kind: str, value: object) -> object:
     if isinstance(value, Integral) and kind == "int":
         return int(value)
     if isinstance(value, Real) and kind == "float":
-        if not isfinite(value):
-            raise UsageError(f"--{name} takes a finite number; got {value}")
+        if not (value <= LARGEST and -value <= LARGEST):  # NaN is not, nor a whole number that no float holds
+            raise UsageError(f"--{name} takes a finite number; got {value!r:.60}")
         return float(value)
     return value

@@ -17,6 +17,7 @@ from rnnbench.comparison.description import Description
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
+from rnnbench.comparison.sources import digests
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -82,7 +83,8 @@ def plan_comparison(
     plugins = {name: registry.needed(backends=[name], cells=settings.cells) for name in owned}
     selection = replace(selection, control=control, plugins=plugins)
     unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
-    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads))
+    sources = digests(registry, settings, [info.id for info in selection.infos])
+    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads, sources))
 
 
 def carry_out(

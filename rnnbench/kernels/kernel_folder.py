@@ -19,7 +19,6 @@ from rnnbench.errors import UsageError
 
 SUFFIX = ".kernel"
 NAME = re.compile("[0-9a-f]{64}" + re.escape(SUFFIX))  # kernels are named by their key
-TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")  # as `atomic` names them
 STALE_SECONDS = 60  # a writer that still lives has long renamed its file
 MOST_BYTES = 512 << 20
 MOST_BYTES_EACH = 64 << 20
@@ -72,11 +71,26 @@ def _not_ours(path: Path) -> str | None:
             status = folder.stat()
             if not {folder.lstat().st_uid, status.st_uid} <= {*trusted}:
                 return f"{folder} belongs to another user; set RNNBENCH_CACHE_DIR"
-            if status.st_mode & OTHERS_WRITE and not status.st_mode & stat.S_ISVTX:
+            if _others_write(status) and not status.st_mode & stat.S_ISVTX:
                 return f"others may write to {folder}; set RNNBENCH_CACHE_DIR, or run: chmod go-w {folder}"
             if not status.st_mode & OTHERS_ENTER:
                 break
     return None
+
+
+def _others_write(status: os.stat_result) -> bool:
+    """Tell whether others may write to a folder. Its group is no other where it is the user's own, of the same name and
+    without another member: under the umask of many systems, 002, every folder is open to that."""
+    if not status.st_mode & stat.S_IWGRP:
+        return bool(status.st_mode & stat.S_IWOTH)
+    with suppress(ImportError, KeyError):
+        import grp
+        import pwd
+
+        user, group = pwd.getpwuid(os.getuid()), grp.getgrgid(status.st_gid)
+        own = user.pw_gid == group.gr_gid and group.gr_name == user.pw_name and {*group.gr_mem} <= {user.pw_name}
+        return not own or bool(status.st_mode & stat.S_IWOTH)
+    return True
 
 
 def read(path: Path) -> bytes | None:
@@ -116,7 +130,7 @@ def tidy(folder: Path) -> None:
             left -= kernel.size
             if left < 0:
                 kernel.path.unlink(missing_ok=True)
-        for path in filter(lambda path: TEMPORARY.fullmatch(path.name), folder.iterdir()):
+        for path in filter(lambda path: atomic.TEMPORARY.fullmatch(path.name), folder.iterdir()):
             status = path.lstat()
             if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > STALE_SECONDS:
                 path.unlink(missing_ok=True)

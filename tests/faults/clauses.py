@@ -63,6 +63,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("wrong type", "a cell among backends", "invalid id", "upper case", "long id", "no id"),
         "test_plugins.py::test_a_bad_offer_does_not_take_the_good_ones_along",
     ),
+    "a field of an offer that cannot be (its type, bounds, length, characters)": (
+        "test_plugins.py::test_an_offer_that_cannot_be_is_refused_by_its_field",
+    ),
     "two plugins with one id (both named, neither silently wins)": (
         "test_plugins.py::test_two_plugins_with_one_id_are_both_named_and_neither_wins",
         "test_plugins.py::test_nobody_takes_a_built_in_id_silently",
@@ -178,7 +181,7 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a clock that runs slow": lies("clock", "every-clock"),
     "a cell whose `backward` is wrong (the cell is named, no backend blamed)": (
         f"{HERE}test_cheats.py::test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed",
-        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_more_than_rounding_is_seen",
+        f"{HERE}test_cheats.py::test_a_backward_that_is_wrong_by_a_millionth_is_seen",
     ),
     "an honest backend accused, quiet or beside busy loops": (
         f"{HERE}test_cheats.py::test_no_honest_backend_is_accused",
@@ -221,6 +224,11 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "clock set back": (f"{STORE}test_the_latest_run_is_the_one_made_last_even_if_the_clock_was_set_back",),
     "resume after a backend's version changed": (
         "test_runner.py::test_resuming_with_another_version_of_a_backend_is_told",
+    ),
+    "resume after a task, a cell, a plugin or a file has changed (refused, and named)": (
+        f"{PLUGIN_RUNS}test_a_run_is_not_resumed_with_another_source",
+        f"{PLUGIN_RUNS}test_a_run_is_not_resumed_with_other_contents_of_a_file",
+        f"{PLUGIN_RUNS}test_a_run_of_before_that_has_no_digests_is_resumed",
     ),
     # Files from strangers
     "a pickle named .safetensors or .npz": (

@@ -1,11 +1,14 @@
 """The kernel cache and who may have written to it."""
 
+import grp
 import os
+import pwd
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -59,7 +62,7 @@ def test_a_cache_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest.
 
 
 @OWNERS
-@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+@pytest.mark.parametrize("mode", [0o707, 0o777])
 def test_a_folder_above_that_others_may_write_is_not_used(public: Path, mode: int) -> None:
     """They could put another folder in the cache's place."""
     public.parent.chmod(mode)
@@ -72,6 +75,20 @@ def test_a_folder_above_that_others_may_write_is_not_used(public: Path, mode: in
 
 
 @OWNERS
+@pytest.mark.parametrize(
+    ("group", "members", "used"), [("me", [], True), ("me", ["me"], True), ("me", ["you"], False), ("staff", [], False)]
+)
+def test_a_folder_that_the_user_s_own_group_may_write_is_the_user_s(
+    public: Path, monkeypatch: pytest.MonkeyPatch, group: str, members: list[str], used: bool
+) -> None:
+    """As every folder is under the umask 002, where each user has a group."""
+    public.parent.chmod(0o775)
+    status = public.parent.stat()
+    monkeypatch.setattr(pwd, "getpwuid", lambda _: SimpleNamespace(pw_name="me", pw_gid=status.st_gid))
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: SimpleNamespace(gr_gid=gid, gr_name=group, gr_mem=members))
+    assert (safe_directory()[0] == public) is used
+
+
 def test_folders_above_that_harm_nobody_are_used(public: Path) -> None:
     """One where each may remove only his own, as /tmp; one that others may write and that they cannot reach."""
     public.parent.chmod(0o1777)

@@ -9,24 +9,14 @@ from functools import cache
 import pytest
 from small_runs import load
 from validation import cheats, honest
-from validation.cheats import BACKWARD, CAUGHT, IN_VAIN, UNNOTICED, Found
+from validation.cheats import CAUGHT, IN_VAIN, Found
 
 # The boldest of these in every run; every strength of every kind in the slow one.
 QUICK = ("content", "rows", "row-by-row", "lazy", "position", "batch")
 KINDS = (
     *("content", "identity", "sample", "rows", "row-by-row", "prefix", "skips", "lazy", "filled"),
-    *(
-        "off",
-        "off-timed",
-        "weights",
-        "short",
-        "short-timed",
-        "lengths",
-        "predictions",
-        "position",
-        "step-content",
-        "state",
-    ),
+    *("off", "off-timed", "weights", "short", "short-timed", "lengths", "predictions"),
+    *("position", "step-content", "state"),
     *("early", "aside", "batch", "last-loss", "leaves-out", "stops", "watched"),
     *("child", "daemon", "affinity", "bursts", "clock", "every-clock"),
 )
@@ -39,15 +29,15 @@ ROUNDING = {
     "weights": ("18 bits", "20 bits"),
     "short": ("17 bits", "19 bits", "21 bits"),
     "short-timed": ("17 bits", "19 bits", "21 bits"),
-    BACKWARD: ("1e-05", "1e-06"),
 }
 RARE = {
-    "skips": ("12%", "6%", "2%"),
+    "skips": ("1 of 8", "1 of 16", "1 of 64"),
     "early": ("all but the loss",),
-    "leaves-out": ("6%",),
+    "leaves-out": ("1 of 8", "1 of 16"),
     "watched": ("after 1 steps",),
     "affinity": ("within each call",),
     "bursts": ("1 of 16 calls", "1 of 64 calls"),
+    "every-clock": ("50%", "75%", "90%", "95%"),  # of a first call alone: what is timed again and again is safe
 }
 PASSES = ROUNDING | RARE
 
@@ -73,7 +63,7 @@ def hold(found: Found, answer: Sequence[str]) -> None:
 
 def test_every_kind_is_here(told):
     assert sorted(told) == sorted(KINDS)
-    assert set(PASSES) <= {*KINDS, BACKWARD}
+    assert set(PASSES) <= set(KINDS)
 
 
 @pytest.mark.parametrize("kind", QUICK)
@@ -97,9 +87,9 @@ def test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed():
 
 
 @pytest.mark.slow
-def test_a_backward_that_is_wrong_by_more_than_rounding_is_seen():
+def test_a_backward_that_is_wrong_by_a_millionth_is_seen():
     for found in cheats.cells(1):
-        assert found.verdict == (UNNOTICED if found.strength in PASSES[BACKWARD] else CAUGHT), found
+        assert found.verdict == CAUGHT, found
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from math import isfinite
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
@@ -12,7 +14,6 @@ from warnings import warn
 from rnnbench.comparison.plan import Settings
 from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.loading import load_weights
-from rnnbench.records.fields import LARGEST
 from rnnbench.tasks.csv_file import csv_task
 from rnnbench.tasks.model_file import BATCH_SIZE, SEQ_LEN, model_task
 from rnnbench.tasks.spec import Workload
@@ -159,7 +160,8 @@ def _item(name: str, kind: str, value: object) -> object:
     if isinstance(value, Integral) and kind == "int":
         return int(value)
     if isinstance(value, Real) and kind == "float":
-        if not (value <= LARGEST and -value <= LARGEST):  # NaN is not, nor a whole number that no float holds
-            raise UsageError(f"--{name} takes a finite number; got {value!r:.60}")
-        return float(value)
+        with suppress(OverflowError):  # of a whole number that no float holds
+            if isfinite(value):
+                return float(value)
+        raise UsageError(f"--{name} takes a finite number; got {value!r:.60}")
     return value

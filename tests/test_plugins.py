@@ -1,6 +1,8 @@
 """Plugins: one file each adds a cell, a task or a backend, and a broken one harms nobody else."""
 
 import itertools
+import locale
+import os
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ from gradient_check import TOLERANCE, Problem, directional_error, elementwise_er
 
 import rnnbench
 from rnnbench import registry as plugins
+from rnnbench import restoring
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.hookspecs import hookspec
 from rnnbench.model import Model
@@ -481,3 +484,59 @@ def test_loading_plugins_imports_no_backend_s_runtime():
         " != [] or found.problems != [])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# ---- what a plugin does to the process -------------------------------------------------------------------------------
+
+CHANGES = {
+    "the environment": "import os; os.environ['OMP_NUM_THREADS'] = '7'; del os.environ['HOME']",
+    "the working directory": "import os; os.chdir('/')",
+    "names of Python's own modules": "import time; time.perf_counter = time.time",
+    "NumPy's handling of errors": "import numpy; numpy.seterr(all='raise')",
+    "the handlers of signals": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "what traces or profiles": "import sys; sys.setprofile(lambda *_: None)",
+    "the garbage collector": "import gc; gc.set_threshold(1)",
+    "the switch interval": "import sys; sys.setswitchinterval(1)",
+    "the recursion limit": "import sys; sys.setrecursionlimit(5000)",
+    "the filters of warnings": "import warnings; warnings.simplefilter('ignore')",
+    "the cores that it may use": "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
+    "the locale": "import locale; locale.setlocale(locale.LC_ALL, 'C')",
+    "the threads that run": "import threading; threading.Timer(0.5, int).start()",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("where", ["import", "hook"])
+def test_what_a_plugin_changes_is_put_back_and_named(write, builtin, monkeypatch, what, where):
+    """All but threads, which nobody can end: these end by themselves."""
+    if what == "the cores that it may use" and len(getattr(os, "sched_getaffinity", lambda _: [])(0)) < 2:
+        pytest.skip("one core cannot be made fewer")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    read = {name: reads for name, (reads, _) in restoring.SHARED.items()}
+    before = {name: reads() for name, reads in read.items()}
+    change = CHANGES[what]
+    source = (
+        f"{change}\n{INDRNN}" if where == "import" else INDRNN.replace("    return [", f"    {change}\n    return [")
+    )
+    found = load(path := write(source))
+    assert only_problem(found) == (path.stem, f"changes {what} when it is found; it must do so in a backend's factory")
+    assert {name: reads() for name, reads in read.items()} == before
+    assert "indrnn" in found.cells
+
+
+def test_what_a_plugin_writes_or_closes_leaves_our_output_as_it_is(write, capfd):
+    load(write("import os, sys\nos.write(1, b'at import')\nos.close(1)\nsys.stdout = None\n" + INDRNN))
+    sys.stdout.write("ours")
+    sys.stdout.flush()
+    assert capfd.readouterr().out == "ours"
+
+
+def test_only_the_plugins_that_are_needed_are_imported(write):
+    cell, other = write(INDRNN, "needed_cell"), write("raise AssertionError", "other_plugin")
+    assert load(cell).needed(cells=["indrnn", "gru"], backends=["numpy"]) == ("needed_cell",)
+    found = configure([str(cell), str(other)], ("needed_cell",))
+    assert found.problems == []
+    assert {name for name, origin in found.plugins.items() if origin != plugins.BUILT_IN} == {"needed_cell"}
+    assert not found.built_in("cells", "indrnn")
+    assert found.built_in("cells", "gru")

@@ -5,6 +5,7 @@ Nothing heavy is imported until a command runs, so that `--help` answers at once
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +20,25 @@ from rnnbench.cli._options import Diagnostics, traceback_option
 from rnnbench.errors import UnknownName, UsageError
 
 
-class Folder(click.Group):
+class Strict(click.Group):
+    """A group whose commands refuse an option that takes one value and is given several: one would be lost."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            with click.Context(command, info_name=name, parent=ctx) as inner:
+                _, _, given = command.make_parser(inner).parse_args(list(rest))
+            for option, count in Counter(given).items():
+                if count == 1 or not isinstance(option, click.Option) or option.multiple:
+                    continue
+                if not option.is_flag or option.secondary_opts:
+                    raise UsageError(f"{option.opts[0]} takes one value and is given {count} times; give it once")
+        return name, command, rest
+
+
+class Folder(Strict):
     """Commands found by folder: a file added beside this one is a command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -22,6 +22,13 @@ class Failure(Exception):
         self.action = ACTIONS.get(status, "") if action is None else action
 
 
+def told(status: str, reason: str) -> Failure:
+    """Return the failure that another process tells of. Raises ValueError for what is none."""
+    if status not in (*ACTIONS, "unsupported") or not isinstance(reason, str):
+        raise ValueError(f"{status!r} is no way to fail")
+    return Failure(status, reason)
+
+
 def fault(error: BaseException) -> tuple[str, str]:
     """Return the status and reason by which an error ends a row."""
     from rnnbench.errors import Unsupported

@@ -8,6 +8,7 @@ came to anything can be told from one that went unnoticed.
 import hashlib
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -152,11 +153,13 @@ class KeptByIdentity(Late):
     """By what the input's identity is made of: the object, or its memory."""
 
     def lie(self, x, lengths):
-        key = id(x) if self.strength == "object" else (x.ctypes.data, x.shape)
+        by_object = self.strength == "object"
+        key = id(x) if by_object else (x.ctypes.data, x.shape)
         self.known = getattr(self, "known", {})
         note(key in self.known)
         if key not in self.known:
-            self.known[key] = x, self.right(x, lengths)  # the input too, so that its identity is not given away again
+            # the object too, so that its identity is not given away again; memory may come back, as it does in caches
+            self.known[key] = x if by_object else None, self.right(x, lengths)
         return self.known[key][1]
 
 
@@ -217,6 +220,15 @@ class FromThePrefix(Late):
             kept.append(self.right(part, None, kept[-1][1] if kept else None))
         self.quarters = x.copy(), kept
         return kept[-1]
+
+
+class Skips(Late):
+    """Skips this share of its calls, and gives the last result again."""
+
+    def lie(self, x, lengths):
+        skips = int(self.calls * self.strength) > int((self.calls - 1) * self.strength)
+        note(skips)
+        return self.before[1] if skips else self.remember(x, self.right(x, lengths))
 
 
 class WhenCopied(np.ndarray):
@@ -394,6 +406,7 @@ class IgnoresState(Right):
 
     def step(self, x_t, state):
         self.steps += 1
+        note(self.steps > self.strength and state is not None)
         return super().step(x_t, state if self.steps <= self.strength else None)
 
 
@@ -501,6 +514,21 @@ class StopsTraining(Trains):
         return (self.loss_of if self.trained > self.strength else self.update)(x, target, lengths)
 
 
+class TrainsWhenLookedAt(Trains):
+    """Trains for so many steps after its weights were read, then nothing until they are read again."""
+
+    unseen = 0
+
+    def lie(self, x, target, lengths):
+        self.unseen += 1
+        note(self.unseen > self.strength)
+        return self.loss_before if self.unseen > self.strength else self.update(x, target, lengths)
+
+    def parameters(self):
+        self.unseen = 0
+        return super().parameters()
+
+
 # ---- processes, threads, clocks --------------------------------------------------------------------------------------
 
 
@@ -588,17 +616,30 @@ class Bursts(Right):
 CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns")
 
 
-def slow_clock(_, rate):
-    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do."""
+def slow_clock(_, strength):
+    """A factory that lets the process's clocks run at this rate, as tools that freeze or scale time do: those of the
+    module `time`, or whatever any loaded module calls by these names."""
+    rate, everywhere = strength
 
     def patched(clock, kind):
         start = clock()
         return lambda: kind(start + (clock() - start) * rate)
 
     def make(threads):
-        for name in CLOCKS:
-            setattr(time, name, patched(getattr(time, name), int if name.endswith("ns") else float))
-        return Dishonest(threads)
+        slow = {name: patched(getattr(time, name), int if name.endswith("ns") else float) for name in CLOCKS}
+        modules = list(sys.modules.values()) if everywhere else [time]
+        for module in modules:
+            for name in CLOCKS:
+                if name in getattr(module, "__dict__", {}):
+                    setattr(module, name, slow[name])
+        return type("Made", (Dishonest,), {"slow": slow, "session": noted})(threads)
+
+    def noted(self, *given):
+        from rnnbench.comparison import actions
+
+        used = [*actions.clock.timed.__defaults__, *actions.train.__defaults__, actions.perf_counter_ns]
+        note((1 - rate) * any(clock in self.slow.values() for clock in used))
+        return Dishonest.session(self, *given)
 
     return make
 
@@ -649,6 +690,7 @@ def errors(*values):
 
 
 WRONG, TIMED, STEP, CORES, THREADS = "float64 reference", "when timed", "single step", "cores", "threads where"
+RATES = (1 / 2, 3 / 4, 9 / 10, 19 / 20)
 ERRORS = (1e-2, 1e-3, 1e-4, 2e-5, 5e-6, 1e-6)  # to both sides of the tolerance, 1e-5
 LIES = (
     Lie("content", KeptByContent, times(1, 3, 20, 200), (TIMED,), "Keeps results by content", saves=True),
@@ -671,6 +713,7 @@ LIES = (
     Lie("rows", PartOfRows, {"half": 1 / 2, "7 of 8": 7 / 8, "all but one": 1.0}, (TIMED,), saves=True),
     Lie("row-by-row", RowByRow, {"every row": 0}, (TIMED,), saves=True),
     Lie("prefix", FromThePrefix, {"every quarter": 0}, (TIMED,), saves=True),
+    Lie("skips", Skips, shares(1 / 2, 1 / 8, 1 / 16, 1 / 64), (TIMED,), saves=True),
     Lie("lazy", Lazy, {"a subclass of ndarray": "a subclass of ndarray", "an object": "an object"}, ("plain NumPy",)),
     Lie("filled", Filled, {"a thread": 0}, (TIMED,)),
     Lie("off", OffBy, errors(*ERRORS), (WRONG, STEP)),
@@ -688,7 +731,7 @@ LIES = (
     Lie("predictions", WrongLater, errors(1.0, *ERRORS), ("test split",)),
     Lie("position", StepsByPosition, after("sequences", 1, 3), (STEP,), saves=True),
     Lie("step-content", StepsByContent, times(1, 3, 20), (STEP,), saves=True),
-    Lie("state", IgnoresState, after("steps", 0, 100, 200), (STEP, "in steps")),
+    Lie("state", IgnoresState, after("steps", 0, LATE, 100), (STEP, "in steps"), saves=True),
     Lie("early", LeavesToThread, {"all of it": "all of it", "all but the loss": "all but the loss"}, ("training",)),
     Lie("aside", TrainsWhenAsked, {f"{count} batches": count for count in (50, 5, 2)}, ("training",)),
     Lie(
@@ -700,6 +743,7 @@ LIES = (
     Lie("last-loss", TellsLastLoss, {"the same": 1.0, "less by 1 %": 0.99}, ("its losses", "its batches' gradients")),
     Lie("leaves-out", LeavesOutSteps, shares(1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16), ("its batches' gradients",)),
     Lie("stops", StopsTraining, after("steps", CHECKED_STEPS, STEPS // 2, STEPS - 10), ("its batches' gradients",)),
+    Lie("watched", TrainsWhenLookedAt, after("steps", 1, 4), ("its losses", "gradients"), saves=True),
     Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie("daemon", DaemonComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
     Lie(
@@ -712,10 +756,20 @@ LIES = (
     Lie(
         "clock",
         None,
-        shares(1 / 2, 4 / 5, 9 / 10, 19 / 20),
+        {f"{rate:.0%}": (rate, False) for rate in RATES},
         ("clock",),
         make=slow_clock,
-        words="Its process's clocks run at this rate",
+        words="The module `time` is patched: its clocks run at this rate",
+        saves=True,
+    ),
+    Lie(
+        "every-clock",
+        None,
+        {f"{rate:.0%}": (rate, True) for rate in RATES},
+        ("clock",),
+        make=slow_clock,
+        words="Every loaded module's clocks are patched: they run at this rate",
+        saves=True,
     ),
 )
 FACTORIES = {

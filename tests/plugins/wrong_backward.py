@@ -1,4 +1,4 @@
-"""Cells whose `backward` is wrong by a share, and a backend that needs none: its gradients come from `forward` alone."""
+"""Cells whose `backward` is wrong by a share, and a backend that needs none: it differentiates `forward`."""
 
 from dataclasses import replace
 
@@ -7,13 +7,11 @@ import numpy as np
 from rnnbench import Accumulator, BackendInfo, Cell, Stage, hookimpl
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
-from rnnbench.testing.gradient import STEP
+from rnnbench.verify.gradient import STEP
 
+WHAT = "The cell's backward is off by this share, and the one backend that is right differs from the reference"
 ERRORS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)
-
-
-def cell_id(error):
-    return f"off-by-{error:.0e}".replace("+", "")
+CELLS = {f"off-by-{error:.0e}".replace("+", ""): error for error in ERRORS}
 
 
 def pair_off_by(error):
@@ -41,18 +39,18 @@ def pair_off_by(error):
 def rnnbench_cells():
     return [
         Cell(
-            id=cell_id(error),
+            id=name,
             title=f"Elman RNN, backward off by {error:.0e}",
             states=("h",),
             stages=(Stage((Accumulator("h"),), pair_off_by(error)),),
             source="made up",
         )
-        for error in ERRORS
+        for name, error in CELLS.items()
     ]
 
 
 class AutogradSession(NumpySession):
-    """Differentiates what `forward` computes, as a framework does: by the complex step, for losses of squared errors."""
+    """Differentiates what `forward` computes, as a framework does: by the complex step, of squared errors."""
 
     def gradients(self, x, target, lengths=None, state=None):
         model = replace(self.model, dtype="float64")

@@ -9,7 +9,6 @@ import importlib
 import importlib.util
 import inspect
 import io
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,9 +23,10 @@ from typing import ClassVar, TypeVar
 import pluggy
 
 from rnnbench import backends, cells, hookspecs, tasks, weights
-from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+from rnnbench.backends.base import BackendInfo
 from rnnbench.cells.spec import Cell
 from rnnbench.errors import UnknownName, UsageError, did_you_mean
+from rnnbench.offers import KINDS, Offer, complaint
 from rnnbench.restoring import restored
 from rnnbench.tasks.spec import Task
 from rnnbench.weights.spec import Converter
@@ -35,8 +35,6 @@ Registered = TypeVar("Registered")
 GROUP = "rnnbench"
 HOOK = b"\n@hookimpl\n"
 BUILT_IN = "built in"
-Offer = Cell | Task | BackendInfo | Converter
-KINDS: dict[str, type[Offer]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,10 @@ class Loader:
 
     def _register(self, name: str, module: object) -> bool:
         for attribute in vars(module) if isinstance(module, ModuleType) else dir(module):
-            if attribute.startswith("rnnbench_") and callable(getattr(module, attribute)):
-                complaint = self._hook_complaint(module, attribute)
-                if complaint:
-                    self._problem(name, complaint)
-                    return False
+            a_hook = attribute.startswith("rnnbench_") and callable(getattr(module, attribute))
+            if a_hook and (why := self._hook_complaint(module, attribute)):
+                self._problem(name, why)
+                return False
         return self._guard(name, lambda: self._manager.register(module, name)) is not None
 
     def _hook_complaint(self, module: object, hook: str) -> str | None:
@@ -184,9 +181,8 @@ class Loader:
             name = implementation.plugin_name
             ours = self.registry.plugins.get(name) == BUILT_IN
             for offer in self._guard(name, partial(_listed, implementation.function), ours) or ():
-                complaint = _complaint(kind, offer)
-                if complaint:
-                    self._problem(name, complaint)
+                if why := complaint(kind, offer):
+                    self._problem(name, why)
                 else:
                     offers.setdefault(offer.id, []).append((name, offer))
         registered = getattr(self.registry, kind)
@@ -265,22 +261,6 @@ class PluginFiles:
 
 
 sys.meta_path.append(PluginFiles)
-
-
-def _complaint(kind: str, offer: object) -> str | None:
-    """Return why an offer is not taken, or None."""
-    expected = KINDS[kind]
-    if not isinstance(offer, expected):
-        return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
-    if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
-        return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
-    if isinstance(offer, Converter) and not re.fullmatch(r"(\.[a-z0-9]+)+", offer.suffix):
-        return f"converter {offer.id!r} has the suffix {offer.suffix!r}; it must be like '.onnx', in lower case"
-    if isinstance(offer, BackendInfo) and offer.api != API_VERSION:
-        newer = isinstance(offer.api, int) and offer.api > API_VERSION
-        age = "newer rnnbench" if newer else "newer version of the plugin"
-        return f"backend {offer.id!r} speaks plugin API {offer.api!r}, this rnnbench {API_VERSION}; install a {age}"
-    return None
 
 
 _files: dict[str, ModuleType] = {}  # one-file plugins, by the name they have in sys.modules

@@ -27,6 +27,7 @@ LAYERS = (
     ("tasks", "kernels"),
     ("weights",),
     ("backends",),
+    ("offers",),
     ("registry", "training_loop"),
     ("loading",),
     ("machine",),

@@ -486,6 +486,83 @@ def test_loading_plugins_imports_no_backend_s_runtime():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+CONVERTER = """
+from rnnbench import Converter, hookimpl
+
+@hookimpl
+def rnnbench_converters():
+    return [Converter("own", ".own", "Own", print, print)]
+"""
+# By source: what is changed in it, and how the complaint begins after the offer's name.
+CANNOT_BE = {
+    BACKEND: [
+        ('title="NumPy again"', "title=3", "title cannot be 3"),
+        ('title="NumPy again"', "title=''", "title cannot be ''"),
+        ('title="NumPy again"', "title='x' * 201", "title cannot be"),
+        ('title="NumPy again"', "title='\\x1b[31m'", "title must be printable"),
+        ('factory="FILE:make"', "factory='FILE.make'", "factory must be like 'package.module:function'"),
+        ('factory="FILE:make"', "factory=print", "factory cannot be"),
+        ("title", "dtypes=('float16',), title", "dtypes cannot be"),
+        ("title", "dtypes=(), title", "dtypes must not be empty"),
+        ("title", "dtypes='float32', title", "dtypes cannot be 'float32'"),
+        ("title", "cells=7, title", "cells cannot be 7"),
+        ("title", "cells=('../x',), title", "cells must be like 'a-name'"),
+        ("title", "devices=(None,), title", "devices cannot be None"),
+        ("title", "requires=('torch',), title", "requires must be a Requirement; got str"),
+        ("title", "requires='torch', title", "requires cannot be 'torch'"),
+        ("title", "trains='no', title", "trains cannot be 'no'"),
+    ],
+    TASK: [
+        ("input_size=1", "input_size=0", "input_size cannot be 0"),
+        ("input_size=1", "input_size=True", "input_size cannot be True"),
+        ("input_size=1", "input_size=10**30", "input_size cannot be"),
+        ("output_size=1", "output_size=1.5", "output_size cannot be 1.5"),
+        ('readout="last"', "readout='first'", "readout cannot be 'first'"),
+        ('loss="mse"', "loss='mae'", "loss cannot be 'mae'"),
+        ('score_better="lower"', "score_better='less'", "score_better cannot be 'less'"),
+        ('score_name="mse"', "score_name='m\\nse'", "score_name must be printable"),
+        ("baseline=1 / 12", "baseline=float('nan')", "baseline cannot be nan"),
+        ("baseline=1 / 12", "baseline=None", "baseline cannot be None"),
+        ("margin=0.01", "margin=-1", "margin cannot be -1"),
+        ("margin=0.01", "margin=float('inf')", "margin cannot be inf"),
+        ("data=data", "data=data(0)", "data must be a function; got Data"),
+        ("score=score", "score=None", "score must be a function; got NoneType"),
+        ("budget=Budget(steps=50)", "budget=50", "budget must be a Budget; got int"),
+        ("steps=50", "steps=-1", "steps cannot be -1"),
+        ("steps=50", "steps=50, batch_size=0", "batch_size cannot be 0"),
+        ("steps=50", "steps=50, hidden_size='32'", "hidden_size cannot be '32'"),
+        ("steps=50", "steps=50, recurrent='zeros'", "recurrent cannot be 'zeros'"),
+        ("steps=50", "steps=50, forget_bias='1'", "forget_bias cannot be '1'"),
+        ("steps=50", "steps=50, optimiser='adam'", "optimiser must be a Adam; got str"),
+    ],
+    INDRNN: [
+        ('title="IndRNN, tanh"', "title=None", "title cannot be None"),
+        ('states=("h",)', 'states=("h", "h;")', "states must be like 'a-name'"),
+        (", pair),)", ", 'pair'),)", "pair must be a function; got str"),
+    ],
+    CONVERTER: [
+        ('".own"', '"own"', "suffix must be like '.onnx'"),
+        ('".own"', "None", "suffix cannot be None"),
+        ("print, print", "print, 'w'", "write must be a function; got str"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "old", "new", "words"), [(source, *case) for source, cases in CANNOT_BE.items() for case in cases]
+)
+def test_an_offer_that_cannot_be_is_refused_by_its_field(write, builtin, source, old, new, words):
+    assert source.count(old) == 1
+    assert load(write(source)).problems == []
+    plugin, message = only_problem(load(write(source.replace(old, new), "odd")))
+    assert plugin == "odd"
+    assert words in message
+    assert message.split(" ")[0] in ("backend", "task", "cell", "converter")
+    assert message.isprintable()
+    assert len(message) < 250
+    assert ids(registry()) == builtin
+
+
 # ---- what a plugin does to the process -------------------------------------------------------------------------------
 
 CHANGES = {

@@ -19,7 +19,6 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-@pytest.mark.faults
 def test_what_is_not_the_network_it_looks_like_is_refused_by_name(name):
     pytest.importorskip("onnx")
     with pytest.raises(rnnbench.UsageError) as caught:

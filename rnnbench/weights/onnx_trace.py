@@ -112,7 +112,9 @@ class Trace:
             self._bias(what, node)
         elif op in MOVES or (op in ARITHMETIC and not moved):
             if op != "Concat" and (moved[1:] or (moved and (moved[0] != node.input[0] or op == "ConstantOfShape"))):
-                raise UsageError(f"{what} is steered by {moved[-1]!r}, which is not known before the model runs")
+                raise UsageError(
+                    f"{what} is steered by what moves, {moved[-1]!r}: embeddings and their like are not read"
+                )
             self._carry_out(what, node, bool(moved) and op != "Shape")
         else:
             raise UsageError(f"{what} is not understood; only recurrent layers, a linear head and what moves data is")
@@ -364,10 +366,9 @@ class Trace:
                     final = steps[-1]  # the head of every step, of which only the last is kept
             if found := _arrangement(self.values[name], final, steps):
                 return found, head
-        raise UsageError(
-            f"its first output, {name!r}, is neither the final state's nor every step's; the last step of both "
-            "directions is not the final state of the reverse one"
-        )
+        both = "; the last step of both directions is not the final state of the reverse one"
+        hint = both if len(layer.weights[1]) == 2 else ""
+        raise UsageError(f"its first output, {name!r}, is neither the final state's nor every step's{hint}")
 
 
 def _resets_late(layer: TracedLayer) -> bool:

@@ -14,6 +14,8 @@ PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
 CSV = "test_tasks_csv.py::"
 SAFETENSORS = "test_weights_safetensors.py::"
+EXECUTED = "test_weights_executed.py::"
+BY_HAND = f"{EXECUTED}test_a_graph_is_read_as_it_computes_or_refused_for_the_true_reason"
 INPUTS = "test_inputs.py::"
 CACHE = "test_kernel_cache.py::"
 FINGERPRINT = "test_kernel_fingerprint.py::"
@@ -60,6 +62,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     "a wrong type or an invalid id": (
         *broken("wrong type", "a cell among backends", "invalid id", "upper case", "long id", "no id"),
         "test_plugins.py::test_a_bad_offer_does_not_take_the_good_ones_along",
+    ),
+    "a field of an offer that cannot be (its type, bounds, length, characters)": (
+        "test_plugins.py::test_an_offer_that_cannot_be_is_refused_by_its_field",
     ),
     "two plugins with one id (both named, neither silently wins)": (
         "test_plugins.py::test_two_plugins_with_one_id_are_both_named_and_neither_wins",
@@ -262,6 +267,32 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line",
         f"{HERE}test_fuzz.py::test_any_file_of_a_store_is_read_or_named_and_hides_no_other",
     ),
+    "an ONNX file of another network than it looks like (states that are carried or computed, dropout in training, a "
+    "bias on another axis or branch, lengths)": (
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name",
+        BY_HAND,
+    ),
+    "a reader that misreads one (the layer is named)": (
+        f"{EXECUTED}test_a_misreading_is_refused_where_file_and_model_part",
+        f"{EXECUTED}test_a_misread_head_is_refused_as_such",
+    ),
+    "ONNX's own tests of its operators (what is published, or the reason)": (
+        f"{EXECUTED}test_as_shipped_their_weights_are_inputs",
+        f"{EXECUTED}test_with_stored_weights_they_compute_what_onnx_publishes",
+    ),
+    "weights said to lie in another file (elsewhere, linked, a pipe, short)": (
+        f"{EXECUTED}test_a_file_beside_it_that_is_not_whole_and_regular_is_named",
+        f"{EXECUTED}test_no_other_file_is_opened_and_sizes_are_checked",
+    ),
+    "work without end for who executes it": (
+        f"{BY_HAND}[too many steps]",
+        f"{BY_HAND}[a tensor as large as an input says]",
+    ),
+    "a state_dict whose head may be an embedding": (
+        "test_weights_state_dict.py::test_what_may_be_an_embedding_is_asked_for",
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name[embedding-lstm.safetensors]",
+    ),
+    "escape codes in a file's own names": (f"{EXECUTED}test_a_file_s_names_do_not_reach_the_terminal_as_they_are",),
     "a value beyond its type or bounds (the column is named)": (
         f"{HERE}test_fuzz.py::test_what_is_beyond_its_type_or_bounds_is_named_and_hides_nothing_else",
         f"{HERE}test_fuzz.py::test_any_row_is_a_record_or_one_line",

@@ -15,18 +15,8 @@ from validation.cheats import CAUGHT, IN_VAIN, Found
 QUICK = ("content", "rows", "row-by-row", "lazy", "position", "batch")
 KINDS = (
     *("content", "identity", "sample", "rows", "row-by-row", "prefix", "skips", "lazy", "filled"),
-    *(
-        "off",
-        "off-timed",
-        "weights",
-        "short",
-        "short-timed",
-        "lengths",
-        "predictions",
-        "position",
-        "step-content",
-        "state",
-    ),
+    *("off", "off-timed", "weights", "short", "short-timed", "lengths", "predictions"),
+    *("position", "step-content", "state"),
     *("early", "aside", "batch", "last-loss", "leaves-out", "stops", "watched"),
     *("child", "daemon", "affinity", "bursts", "clock", "every-clock"),
 )
@@ -41,9 +31,9 @@ ROUNDING = {
     "short-timed": ("17 bits", "19 bits", "21 bits"),
 }
 RARE = {
-    "skips": ("12%", "6%", "2%"),
+    "skips": ("1 of 8", "1 of 16", "1 of 64"),
     "early": ("all but the loss",),
-    "leaves-out": ("6%",),
+    "leaves-out": ("1 of 8", "1 of 16"),
     "watched": ("after 1 steps",),
     "affinity": ("within each call",),
     "bursts": ("1 of 16 calls", "1 of 64 calls"),

@@ -18,7 +18,7 @@ from rnnbench.tasks.spec import Split
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
 from rnnbench.verify.update import EARLIEST, EXPLAINED, EXPLAINED_ONCE, WINDOW, explained
-from rnnbench.workers.failure import Failure, explain
+from rnnbench.workers.failure import Failure, blame, explain
 
 EVALUATIONS = 20  # over the budget: seconds_to_learn is known to a twentieth of it
 SECRET = SystemRandom()
@@ -89,7 +89,7 @@ def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
         value = float(task.score(y, test))
     except Exception as error:  # a plugin's task may raise anything
         why = f"the score of task {task.id!r}: {explain(error)}"
-        raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
+        raise blame(error, why, f"leave it out: --task without {task.id}") from error
     if not np.isfinite(value):
         raise Failure("diverged", f"the score is {value}")
     return value

@@ -9,7 +9,7 @@ from small_runs import FAULTY, NO_NUMBA, carry_out, load, settings
 
 from rnnbench import registry as plugins
 from rnnbench.testing import gradient_error
-from rnnbench.verify.gradient import WRONG, difference, wrong_gradient
+from rnnbench.verify.gradient import ROUGH, difference, wrong_gradient
 
 WRONG_CELLS = str(Path(__file__).parent / "plugins" / "wrong_cells.py")
 
@@ -38,7 +38,7 @@ def test_a_flipped_sign_shows(number: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_differences_are_as_good_as_is_said(cell_id: str) -> None:
-    assert gradient_error(cell_id, along=difference) < WRONG / 10
+    assert gradient_error(cell_id, along=difference) < ROUGH / 10
 
 
 @pytest.mark.parametrize("cell", ["real", "floats"])
@@ -47,12 +47,12 @@ def test_a_forward_without_complex_numbers_is_no_fault(cell: str, monkeypatch: p
     assert wrong_gradient(cell) is None
 
 
-@pytest.mark.parametrize("cell", ["too-small", "nan-behind"])
+@pytest.mark.parametrize("cell", ["too-small", "nan-behind", "a-little-too-small"])
 def test_a_backward_that_is_wrong_is_called_so(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     load(monkeypatch, WRONG_CELLS)
     found = wrong_gradient(cell)
     assert found is not None
-    assert not found < 0.05
+    assert not found < (1e-7 if "little" in cell else 0.05)
 
 
 def test_a_cell_whose_backward_is_wrong_is_named_and_no_backend(

@@ -40,6 +40,12 @@ def test_there_and_back_is_bit_exact(source, tmp_path, capsys):
     [
         (["missing.onnx", "out.safetensors"], "there is no file"),
         (["{source}", "out.pt"], "is of no type that is known; known: .onnx, .safetensors"),
+        (
+            ["net.PT", "out.onnx"],
+            "'net.PT' is a pickle, which is never opened; save its tensors: python -c \"import torch",
+        ),
+        (["net.keras", "out.onnx"], "is a Keras model; convert it: python -m tf2onnx.convert --keras FILE"),
+        (["net.h5", "out.onnx"], "is a Keras model; convert it"),
         (["{source}", "nowhere/out.onnx"], "there is no folder"),
         (["odd.safetensors", "out.onnx"], "is not a safetensors file that can be read"),
     ],

@@ -65,11 +65,6 @@ USED: dict[str, tuple[str, Edit, str]] = {
         ("K = collections.namedtuple('K', 'a')(2.0)", "K = collections.namedtuple('K', 'a')(3.0)"),
         "value = pre[0] * K.a",
     ),
-    "an enum": (
-        "top",
-        ("class K(enum.IntEnum): a = 2", "class K(enum.IntEnum): a = 3"),
-        "value = pre[0] * K.a",
-    ),
     "a jitted helper": (
         "top",
         ("@njit\ndef act(x): return x * 2", "@njit\ndef act(x): return x * 3"),

@@ -1,6 +1,8 @@
 """The tool behind docs/validation.md: what it calls kept, and that its proofs can fail."""
 
 import json
+import os
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from types import SimpleNamespace
 
@@ -106,6 +108,8 @@ def kept(**parts):
         ("cheats", lie(bold=(2, 0, 1)), [False]),
         ("honest", nobody(), [True]),
         ("honest", nobody(busy=["torch"]), [False]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 0}}}, [True]),
+        ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 1}}}, [False]),
         ("kills", stopped(SIGKILL=["trial 3: lost"]), [True, False]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.029}]}, [True]),
         ("agreement", {"rows": [{"difference": 0.02}, {"difference": -0.031}]}, [False]),
@@ -123,7 +127,7 @@ def test_a_comparison_that_takes_too_long_breaks_its_promise():
 
 def test_what_was_not_measured_is_called_so():
     lines = list(page.promises({}))
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert {(found, verdict) for _, found, verdict in lines} == {(page.NOT_YET, None)}
 
 
@@ -241,3 +245,44 @@ def test_an_accusation_is_a_status_or_a_warning_but_for_what_is_true():
     ]
     accused = [(one.backend, one.sentence) for one in honest.accusations(rows, 7)]
     assert accused == [("b", LEAK_WARNING), ("c", "mismatch: used 2.0 threads")]
+
+
+@pytest.mark.usefixtures("default_registry")
+def test_what_is_found_of_lies_goes_into_the_page(monkeypatch):
+    def attempts(asked, seed):
+        for told, strength in asked:
+            caught = told.id == "rows" and (strength == "half" or seed)
+            verdict = cheats.CAUGHT if caught else cheats.UNNOTICED
+            yield cheats.Found(told.id, strength, verdict, "when timed" if caught else "", 0.0 if caught else 0.125)
+
+    monkeypatch.setattr(cheats, "attempts", attempts)
+    monkeypatch.setattr(cheats, "cells", lambda seed: [cheats.Found(cheats.BACKWARD, "1e-01", cheats.CAUGHT, "it is")])
+    part = json.loads(json.dumps(cheats.cheats(2)))
+    text = cheats_page.text({"cheats": part})
+    row = "half | – | 7 of 8 (1 of 2, leaves out 12%); all but one (1 of 2, leaves out 12%) |"
+    assert f"| Computes this share of the rows; the rest is what it was. | {row}" in text
+    assert "| 1e-01 | – | – |" in text
+
+
+@pytest.mark.usefixtures("default_registry")
+def test_all_seven_are_compared_quiet_and_beside_busy_loops(monkeypatch):
+    loops, seen = [0], []
+
+    @contextmanager
+    def busy(core):
+        loops[0] += 1
+        yield
+        loops[0] -= 1
+
+    def comparison(number, backends):
+        seen.append((number, backends, loops[0], os.environ["KERAS_BACKEND"]))
+        return [row("torch", status="mismatch", reason="kept")] if loops[0] and number else [row()]
+
+    monkeypatch.setattr(honest, "busy", busy)
+    monkeypatch.setattr(honest, "comparison", comparison)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    part = honest.honest(2)
+    assert seen == [(number, honest.SEVEN, count, "jax") for count in (0, 2) for number in (0, 1)]
+    assert os.environ["KERAS_BACKEND"] == "torch"
+    assert [len(part[where]["accused"]) for where in honest.SURROUNDINGS] == [0, 1]
+    assert "| beside 2 busy loops | 2 | 0.0 s | torch: mismatch: kept |" in cheats_page.text({"honest": part})

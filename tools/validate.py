@@ -6,9 +6,10 @@
     disturbed   the same while a busy loop shares a core: no verdict may flip                    (about 15 minutes)
     agreement   our times against torch.utils.benchmark's, on the same call                      (2 minutes)
     faults      every fault that must be contained, as tests                                     (5 minutes)
-    kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
+    kills       comparisons and other writers stopped at random moments, by each ending signal     (hours)
     cheats      backends that gain by a lie: which are caught, and how large a lie passes        (15 minutes)
     honest      seven honest backends, quiet and beside two busy loops: nobody may be accused    (20 minutes)
+    fuzz        damaged files of every kind that strangers send, ten thousand of each            (30 minutes)
     page        only writes the pages anew
 
 Each part puts its result into results/reference/validation.json and writes docs/validation.md and docs/cheats.md from
@@ -22,7 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation import agreement, cheats, cheats_page, faults, honest, kills, pairs, simulation
+from validation import agreement, cheats, cheats_page, faults, fuzz, honest, kills, pairs, simulation
 from validation.page import write_page
 
 from rnnbench import atomic
@@ -41,6 +42,7 @@ PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "kills": (kills.kills, 300),
     "cheats": (cheats.cheats, 3),
     "honest": (honest.honest, 50),
+    "fuzz": (fuzz.fuzz, 10_000),
 }
 
 

@@ -15,7 +15,6 @@ from rnnbench.comparison.fresh_inputs import FreshInputs, stream
 from rnnbench.comparison.messages import STREAM_STEPS
 from rnnbench.model import Array, Params
 from rnnbench.verify import parity
-from rnnbench.verify.diagnose import diagnose_outputs
 from rnnbench.verify.reference import GRADIENT, PARAMETER, Outputs
 from rnnbench.workers.failure import Failure
 
@@ -138,8 +137,7 @@ def _check_forward(
     record.forward_error = max(worst.error, record.forward_error or 0.0)
     record.forward_tolerance = max(allowed, record.forward_tolerance or 0.0)
     if worst.error > allowed:
-        batch = inputs.batch
-        guess = diagnose_outputs(inputs.model, params, batch.x, batch.lengths, found["y"], allowed)
+        guess = inputs.oracle.diagnose(params, found["y"], allowed)
         reason = worst.reason("forward", allowed)
         raise Failure("mismatch", f"{reason}; it computes as if {guess}" if guess else reason)
 

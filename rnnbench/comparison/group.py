@@ -70,7 +70,7 @@ class GroupRun:
             else:
                 self._measure(everybody, inputs)
         for run in everybody:
-            if run.status == "timeout":
+            if run.status == "timeout" and not (run.worker and run.worker.alive):  # else the task's, or the cell's
                 self.state.timeouts[run.info.id, self.group.cell] += 1
         return everybody
 

@@ -18,7 +18,7 @@ from rnnbench.tasks.spec import Split
 from rnnbench.verify import parity
 from rnnbench.verify.reference import CURVE_STEPS
 from rnnbench.verify.update import EARLIEST, EXPLAINED, EXPLAINED_ONCE, WINDOW, explained
-from rnnbench.workers.failure import Failure, blame, explain
+from rnnbench.workers.failure import Failure
 
 EVALUATIONS = 20  # over the budget: seconds_to_learn is known to a twentieth of it
 SECRET = SystemRandom()
@@ -85,13 +85,9 @@ def score(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> float:
         raise Failure("bad_output", f"predicted {y.shape} for the test split; it must be {shape}")
     if not np.isfinite(y).all():
         raise Failure("diverged", "the trained model predicts NaN or infinity")
-    try:
-        value = float(task.score(y, test))
-    except Exception as error:  # a plugin's task may raise anything
-        why = f"the score of task {task.id!r}: {explain(error)}"
-        raise blame(error, why, f"leave it out: --task without {task.id}") from error
+    value = inputs.score(path, y)
     if not np.isfinite(value):
-        raise Failure("diverged", f"the score is {value}")
+        raise Failure("diverged", f"the score of task {task.id!r} is {value}, of predictions that are finite")
     return value
 
 

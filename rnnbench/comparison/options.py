@@ -155,7 +155,7 @@ def _item(name: str, kind: str, value: object) -> object:
     if kind == "str" and isinstance(value, PathLike):
         value = fspath(value)
     if not isinstance(value, taken) or (isinstance(value, bool) and kind != "bool") or value == "":
-        raise UsageError(f"--{name.replace('_', '-')} takes {called}; got {value!r}")
+        raise UsageError(f"--{name.replace('_', '-')} takes {called}; got {value!r:.60}")
     if isinstance(value, Integral) and kind == "int":
         return int(value)
     if isinstance(value, Real) and kind == "float":

@@ -56,7 +56,7 @@ class Settings:
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--lr must be positive; got {self.learning_rate}")
         if unknown := [name for name in self.dtypes if name not in DTYPES]:
-            raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r}")
+            raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r:.60}")
 
     def digest(self) -> str:
         """Return the same for the same settings: what `--resume` looks for."""

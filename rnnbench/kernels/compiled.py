@@ -153,7 +153,7 @@ def address(dtype: DType) -> Callable[[Array], int]:
         return flat.ctypes.data
 
     flat = types.Array(from_dtype(dtype), 1, "C", readonly=True)
-    compiled: Callable[[Array], int] = compile_kernel("address", jit(address_of, dtype.name), (flat,), dtype)
+    compiled: Callable[[Array], int] = compile_kernel("address", jit(address_of), (flat,), dtype)
     return compiled
 
 

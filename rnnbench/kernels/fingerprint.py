@@ -14,7 +14,6 @@ import sys
 import types as python
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from enum import Enum, EnumMeta
 from functools import reduce
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -90,11 +89,6 @@ class _Walk:
             self.each("type", (kind, value.name))
         elif name := _named(value):
             self.token("named", name.encode())
-        elif isinstance(value, EnumMeta):
-            members: Mapping[str, Any] = value.__members__
-            self.each("enum", [(name, member.value) for name, member in members.items()])
-        elif isinstance(value, Enum):
-            self.each("member", (kind, value.name))
         elif issubclass(value if isinstance(value, type) else kind, tuple) and hasattr(value, "_fields"):
             # Of a named tuple, or its class, Numba knows the fields alone.
             self.each("named tuple", (value._fields, () if isinstance(value, type) else tuple(value)))
@@ -124,18 +118,13 @@ class _Walk:
         code = function.__code__
         self.each("function", (code, function.__defaults__, function.__kwdefaults__))
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self.at = name
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                self.token("empty")
-            else:
-                self.reached(name, value, code)
+            if cell != python.CellType():  # an empty one
+                self.reached(name, cell.cell_contents, code)
+        missing = object()
         for name in dict.fromkeys(_names(code)):
-            for scope in (function.__globals__, vars(builtins)):
-                if name in scope:
-                    self.reached(name, scope[name], code)
-                    break
+            value = function.__globals__.get(name, vars(builtins).get(name, missing))
+            if value is not missing:
+                self.reached(name, value, code)
         self.each("overloads", _overloads(function))
 
     def reached(self, name: str, value: Any, code: python.CodeType) -> None:
@@ -208,10 +197,8 @@ def _by_name(module: str) -> bool:
 
 def _overloads(function: python.FunctionType) -> list[object]:
     """Return what Numba was told to compile in a plain function's place (`overload`, `register_jitable`)."""
-    templates = [
-        template for value, kind in builtin_registry.globals if value is function for template in kind.templates
-    ]
-    found = [getattr(template, "_overload_func", None) for template in templates]
+    kinds = [kind for value, kind in builtin_registry.globals if value is function]
+    found = [getattr(template, "_overload_func", None) for kind in kinds for template in kind.templates]
     if None in found:
         raise NotFollowed(f"{function.__name__}, whose machine code is emitted by a rule of its own")
     return [overload for overload in found if overload is not function]

@@ -10,7 +10,6 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,37 +100,26 @@ def read(path: Path) -> bytes | None:
 def write(path: Path, content: bytes) -> bool:
     """Keep a kernel, and of the others what there is room for. Return False where it could not be written: a full disk
     costs the cache, not the run."""
-    try:
+    with suppress(OSError):
         atomic.replace(path, content, mode=0o600, durable=False)
-    except OSError:
-        return False
-    tidy(path.parent)
-    return True
+        tidy(path.parent)
+        return True
+    return False
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed writers have left, and the kernels that were not used for longest where all take too much."""
-    kernels: list[KernelFile] = []
-    with suppress(OSError, UsageError):
-        kernels, _ = contents(folder)
-        for temporary in temporaries(folder):
-            temporary.unlink(missing_ok=True)
+    """Remove what killed writers have left, and where kernels take too much those not used for longest. What fails is
+    left to the next."""
     left = MOST_BYTES
-    for kernel in sorted(kernels, key=lambda kernel: kernel.used, reverse=True):
-        left -= kernel.size
-        if left < 0:
-            with suppress(OSError):
+    with suppress(OSError, UsageError):
+        for kernel in sorted(contents(folder)[0], key=lambda kernel: kernel.used, reverse=True):
+            left -= kernel.size
+            if left < 0:
                 kernel.path.unlink(missing_ok=True)
-
-
-def temporaries(folder: Path) -> Iterator[Path]:
-    """Return the files that killed writers have left."""
-    for path in folder.iterdir():
-        if TEMPORARY.fullmatch(path.name):
-            with suppress(FileNotFoundError):
-                status = path.lstat()
-                if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > STALE_SECONDS:
-                    yield path
+        for path in filter(lambda path: TEMPORARY.fullmatch(path.name), folder.iterdir()):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and time.time() - status.st_mtime > STALE_SECONDS:
+                path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ The tape is [T, B, slot, Hp], in order of time whatever the direction. A stage's
 backward, having read them, writes the gradients of its accumulators in their place.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +20,7 @@ import numpy as np
 from rnnbench.cells.maths import Maths
 from rnnbench.cells.spec import Backward, Cell, Forward, Operand
 from rnnbench.kernels.gates import vector_maths
-from rnnbench.kernels.target import INLINED, DType, Jitted, jit, target
+from rnnbench.kernels.target import DType, target
 from rnnbench.kernels.vector import Vector, vector_type
 from rnnbench.model import Array
 
@@ -83,18 +82,6 @@ class PanelLayout:
         functions = tuple(pair[("forward", "backward").index(scan)] for pair in self.pairs)
         known = {id(value): name for name, value in (("m", self._maths), *vars(self._maths).items())}
         return (self.states, repr(self.stages), functions), known
-
-    @property
-    def _tag(self) -> str:
-        return f"{self.cell.id}.{self.dtype.name}"
-
-    def jit(self, function: Callable[..., object]) -> Jitted:
-        """Compile a helper or kernel of this layout."""
-        return jit(function, self._tag)
-
-    def inline(self, function: Callable[..., object]) -> Jitted:
-        """Compile a helper that is inlined into its caller (see target.py)."""
-        return jit(function, self._tag, **INLINED)
 
     @property
     def slots(self) -> int:

@@ -45,7 +45,7 @@ def make_run():
             if i == args.last and load(stop, 0) >= number:
                 break
 
-    return jit(run, "program")
+    return jit(run)
 
 
 def entry_point(kernel: Jitted) -> int:

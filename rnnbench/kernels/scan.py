@@ -18,7 +18,7 @@ from rnnbench.kernels.args import ForwardArgs
 from rnnbench.kernels.barrier import barrier
 from rnnbench.kernels.pointers import deref_as, load, offset, pairs, pointer_to, store, vectors
 from rnnbench.kernels.records import args_at
-from rnnbench.kernels.target import jit
+from rnnbench.kernels.target import inline, jit
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import vector_type
 
@@ -53,7 +53,7 @@ def make_stage(layout, number):
     size, first_stage = count * lanes, number == 0
     sees_h, sees_u = int(Gr > 0), int(Gu > 0)
 
-    @layout.inline
+    @inline
     def stage(s, packed, projected):
         panels = s.Hp // lanes
         W = offset(packed, panels * size)
@@ -113,7 +113,7 @@ def make_stage(layout, number):
             barrier(s.arrivals, s.expected, s.parts)
         return offset(U, panels * s.H * Gu * lanes)
 
-    @layout.inline
+    @inline
     def project_stage(s, n, at, packed, projected):
         """Write x · W + b for n visits at once into projected [panel, visit, accumulator, lane]."""
         panels = s.Hp // lanes
@@ -134,12 +134,12 @@ def _chain(layout, first, following, accumulators):
         return first
     run_rest, project_rest = following
 
-    @layout.inline
+    @inline
     def stages(s, packed, projected):
         packed = run(s, packed, projected)
         return run_rest(s, packed, offset(projected, s.chunk * s.N * s.Hp * accumulators))
 
-    @layout.inline
+    @inline
     def project_stages(s, n, at, packed, projected):
         packed = project(s, n, at, packed, projected)
         return project_rest(s, n, at, packed, offset(projected, n * s.Hp * accumulators))
@@ -152,7 +152,7 @@ def make_copy_row(layout):
     lanes = layout.lanes
     load_vectors, store_vectors, _ = vectors(layout.vector, 1)
 
-    @layout.jit
+    @jit
     def copy_row(target, source, count):
         i = 0
         while count - i >= lanes:
@@ -184,12 +184,12 @@ def make_forward(layout):
         combined = _chain(layout, (stage, project), combined, accumulators)
     run_stages, project_stages = combined
 
-    @layout.jit
+    @jit
     def clear(target, count):
         for j in range(count):
             store(target, j, zero)
 
-    @layout.jit
+    @jit
     def clear_padding(args, order, length, Hp, y, tape, before):
         """Zero the steps past a row's length: of the output, and of what takes part in backward's large products."""
         for i in range(args.N):
@@ -202,7 +202,7 @@ def make_forward(layout):
                     for s in range(before_count):
                         clear(offset(before, (s * args.T * args.B + visit) * Hp), Hp)
 
-    @layout.jit
+    @jit
     def scan(address):
         args = args_of(address)
         T, B, I, H, N, chunk = args.T, args.B, args.I, args.H, args.N, args.chunk

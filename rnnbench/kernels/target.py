@@ -5,7 +5,7 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import llvmlite.binding as llvm
@@ -22,9 +22,6 @@ Jitted: TypeAlias = Any
 # Enough freedom for fused multiply-adds, and none that would lose a NaN, an infinity or the sign of an argument.
 FASTMATH = {"contract"}
 OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
-# Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
-# ones are inlined into their caller by Numba instead.
-INLINED = {"inline": "always"}
 
 FULL = 3  # of the levels of optimisation
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
@@ -51,10 +48,14 @@ def check_settings() -> None:
         raise Unsupported(f"NUMBA_{wrong[0]} is set, and other code than ours would be measured; unset it")
 
 
-def jit(function: Callable[..., object], tag: str = "", **options: str) -> Jitted:
-    """Compile a helper or kernel; `tag` says in its name what it was made for."""
-    function.__qualname__ += f".{tag}" if tag else ""
+def jit(function: Callable[..., object], **options: str) -> Jitted:
+    """Compile a helper or kernel."""
     return njit(**{**OPTIONS, **options})(function)
+
+
+# Every jitted helper is optimised and turned into machine code on its own, and then again inside its caller. The large
+# ones are inlined into their caller by Numba instead.
+inline = partial(jit, inline="always")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from reprlib import repr as shortened  # of any depth and length
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-LARGEST = 1e100  # and the smallest is one over it, if not zero
+LARGEST = 1e50  # and the smallest is one over it, if not zero
 LARGEST_WHOLE = 2**53  # above it a float leaves whole numbers out
 LONGEST = 5000  # characters of a text
 SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no encoding writes
@@ -48,10 +48,10 @@ def named(kind: Callable[..., object], value: object) -> Mapping[str, Any]:
     """Return an object whose names are a dataclass's fields, all that have no default among them. Raises ValueError."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{shortened(value)} is not an object")
-    if odd := next((name for name in value if name not in hints(kind)), None):
-        raise ValueError(f"{shortened(odd)} is unknown")
-    if absent := next((name for name in _required(kind) if name not in value), None):
-        raise ValueError(f"{absent!r} is missing")
+    if odd := [name for name in value if name not in hints(kind)]:
+        raise ValueError(f"{shortened(odd[0])} is unknown")
+    if absent := [name for name in _required(kind) if name not in value]:
+        raise ValueError(f"{absent[0]!r} is missing")
     return value
 
 

@@ -122,8 +122,9 @@ def _sentence(series: Series, column: str, step: Step, commits: Sequence[Commit]
     what = f"{series.figure} of {cell} on {column}" if cell else series.figure
     moved = "rose" if step.after > step.before else "fell"
     levels = f"from {amount(step.before, unit(series.figure))} to {amount(step.after, unit(series.figure))}"
-    return f"{what} {moved} by {percent(abs(step.share))} {where}: {levels}."
+    share = f" by {percent(abs(step.share))}" if step.before else ""  # from zero, every rise is infinite
+    return f"{what} {moved}{share} {where}: {levels}."
 
 
 def _signed(step: Step) -> str:
-    return f"({'+' if step.share > 0 else '−'}{percent(abs(step.share))})"
+    return f"({'+' if step.share > 0 else '−'}{percent(abs(step.share))})" if step.before else "(from 0)"

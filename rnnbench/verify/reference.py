@@ -8,9 +8,11 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
-from rnnbench.model import Array, Model
+from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
-from rnnbench.tasks.spec import Split, Training, Workload
+from rnnbench.tasks.spec import Split, Training
+from rnnbench.verify.diagnose import diagnose_outputs
+from rnnbench.verify.gradient import wrong_gradient
 
 CURVE_STEPS = 10
 GRADIENT = "gradient of "
@@ -40,7 +42,7 @@ class Oracle:
     """
 
     model: Model
-    task: Workload
+    loss: str
     training: Training
     batch: Split
     first: Split
@@ -90,10 +92,18 @@ class Oracle:
         steps = islice(batches(train, self.training.batch_size, seed), min(CURVE_STEPS, self.training.steps))
         return [session.train_step(step.x, _as(step.target, "float64"), step.lengths) for step in steps]
 
+    def diagnose(self, params: Params, y: Array, tolerance: float) -> str | None:
+        """Name the conventions by which y comes from the batch; None where none is found."""
+        return diagnose_outputs(self.model, params, self.batch.x, self.batch.lengths, y, tolerance)
+
+    def wrong_gradient(self) -> float | None:
+        """Return by how much the cell's backward is off its forward's derivative, where that is more than rounding."""
+        return wrong_gradient(self.model.cell)
+
     def _session(self, params: Mapping[str, Array], dtype: str) -> NumpySession:
         own = {name: value.astype(dtype) for name, value in params.items()}
         model = replace(self.model, dtype=dtype)
-        return NumpyBackend(1).session(model, own, self.task.loss, self.training.optimiser)
+        return NumpyBackend(1).session(model, own, self.loss, self.training.optimiser)
 
 
 def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:

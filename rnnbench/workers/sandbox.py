@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import rnnbench
 from rnnbench.backends.base import BackendInfo
 from rnnbench.machine.environment import usable_cores
 from rnnbench.registry import requests
@@ -57,15 +58,24 @@ class Sandbox:
                 worker.kill()
             self._private.__exit__(None, None, None)
 
-    def start(self, backend: BackendInfo, threads: int, position: int = 0, work: str = MEASURING) -> Worker:
+    def start(
+        self,
+        backend: BackendInfo,
+        threads: int,
+        position: int = 0,
+        work: str = MEASURING,
+        plugins: Sequence[str] | None = None,
+    ) -> Worker:
         """Return a worker that is loading `backend`; `receive` its `load` to know that it has.
 
         position: its number among those that load at the same time, each on cores of its own while there are enough;
         measured is on the same cores for all. work: import path of what turns a backend into a worker's actions.
+        plugins: names of those that it imports; None for all.
         """
         worker = self.launch([sys.executable, "-P", "-m", "rnnbench.workers.serve"], _environment(), threads)
         loading, cores = worker_cores(self.cores, threads, position), worker_cores(self.cores, threads)
-        worker.send(BackendLoader.load, backend.factory, work, threads, loading, cores, list(requests()))
+        needed = None if plugins is None else list(plugins)
+        worker.send(BackendLoader.load, backend.factory, work, threads, loading, cores, list(requests()), needed)
         return worker
 
     def launch(self, command: Sequence[str], environment: Mapping[str, str], threads: int) -> Worker:
@@ -179,6 +189,10 @@ def _handled(handler: Callable[[int, FrameType | None], object] | signal.Handler
 
 
 def _environment() -> dict[str, str]:
-    """Return ours, with our module search path: a worker must find what we found, and nothing that lies in its
-    folder."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    """Return ours, with our module search path: a worker must find what we found, and this `rnnbench` before any other,
+    such as a folder of that name where the user stands."""
+    home = str(Path(rnnbench.__file__).parent.parent)
+    paths = [path or os.getcwd() for path in sys.path]
+    others = [path for path in paths if path != home and (Path(path) / "rnnbench").exists()]
+    first = [path for path in paths if path not in others]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys([*first, home, *others]))}

@@ -21,7 +21,7 @@ from typing import Concatenate
 import psutil
 
 from rnnbench.units import GIB, MIB
-from rnnbench.workers.failure import Failure, printable
+from rnnbench.workers.failure import Failure, printable, told
 from rnnbench.workers.messages import Actor, P, Reply, decode_reply, encode
 from rnnbench.workers.reaper import MARKER, end_all, marked
 
@@ -29,6 +29,8 @@ POLL_SECONDS = 0.25
 LONGEST_POLL_SECONDS = 2.0  # what it takes under the worst load; longer, and we were stopped, by Ctrl-Z for one
 SHARE_OF_MEMORY = 0.8  # a worker above it would soon take the machine down with it
 LAST_WORDS = 160  # characters of a dead worker's log that its reason quotes
+LOG_END = 4096  # bytes of it that are read for them
+PARTING_SECONDS = 1.0  # for what an ended process leaves in its pipe, or for the pipe's end
 
 
 def memory_limit() -> int:
@@ -120,6 +122,8 @@ class Worker:
         assert self._process.stdin is not None
         if self.closed:
             raise Failure("crashed", "its process had ended before this case")
+        if not self._replies.empty() and self.alive:
+            raise self._end(Failure("bad_output", "answered what it was not asked; does it write to our pipe?"))
         with suppress(BrokenPipeError):  # `receive` finds out how it died
             self._process.stdin.write(encode(action, *given, **named))
             self._process.stdin.flush()
@@ -163,9 +167,24 @@ class Worker:
         assert self._process.stdout is not None
         with suppress(OSError):  # closing flushes what could not be sent
             self._process.stdin.close()
-        self._reader.join()
-        self._process.stdout.close()
+        self._reader.join(PARTING_SECONDS)
+        if self._reader.is_alive():  # somebody who cannot be told by the marker holds the other end
+            self._end_holders(self._process.stdout.fileno())
+            self._reader.join(PARTING_SECONDS)
+        if not self._reader.is_alive():
+            self._process.stdout.close()
         self.closed = True
+
+    def _end_holders(self, pipe: int) -> None:
+        """Kill every other process that holds a pipe of ours, where the system tells."""
+        with suppress(OSError):
+            end = os.readlink(f"/proc/self/fd/{pipe}")
+            for process in psutil.process_iter():
+                with suppress(psutil.Error, OSError):
+                    folder = f"/proc/{process.pid}/fd"
+                    held = [os.readlink(f"{folder}/{number}") for number in os.listdir(folder)]
+                    if process.pid != os.getpid() and end in held:
+                        process.kill()
 
     def _signal(self, name: str) -> None:
         """Send a signal to the process's group, where the system has such."""
@@ -191,7 +210,7 @@ class Worker:
     def _parting_reply(self) -> bytes | None:
         """Return what an ended process had still sent. A child of its may hold the pipe open: do not wait long."""
         with suppress(Empty):
-            return self._replies.get(timeout=1)
+            return self._replies.get(timeout=PARTING_SECONDS)
         return None
 
     def _check(self, left: float, limit: float) -> None:
@@ -207,14 +226,14 @@ class Worker:
         """Return the reply that a line holds. Raises Failure, and ends the worker unless it has told that itself."""
         if line is None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=1)  # the pipe closes a moment before the process is gone
+                self._process.wait(timeout=PARTING_SECONDS)  # the pipe closes a moment before the process is gone
             raise self._end(Failure("crashed", self._obituary()))
         if len(line) > self.limits.reply_bytes:
             raise self._end(Failure("bad_output", f"answered with more than {self.limits.reply_bytes} bytes"))
         try:
             answer = json.loads(line)
             if "failed" in answer:
-                raise Failure(*answer["failed"])
+                raise told(*answer["failed"])
             done = answer["done"]
         except (ValueError, KeyError, TypeError, RecursionError):
             why = "answered with something that is not a reply; does it write to our pipe?"
@@ -239,9 +258,14 @@ class Worker:
             how = f"its process was ended by {signal.Signals(-code).name}"
         else:
             how = f"its process exited with code {code} without an answer"
-        words = self._log.read_bytes()[-4096:].decode(errors="replace").split("\n") if self._log.is_file() else []
-        last = next((word.strip() for word in reversed(words) if word.strip()), "")
+        last = next((word.strip() for word in reversed(self._log_end().split("\n")) if word.strip()), "")
         return f"{how}; its last words: {printable(last)[:LAST_WORDS]}" if last else how
+
+    def _log_end(self) -> str:
+        with suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END))
+            return log.read(LOG_END).decode(errors="replace")
+        return ""
 
     def _tree(self) -> list[psutil.Process]:
         """Return the process and all below it."""

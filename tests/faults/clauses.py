@@ -9,12 +9,16 @@ PREFIX = "tests/"
 WORKER = "test_runner_faults.py::test_each_fault_has_its_status_and_reason"
 LIE = "faults/test_cheats.py::test_no_lie_of_its_kind_gets_figures_that_are_not_true"
 BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
+PLUGIN_RUNS = "test_runner_plugins.py::"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
 CSV = "test_tasks_csv.py::"
 SAFETENSORS = "test_weights_safetensors.py::"
+EXECUTED = "test_weights_executed.py::"
+BY_HAND = f"{EXECUTED}test_a_graph_is_read_as_it_computes_or_refused_for_the_true_reason"
 INPUTS = "test_inputs.py::"
 CACHE = "test_kernel_cache.py::"
+FINGERPRINT = "test_kernel_fingerprint.py::"
 TABLES = "test_report_tables.py::"
 HERE = "faults/"
 
@@ -59,6 +63,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("wrong type", "a cell among backends", "invalid id", "upper case", "long id", "no id"),
         "test_plugins.py::test_a_bad_offer_does_not_take_the_good_ones_along",
     ),
+    "a field of an offer that cannot be (its type, bounds, length, characters)": (
+        "test_plugins.py::test_an_offer_that_cannot_be_is_refused_by_its_field",
+    ),
     "two plugins with one id (both named, neither silently wins)": (
         "test_plugins.py::test_two_plugins_with_one_id_are_both_named_and_neither_wins",
         "test_plugins.py::test_nobody_takes_a_built_in_id_silently",
@@ -68,6 +75,24 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_plugins.py::test_ten_megabytes_printed_at_import_stay_off_our_output",
         f"{HERE}test_output.py::test_json_is_valid_whatever_a_plugin_prints",
         "test_runner_faults.py::test_those_without_fault_are_as_good_as_alone[loud]",
+    ),
+    "an import that changes the environment, the clock, NumPy's errors, signals, tracing or affinity, or starts "
+    "threads (put back, and named)": ("test_plugins.py::test_what_a_plugin_changes_is_put_back_and_named",),
+    "standard output written to or closed at import": (
+        "test_plugins.py::test_what_a_plugin_writes_or_closes_leaves_our_output_as_it_is",
+    ),
+    "another backend's plugin imported into a worker": (
+        f"{PLUGIN_RUNS}test_a_worker_imports_its_own_plugin_alone",
+        "test_plugins.py::test_only_the_plugins_that_are_needed_are_imported",
+    ),
+    "a task whose data or score leave, exit, hang, raise, interrupt, hold too much, print, or give NaN, an empty "
+    "split, a wrong shape, objects or a link (the task is named)": (
+        f"{PLUGIN_RUNS}test_a_task_that_fails_is_a_failed_row_that_names_it",
+        f"{PLUGIN_RUNS}test_the_tasks_after_it_are_none_the_worse",
+        f"{PLUGIN_RUNS}test_a_task_that_hangs_again_and_again_is_not_tried_for_ever",
+    ),
+    "a cell whose pair does (the cell is named)": (
+        f"{PLUGIN_RUNS}test_a_cell_that_fails_is_a_failed_row_that_names_it",
     ),
     # Workers
     "exception": (*workers("raises"), *CONTAINED),
@@ -116,6 +141,25 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_measure.py::test_a_backend_whose_threads_are_too_many_is_refused",
     ),
     "GPU absent": (*workers("no-gpu"), f"{PROCESS}test_a_reported_failure_leaves_the_worker_alive"),
+    "killed once while it loads (tried again), or not loaded for one seed (tried for the next)": (
+        f"{PLUGIN_RUNS}test_a_load_that_fails_once_is_not_the_backends_for_ever",
+    ),
+    "a child that comes back from a fork": (f"{PROCESS}test_a_child_that_comes_back_from_a_fork_does_not_answer",),
+    "a second answer to one request": (f"{PROCESS}test_a_second_answer_is_not_taken_for_that_of_the_next_request",),
+    "a daemon that keeps the pipe and hides": (
+        f"{PROCESS}test_a_daemon_that_keeps_the_pipe_and_hides_is_ended_and_hangs_nobody",
+    ),
+    "a file of arrays that is a pipe, a link, without end or a bomb": (
+        "test_measure.py::test_a_file_that_a_worker_left_is_regular_bounded_and_whole_or_its_rows_fault",
+    ),
+    "a report or a figure that cannot be": (
+        f"{PLUGIN_RUNS}test_a_report_that_cannot_be_costs_its_own_row",
+        f"{PLUGIN_RUNS}test_a_figure_that_cannot_be_stored_ends_its_row_and_not_the_run",
+    ),
+    "a log of gigabytes": (f"{PROCESS}test_the_end_of_a_log_without_end_is_read_alone",),
+    "a folder `rnnbench` where the user stands": (
+        f"{PROCESS}test_a_folder_of_our_name_where_the_user_stands_is_not_imported",
+    ),
     # Lies
     "results kept by content, by identity, by a sample of the input, by row or by the beginning of a sequence": (
         *lies("content", "identity", "sample", "row-by-row", "prefix"),
@@ -237,6 +281,43 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         *broken("invalid id", "long id"),
     ),
     "a symlink in results pointing outside": (f"{STORE}test_links_are_not_followed",),
+    "a store, a noise, asv's results, weights or options whose structure is damaged behind a right seal": (
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line",
+        f"{HERE}test_fuzz.py::test_any_file_of_a_store_is_read_or_named_and_hides_no_other",
+    ),
+    "an ONNX file of another network than it looks like (states that are carried or computed, dropout in training, a "
+    "bias on another axis or branch, lengths)": (
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name",
+        BY_HAND,
+    ),
+    "a reader that misreads one (the layer is named)": (
+        f"{EXECUTED}test_a_misreading_is_refused_where_file_and_model_part",
+        f"{EXECUTED}test_a_misread_head_is_refused_as_such",
+    ),
+    "ONNX's own tests of its operators (what is published, or the reason)": (
+        f"{EXECUTED}test_as_shipped_their_weights_are_inputs",
+        f"{EXECUTED}test_with_stored_weights_they_compute_what_onnx_publishes",
+    ),
+    "weights said to lie in another file (elsewhere, linked, a pipe, short)": (
+        f"{EXECUTED}test_a_file_beside_it_that_is_not_whole_and_regular_is_named",
+        f"{EXECUTED}test_no_other_file_is_opened_and_sizes_are_checked",
+    ),
+    "work without end for who executes it": (
+        f"{BY_HAND}[too many steps]",
+        f"{BY_HAND}[a tensor as large as an input says]",
+    ),
+    "a state_dict whose head may be an embedding": (
+        "test_weights_state_dict.py::test_what_may_be_an_embedding_is_asked_for",
+        "test_weights_field.py::test_what_is_not_the_network_it_looks_like_is_refused_by_name[embedding-lstm.safetensors]",
+    ),
+    "escape codes in a file's own names": (f"{EXECUTED}test_a_file_s_names_do_not_reach_the_terminal_as_they_are",),
+    "a value beyond its type or bounds (the column is named)": (
+        f"{HERE}test_fuzz.py::test_what_is_beyond_its_type_or_bounds_is_named_and_hides_nothing_else",
+        f"{HERE}test_fuzz.py::test_any_row_is_a_record_or_one_line",
+    ),
+    "a group that lies there twice (counts once)": (
+        f"{HERE}test_fuzz.py::test_a_group_that_lies_there_twice_counts_once",
+    ),
     "a repository whose configuration, hooks or attributes name programs (`history` and `gate` run none of them)": (
         "test_git.py::test_nothing_runs_that_a_repository_names",
         "test_git.py::test_the_commands_run_nothing_either",
@@ -278,10 +359,49 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{CACHE}test_a_directory_others_may_write_is_not_used",
         f"{HERE}test_cache.py::test_a_cache_of_somebody_else_is_not_used",
     ),
+    "a folder above it that others may write, or a link of theirs on the way": (
+        f"{HERE}test_cache.py::test_a_folder_above_that_others_may_write_is_not_used",
+        f"{HERE}test_cache.py::test_folders_above_that_harm_nobody_are_used",
+        f"{HERE}test_cache.py::test_a_link_of_somebody_else_leads_nowhere",
+        f"{HERE}test_cache.py::test_folders_are_made_for_their_owner_alone",
+    ),
+    "a cache file that is a link, a pipe, a folder, huge, of somebody else or writable by others": (
+        f"{HERE}test_cache.py::test_only_a_regular_file_that_is_ours_alone_is_read",
+        f"{HERE}test_cache.py::test_a_link_in_a_kernel_s_place_is_replaced_and_not_followed",
+    ),
     "no writable cache": (f"{CACHE}test_no_writable_place_means_no_cache_and_one_notice",),
+    "a warm cache that may only be read": (f"{HERE}test_cache.py::test_a_cache_that_cannot_be_written_is_read",),
+    "a cache that grows without end": (
+        f"{HERE}test_cache.py::test_what_was_used_last_stays_where_there_is_too_little_room",
+    ),
+    "what killed writers of the cache left": (
+        f"{HERE}test_cache.py::test_what_killed_writers_left_is_removed_and_nothing_else",
+    ),
     "an edited kernel with a warm cache": (
-        f"{CACHE}test_an_edited_cell_has_another_key",
         f"{HERE}test_cache.py::test_an_edited_kernel_has_another_key",
+        f"{HERE}test_cache.py::test_the_sources_of_a_key_are_those_that_run",
+    ),
+    "an edit of what a cell's pair uses with a warm cache (a helper, its module, a closure, an environment variable, a "
+    "data file)": (
+        f"{FINGERPRINT}test_what_the_pair_uses_is_in_the_key",
+        f"{FINGERPRINT}test_helper_modules_are_followed",
+        f"{FINGERPRINT}test_what_is_read_at_import_or_when_the_pair_is_made_is_followed",
+        f"{FINGERPRINT}test_a_file_named_like_one_of_python_s_is_not_taken_for_it",
+        f"{CACHE}test_a_kernel_in_the_cache_is_the_one_its_source_means",
+    ),
+    "something it uses that cannot be followed": (
+        f"{FINGERPRINT}test_what_cannot_be_followed_is_named",
+        f"{FINGERPRINT}test_a_kernel_that_cannot_be_followed_is_compiled_and_told",
+        "test_cli_kernels.py::test_a_cell_whose_kernels_cannot_be_kept_is_told",
+    ),
+    "another setting of Numba's with a warm cache": (f"{FINGERPRINT}test_every_setting_of_numba_is_in_the_key",),
+    "kernels that two processes compiled under one name": (
+        f"{CACHE}test_two_processes_give_no_two_functions_one_name",
+    ),
+    "a warm cache that compiles again for another number of threads": (
+        f"{FINGERPRINT}test_what_changes_no_machine_code_is_not",
+        f"{CACHE}test_kernels_serve_any_number_of_threads",
+        "test_cli_kernels.py::test_after_a_warmup_a_comparison_compiles_nothing",
     ),
     "float16, mixed dtypes, strided, big-endian, zero-length and T=0 inputs (a defined result or one clear line)": (
         f"{INPUTS}test_every_real_dtype_gives_the_same_result",

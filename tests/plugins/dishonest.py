@@ -237,7 +237,6 @@ class WhenCopied(np.ndarray):
     work: Callable
 
     def copy(self, order="C"):
-        note(-1.0)
         return np.array(self.work())
 
 
@@ -278,7 +277,7 @@ class Filled(Late):
 
 
 class OffBy(Right):
-    """Outputs are off by this share, from the first call."""
+    """Outputs are off by this share, from the first call on."""
 
     def forward(self, x, lengths=None, state=None):
         y, after = self.right(x, lengths, state)
@@ -286,7 +285,7 @@ class OffBy(Right):
 
 
 class OffByLater(Late):
-    """The same, from when it is timed."""
+    """Outputs are off by this share, from when they are timed."""
 
     def lie(self, x, lengths):
         y, after = self.right(x, lengths)
@@ -323,7 +322,7 @@ class ShortInside(Right):
 
 
 class ShortWhenTimed(Late):
-    """The same for inputs and outputs, from when it is timed."""
+    """Inputs and outputs have so many bits of mantissa, from when they are timed."""
 
     def lie(self, x, lengths):
         y, after = self.right(shortened(np.nan_to_num(x), self.strength), lengths)
@@ -331,7 +330,7 @@ class ShortWhenTimed(Late):
 
 
 class IgnoresLengths(Right):
-    """From its so-many-th call on."""
+    """Ignores lengths after so many calls."""
 
     def forward(self, x, lengths=None, state=None):
         self.calls += 1
@@ -406,6 +405,7 @@ class IgnoresState(Right):
 
     def step(self, x_t, state):
         self.steps += 1
+        note(self.steps > self.strength and state is not None)
         return super().step(x_t, state if self.steps <= self.strength else None)
 
 
@@ -459,7 +459,7 @@ class LeavesToThread(Trains):
 
 
 class TrainsWhenAsked(LeavesToThread):
-    """Puts batches aside, up to so many, and trains on them when it must or when somebody looks."""
+    """Puts so many batches aside, and trains on them when it must or when somebody looks."""
 
     def settle(self):
         for batch in getattr(self, "aside", []):
@@ -577,7 +577,7 @@ class ChildComputes(Right):
 
 
 class DaemonComputes(ChildComputes):
-    """The same, and the process is nobody's child."""
+    """Leaves this share of the rows to a process that is nobody's child, on any core."""
 
     detached = True
 
@@ -673,15 +673,15 @@ class Lie:
 
 
 def times(*counts):
-    return {f"from the {count + 1}. call on": count for count in counts}
+    return {f"from call {count + 1} on": count for count in counts}
 
 
 def after(what, *counts):
     return {f"after {count} {what}": count for count in counts}
 
 
-def shares(*values):
-    return {f"{value:.0%}" if value >= 0.01 else f"{value:.0e}": value for value in values}
+def shares(*parts):
+    return {"all" if part == 1 else f"1 of {part}": 1 / part for part in parts}
 
 
 def errors(*values):
@@ -712,7 +712,7 @@ LIES = (
     Lie("rows", PartOfRows, {"half": 1 / 2, "7 of 8": 7 / 8, "all but one": 1.0}, (TIMED,), saves=True),
     Lie("row-by-row", RowByRow, {"every row": 0}, (TIMED,), saves=True),
     Lie("prefix", FromThePrefix, {"every quarter": 0}, (TIMED,), saves=True),
-    Lie("skips", Skips, shares(1 / 2, 1 / 8, 1 / 16, 1 / 64), (TIMED,), saves=True),
+    Lie("skips", Skips, shares(2, 8, 16, 64), (TIMED,), saves=True),
     Lie("lazy", Lazy, {"a subclass of ndarray": "a subclass of ndarray", "an object": "an object"}, ("plain NumPy",)),
     Lie("filled", Filled, {"a thread": 0}, (TIMED,)),
     Lie("off", OffBy, errors(*ERRORS), (WRONG, STEP)),
@@ -730,7 +730,7 @@ LIES = (
     Lie("predictions", WrongLater, errors(1.0, *ERRORS), ("test split",)),
     Lie("position", StepsByPosition, after("sequences", 1, 3), (STEP,), saves=True),
     Lie("step-content", StepsByContent, times(1, 3, 20), (STEP,), saves=True),
-    Lie("state", IgnoresState, after("steps", 0, 100, 200), (STEP, "in steps")),
+    Lie("state", IgnoresState, after("steps", 0, LATE, 100), (STEP, "in steps"), saves=True),
     Lie("early", LeavesToThread, {"all of it": "all of it", "all but the loss": "all but the loss"}, ("training",)),
     Lie("aside", TrainsWhenAsked, {f"{count} batches": count for count in (50, 5, 2)}, ("training",)),
     Lie(
@@ -740,7 +740,7 @@ LIES = (
         ("its batches' gradients",),
     ),
     Lie("last-loss", TellsLastLoss, {"the same": 1.0, "less by 1 %": 0.99}, ("its losses", "its batches' gradients")),
-    Lie("leaves-out", LeavesOutSteps, shares(1.0, 1 / 2, 1 / 4, 1 / 8, 1 / 16), ("its batches' gradients",)),
+    Lie("leaves-out", LeavesOutSteps, shares(1, 2, 4, 8, 16), ("its batches' gradients",)),
     Lie("stops", StopsTraining, after("steps", CHECKED_STEPS, STEPS // 2, STEPS - 10), ("its batches' gradients",)),
     Lie("watched", TrainsWhenLookedAt, after("steps", 1, 4), ("its losses", "gradients"), saves=True),
     Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),

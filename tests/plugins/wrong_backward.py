@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-from rnnbench.testing.gradient import STEP
 
 from rnnbench import Accumulator, BackendInfo, Cell, Stage, hookimpl
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
+from rnnbench.verify.gradient import STEP
 
 WHAT = "The cell's backward is off by this share, and the one backend that is right differs from the reference"
 ERRORS = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)

@@ -17,12 +17,15 @@ def changed(name, change):
     return replace(RNN_TANH, id=name, stages=(replace(stage, pair=lambda m: change(*stage.pair(m))),))
 
 
-def too_small(forward, backward):
-    def wrong(saved, prev, dstate):
-        dpre, dprev = backward(saved, prev, dstate)
-        return tuple(0.9 * d for d in dpre), dprev
+def too_small(share):
+    def change(forward, backward):
+        def wrong(saved, prev, dstate):
+            dpre, dprev = backward(saved, prev, dstate)
+            return tuple((1 - share) * d for d in dpre), dprev
 
-    return forward, wrong
+        return forward, wrong
+
+    return change
 
 
 def of_real_numbers(forward, backward):
@@ -59,7 +62,13 @@ class Independent(NumpyBackend):
 
 @hookimpl
 def rnnbench_cells():
-    kinds = {"too-small": too_small, "real": of_real_numbers, "floats": of_floats, "nan-behind": without_numbers}
+    kinds = {
+        "too-small": too_small(0.1),
+        "a-little-too-small": too_small(1e-6),
+        "real": of_real_numbers,
+        "floats": of_floats,
+        "nan-behind": without_numbers,
+    }
     return [changed(name, change) for name, change in kinds.items()]
 
 

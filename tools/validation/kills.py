@@ -81,7 +81,9 @@ def kills(count: int, first: int = 0) -> dict[str, Any]:
     for name in WRITERS:
         with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as folder:
             start = time.monotonic()
-            subprocess.run(**prepared(name, Path(folder)), check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                **prepared(name, Path(folder)), check=False, stdout=subprocess.DEVNULL
+            )  # gate may find noise
             longest = time.monotonic() - start
         wrong = [f"trial {n}: {why}" for n in range(first, first + count) if (why := written(name, n, longest))]
         print(f"{name}: {count} trials, {len(wrong)} wrong", *wrong, flush=True)

@@ -6,7 +6,7 @@
     disturbed   the same while a busy loop shares a core: no verdict may flip                    (about 15 minutes)
     agreement   our times against torch.utils.benchmark's, on the same call                      (2 minutes)
     faults      every fault that must be contained, as tests                                     (5 minutes)
-    kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
+    kills       comparisons and other writers stopped at random moments, by each ending signal     (hours)
     cheats      backends that gain by a lie: which are caught, and how large a lie passes        (15 minutes)
     honest      seven honest backends, quiet and beside two busy loops: nobody may be accused    (20 minutes)
     fuzz        damaged files of every kind that strangers send, ten thousand of each            (30 minutes)

@@ -15,7 +15,7 @@ from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
 from rnnbench.verify.reference import Oracle, Outputs
-from rnnbench.workers.failure import Failure, explain
+from rnnbench.workers.failure import Failure, blame, explain
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class CaseFiles:
             raise
         except Exception as error:  # a plugin's task or cell may raise anything
             why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
-            raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
+            raise blame(error, why, f"leave it out: --task without {task.id}") from error
         if wrong is not None:
             why = f"the backward of cell {group.cell!r} is not the derivative of its forward: off by {wrong:.1e}"
             raise Failure("mismatch", why, "mend it: `rnnbench.testing.gradient_error` tells")

@@ -92,7 +92,7 @@ def at_fault(kind: str, name: str) -> Iterator[None]:
     try:
         yield
     except Failure as failure:
-        remedy = f"leave it out: --{OPTIONS[kind]} without {name}"
+        remedy = None if failure.status == "oom" else f"leave it out: --{OPTIONS[kind]} without {name}"
         raise Failure(failure.status, f"{OPTIONS[kind]} {name!r}: {failure.reason}", remedy) from failure
 
 

@@ -19,6 +19,7 @@ from rnnbench.records.comparisons import CONTROL, CONTROLLED
 from rnnbench.tasks.spec import FixedModel, Training, Workload
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.pool import WorkerPool, WorkerSpec
+from rnnbench.workers.worker import bounded_memory
 
 TRAINER = CONTROLLED  # whose weights a runtime that only infers is scored with
 PEAK = "rnnbench.kernels.peak:measure_flops_peak"
@@ -61,7 +62,8 @@ class GroupRun:
                 self._admit(run)
         if any(run.ok for run in everybody):
             try:
-                inputs = self.files.inputs(self.group, self.task, self.training)
+                with bounded_memory():
+                    inputs = self.files.inputs(self.group, self.task, self.training)
             except Failure as failure:
                 for run in self._running(everybody):
                     run.fail(failure)

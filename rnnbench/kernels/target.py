@@ -11,7 +11,10 @@ from typing import Any, TypeAlias
 import llvmlite.binding as llvm
 import numpy as np
 from numba import njit
+from numba.core import config
 from numba.core.bytecode import FunctionIdentity
+
+from rnnbench.errors import Unsupported
 
 DType = np.dtype[Any]
 # A function that Numba has compiled or will compile. Its class is a descriptor: a property of one would be a method.
@@ -20,6 +23,7 @@ Jitted: TypeAlias = Any
 FASTMATH = {"contract"}
 OPTIONS = {"nogil": True, "fastmath": FASTMATH, "error_model": "numpy", "boundscheck": False}
 
+FULL = 3  # of the levels of optimisation
 _AVX2_NAMES = ("haswell", "broadwell", "skylake", "alderlake", "znver1", "znver2", "znver3", "x86-64-v3", "core-avx2")
 _AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerapids", "znver4", "znver5", "x86-64-v4")
 
@@ -28,6 +32,20 @@ _AVX512_NAMES = ("skylake-avx512", "cascadelake", "icelake-server", "sapphirerap
 # compiled by two processes and read from the cache by a third would meet there under the same names, and one would run
 # the other's code. So each process begins somewhere else.
 FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+
+
+def check_settings() -> None:
+    """Raise Unsupported where Numba's settings would have other code measured than ours: interpreted, not optimised, or
+    with checks. They come from the environment or from .numba_config.yaml."""
+    asked = {
+        "DISABLE_JIT": config.DISABLE_JIT,
+        "BOUNDSCHECK": config.BOUNDSCHECK,
+        "DEBUG": config.DEBUG,
+        "DEBUGINFO": config.DEBUGINFO_DEFAULT,
+        "OPT": int(config.OPT) != FULL,
+    }
+    if wrong := [name for name, value in asked.items() if value]:
+        raise Unsupported(f"NUMBA_{wrong[0]} is set, and other code than ours would be measured; unset it")
 
 
 def jit(function: Callable[..., object], **options: str) -> Jitted:

@@ -23,11 +23,12 @@ def marked(marker: str) -> "Iterator[tuple[str, psutil.Process]]":
     """Yield every process whose environment holds a marker that starts so, except this one, each with its marker."""
     import psutil
 
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            own = process.environ().get(MARKER, "")
-            if process.pid != os.getpid() and own.startswith(marker):
-                yield own, process
+    with suppress(OSError):  # no list of processes at all, without /proc
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                own = process.environ().get(MARKER, "")
+                if process.pid != os.getpid() and own.startswith(marker):
+                    yield own, process
 
 
 def end_all(marker: str) -> None:

@@ -32,6 +32,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
+# The signals that would end us; SIGINT, which Python turns into an exception, first.
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 MEASURING = "rnnbench.comparison.actions:CaseActions"
 
 
@@ -41,33 +43,20 @@ class Sandbox:
     def __init__(self, limits: WorkerLimits) -> None:
         self.limits = limits
         self.cores = usable_cores()  # before `parent_cores` leaves us fewer
-        self.marker = f"rnnbench-{secrets.token_hex(8)}"
-        self.folder = Path(tempfile.gettempdir()) / self.marker
+        self._private = private_folder()
         self._workers: list[Worker] = []
         self._count = 0
 
     def __enter__(self) -> "Sandbox":
-        self._reaper = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rnnbench.workers.reaper", self.marker, str(self.folder)],
-            env=_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self.folder.mkdir(mode=0o700)
+        self.folder = self._private.__enter__()
+        self.marker = self.folder.name
         return self
 
     def __exit__(self, *_: object) -> None:
         with undisturbed():
             for worker in self._workers:
                 worker.kill()
-            end_all(self.marker)
-            shutil.rmtree(self.folder, ignore_errors=True)
-            assert self._reaper.stdin is not None
-            self._reaper.stdin.close()
-            with suppress(subprocess.TimeoutExpired):
-                self._reaper.wait(timeout=10)
+            self._private.__exit__(None, None, None)
 
     def start(
         self,
@@ -108,6 +97,33 @@ class Sandbox:
         worker.kill()
 
 
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """Yield a temporary folder that goes, with every process that its name marks, however we end: where we cannot see
+    to it ourselves the reaper does, which no signal to our group or to every process of the terminal can end."""
+    folder = Path(tempfile.gettempdir()) / f"rnnbench-{secrets.token_hex(8)}"
+    with _blocked(*ENDING):  # for the reaper, which inherits it; we get what comes meanwhile a moment later
+        reaper = subprocess.Popen(
+            [sys.executable, "-P", "-m", "rnnbench.workers.reaper", folder.name, str(folder)],
+            env=_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        with undisturbed():
+            end_all(folder.name)
+            shutil.rmtree(folder, ignore_errors=True)
+            assert reaper.stdin is not None
+            reaper.stdin.close()
+            with suppress(subprocess.TimeoutExpired):
+                reaper.wait(timeout=10)
+
+
 def worker_cores(usable: Sequence[int], threads: int, position: int = 0) -> list[int]:
     """Return the last `threads` cores, or those `position` places before, in turn: the first ones serve the system, and
     the parent. Empty where there are too few."""
@@ -134,12 +150,27 @@ def parent_cores(usable: Sequence[int], threads: int) -> Iterator[None]:
 
 def undisturbed() -> AbstractContextManager[None]:
     """Let signals that would end us wait until cleaning up is done; a second Ctrl-C is common."""
-    return _handled(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM)
+    return _handled(signal.SIG_IGN, *ENDING)
 
 
 def termination_as_interrupt() -> AbstractContextManager[None]:
-    """Make SIGTERM raise KeyboardInterrupt meanwhile, as SIGINT does."""
-    return _handled(signal.default_int_handler, signal.SIGTERM)
+    """Make SIGTERM, and SIGHUP of a terminal that closes, raise KeyboardInterrupt meanwhile, as SIGINT does. What is
+    ignored, as under nohup, stays so."""
+    ignored = [number for number in ENDING if signal.getsignal(number) is signal.SIG_IGN]
+    return _handled(signal.default_int_handler, *(n for n in ENDING[1:] if n not in ignored))
+
+
+@contextmanager
+def _blocked(*numbers: int) -> Iterator[None]:
+    """Let these signals wait meanwhile, where the system can; a process begun now never gets them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

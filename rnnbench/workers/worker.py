@@ -3,14 +3,16 @@
 Whatever a worker does, `ask` ends: with its reply, or with a `Failure` that has a status of the record's closed set.
 """
 
+import errno
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,6 +26,7 @@ from rnnbench.workers.messages import Actor, P, Reply, decode_reply, encode
 from rnnbench.workers.reaper import MARKER, end_all, marked
 
 POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 2.0  # what it takes under the worst load; longer, and we were stopped, by Ctrl-Z for one
 SHARE_OF_MEMORY = 0.8  # a worker above it would soon take the machine down with it
 LAST_WORDS = 160  # characters of a dead worker's log that its reason quotes
 LOG_END = 4096  # bytes of it that are read for them
@@ -32,10 +35,32 @@ PARTING_SECONDS = 1.0  # for what an ended process leaves in its pipe, or for th
 
 def memory_limit() -> int:
     """Return the bytes a worker and its children may hold: a share of the machine's memory, or of the container's."""
-    total = psutil.virtual_memory().total
+    total = sys.maxsize  # without /proc nobody tells
+    with suppress(OSError):
+        total = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # "max" where there is no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return int(total * SHARE_OF_MEMORY)
+
+
+@contextmanager
+def bounded_memory(allowed: int | None = None) -> Iterator[None]:
+    """Have this process and what it starts meanwhile ask for so many bytes more at most, where the system can: beyond,
+    a MemoryError. None: as many as a worker may hold."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        yield
+        return
+    before, held = resource.getrlimit(resource.RLIMIT_DATA), 0
+    with suppress(psutil.Error, OSError):
+        held = getattr(psutil.Process().memory_info(), "data", 0)
+    limits = [held + (memory_limit() if allowed is None else allowed), *(n for n in before if n >= 0), sys.maxsize]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 @dataclass(frozen=True)
@@ -67,7 +92,11 @@ class Worker:
             )
         self._replies: SimpleQueue[bytes | None] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError:  # no more threads: as where no process can be had
+            self._process.kill()
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
         self.closed = False
 
     @property
@@ -102,13 +131,15 @@ class Worker:
     def receive(self, action: Callable[..., Reply], seconds: float | None = None) -> Reply:
         """Wait for the result of an action that was called, so many seconds at most. Raises Failure, as `ask` does."""
         limit = self.limits.call_seconds if seconds is None else seconds
-        deadline = time.monotonic() + limit
+        left, now = limit, time.monotonic()
         while True:
             try:
-                line = self._replies.get(timeout=min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+                line = self._replies.get(timeout=min(POLL_SECONDS, max(0.0, left)))
             except Empty:
+                before, now = now, time.monotonic()
+                left -= min(now - before, LONGEST_POLL_SECONDS)
                 if self._process.poll() is None:
-                    self._check(deadline, limit)
+                    self._check(left, limit)
                     continue
                 line = self._parting_reply()
             return self._decode(action, line)
@@ -182,13 +213,13 @@ class Worker:
             return self._replies.get(timeout=PARTING_SECONDS)
         return None
 
-    def _check(self, deadline: float, limit: float) -> None:
+    def _check(self, left: float, limit: float) -> None:
         """End the worker and raise Failure where it holds too much or takes too long."""
         if (held := self._resident_bytes()) > self.limits.memory_bytes:
             raise self._end(
                 Failure("oom", f"held {held / GIB:.1f} GiB; {self.limits.memory_bytes / GIB:.1f} are allowed")
             )
-        if time.monotonic() >= deadline:
+        if left <= 0:
             raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))
 
     def _decode(self, action: Callable[..., Reply], line: bytes | None) -> Reply:

@@ -193,6 +193,24 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_at_random.py::test_a_comparison_stopped_at_a_random_moment_loses_nothing",
     ),
     "SIGTERM": ("test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",),
+    "SIGHUP, to all processes of a run too": (
+        "test_runner.py::test_a_signal_ends_a_run_and_leaves_nothing",
+        "test_runner.py::test_a_signal_to_all_processes_of_a_run_leaves_nothing_even_if_we_are_killed",
+    ),
+    "a run stopped with Ctrl-Z and continued (nobody times out)": (
+        f"{PROCESS}test_what_we_were_stopped_for_is_nobodys_time",
+    ),
+    "more groups or larger sizes than anything can hold": (
+        "test_runner.py::test_more_than_anything_can_hold_is_refused_at_once",
+    ),
+    "too little memory for a case (`oom`)": (
+        "test_runner.py::test_too_little_memory_for_a_case_is_told_as_that_with_what_helps",
+        "test_runner.py::test_asking_for_more_memory_than_is_allowed_is_refused_and_only_meanwhile",
+    ),
+    "few descriptors or processes": (
+        "test_environments.py::test_few_descriptors_are_one_line",
+        "test_environments.py::test_what_the_system_refuses_is_told_with_what_helps",
+    ),
     "SIGKILL of the parent at any moment": (
         "test_runner.py::test_a_parent_that_is_killed_outright_leaves_nothing_either",
         f"{STORE}test_a_file_has_no_name_until_it_is_whole",
@@ -320,6 +338,14 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_report_text.py::test_printable_leaves_nothing_that_a_terminal_acts_on",
     ),
     "an option of one value given twice": ("test_cli.py::test_every_option_of_one_value_is_refused_twice",),
+    "a stdout that is full or closed": (
+        "test_environments.py::test_a_full_stdout_is_one_line_and_no_success",
+        "test_environments.py::test_closed_streams_are_no_fault_of_ours",
+    ),
+    "a file without end, or a pipe, given as a CSV file or a model": (
+        "test_environments.py::test_a_csv_without_end_is_refused_at_once",
+        "test_environments.py::test_a_pipe_is_no_model",
+    ),
     "a plugin named by `-p` that is not there": ("test_cli.py::test_a_usage_error_is_one_line_and_two",),
     "a disk that is full, or a converter that fails half way, while trained weights are written (the file is the old "
     "one)": (
@@ -330,6 +356,9 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         "test_atomic.py::test_what_a_dead_writer_left_is_removed_by_the_next_write",
     ),
     # Numba and the environment
+    "settings that would have other code measured (NUMBA_DISABLE_JIT and kin)": (
+        "test_environments.py::test_other_code_than_ours_is_not_measured",
+    ),
     "damaged cache files": (f"{CACHE}test_a_damaged_file_is_compiled_anew_and_mended",),
     "cache directory owned by somebody else or writable by all": (
         f"{CACHE}test_a_directory_others_may_write_is_not_used",

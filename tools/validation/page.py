@@ -9,6 +9,7 @@ from rnnbench import atomic
 from rnnbench.records import statistics
 from rnnbench.report import markdown
 from validation import cheats_page
+from validation.kills import WRITERS
 from validation.pairs import MOST_SECONDS
 from validation.slowed import AGAIN
 
@@ -113,6 +114,14 @@ def _of_kills(part: Mapping[str, Any] | None) -> Iterator[Line]:
         else:
             wrong = len(part[name]["wrong"])
             yield promise, f"{part['count'] - wrong} of {part['count']}", wrong == 0
+    for name in sorted({"SIGTERM", "SIGHUP", *WRITERS} & (part or {}).keys()):
+        assert part is not None
+        wrong = len(part[name]["wrong"])
+        promise = (
+            f"{part['count']} stops of `{name}`" if name in WRITERS else f"{part['count']} {name} at random moments"
+        )
+        done = f"{part['count'] - wrong} of {part['count']}"
+        yield f"{promise}: nothing is half written, nothing is left behind", done, wrong == 0
 
 
 def _of_fuzz(part: Mapping[str, Any] | None) -> Iterator[Line]:

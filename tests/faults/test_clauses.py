@@ -7,7 +7,15 @@ import pytest
 from clauses import CLAUSES, COLLECTED, PREFIX, proves
 
 ROOT = Path(__file__).parents[2]
-LISTS = ("Plugins", "Workers", "Store and comparison", "Files from strangers", "Output", "Numba and the environment")
+LISTS = (
+    "Plugins",
+    "Workers",
+    "Store and comparison",
+    "Files from strangers",
+    "Output",
+    "Numba and the environment",
+    "The library in a program",
+)
 
 
 def clauses_of(text):

@@ -1,6 +1,7 @@
 """One backend, one file: sessions in this process, and trained weights read and written."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rnnbench.backends.base import Session, load_factory
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.registry import registry
-from rnnbench.training import DEFAULT_ADAM, Adam
+from rnnbench.training import DEFAULT_ADAM, LOSSES, Adam, unknown_loss
 from rnnbench.weights.spec import FOREIGN, Converter, Probe, Trained
 
 SAME = 1e-6  # of the largest output: two float64 computations, of which one has added two biases in float32
@@ -24,14 +25,22 @@ def session(
 ) -> Session:
     """Make a session of `backend` in this process.
 
-    Raises UnknownName for a backend nobody registered, UsageError where it is not installed or `params` do not fit.
+    Raises UnknownName for a backend nobody registered, UsageError where it is not installed, something is of a wrong
+    type, or `params` do not fit.
     Some frameworks fix their number of threads at import: set it in the environment too, or use `rnnbench compare`,
     which gives each backend a process of its own.
     """
     info = registry().backend(backend)
+    for name, value, kind in (("model", model, Model), ("params", params, Mapping), ("optimiser", optimiser, Adam)):
+        if not isinstance(value, kind):
+            raise UsageError(f"{name} must be of type {kind.__name__}; got {type(value).__name__}")
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
+        raise UsageError(f"threads must be a whole number of at least 1; got {threads!r}")
+    if loss not in LOSSES:
+        raise unknown_loss(loss)
     if absent := info.missing():
         raise UsageError(f"backend {backend!r} needs {absent.module}, which is not installed; {absent.remedy}")
-    session: Session = load_factory(info.factory)(threads).session(model, params, loss, optimiser)
+    session: Session = load_factory(info.factory)(int(threads)).session(model, params, loss, optimiser)
     return session
 
 

@@ -21,6 +21,21 @@ INITIALISERS = ("uniform", "orthogonal")
 Shape = tuple[int, ...]
 
 
+def plain(name: str, value: object) -> Array:
+    """Return what a caller gave as an array, itself where it is one.
+
+    Raises UsageError for what NumPy makes no array of, and for a masked array, whose mask nothing here would read.
+    """
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise UsageError(f"{name} is a masked array, and no mask is read; fill it, and give lengths")
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever a foreign object raises
+        raise UsageError(f"{name} must be an array; NumPy says: {' '.join(str(error).split())}") from None
+
+
 @dataclass(frozen=True)
 class Model:
     """What is computed, with no word on who computes it.
@@ -48,10 +63,15 @@ class Model:
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
                 raise UsageError(f"{name} must be a whole number of at least 1; got {value!r}")
             object.__setattr__(self, name, int(value))  # NumPy's would overflow in products of sizes
-        if self.readout not in READOUTS:
-            raise UsageError(f"readout must be one of {', '.join(READOUTS)}; got {self.readout!r}")
-        if self.dtype not in DTYPES:
-            raise UsageError(f"dtype must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        if not isinstance(self.bidirectional, bool | np.bool_):
+            raise UsageError(f"bidirectional must be True or False; got {self.bidirectional!r}")
+        object.__setattr__(self, "bidirectional", bool(self.bidirectional))
+        for name, known in (("readout", READOUTS), ("dtype", DTYPES)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in known:
+                raise UsageError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+        if not isinstance(self.cell, str):
+            raise UsageError(f"cell must be the id of a cell; got {self.cell!r}")
         _ = self.spec
 
     @cached_property
@@ -133,7 +153,7 @@ class Model:
             raise UsageError(f"parameter {extra[0]!r} is not one of this model's; Model.parameter_shapes() lists them")
         checked = {}
         for name, shape in shapes.items():
-            value = np.asarray(params[name])
+            value = plain(f"parameter {name!r}", params[name])
             if value.shape != shape or value.dtype.kind != "f":
                 raise UsageError(f"parameter {name!r} must be floating point {shape}; got {value.dtype} {value.shape}")
             with np.errstate(over="ignore"):  # what overflows is infinite, which the next line reports

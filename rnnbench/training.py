@@ -1,14 +1,23 @@
 """Losses with their gradients, and Adam: its settings, its state in NumPy, and how gradients are clipped."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from rnnbench.errors import UsageError
-from rnnbench.model import Array, Params
+from rnnbench.model import Array, Params, plain
 
 LOSSES = ("mse", "cross-entropy")
+_SETTINGS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "learning_rate": ("the learning rate must be a positive number", lambda value: 0 < value < math.inf),
+    "beta1": ("beta1 must be a number in 0..1, and not 1", lambda value: 0 <= value < 1),
+    "beta2": ("beta2 must be a number in 0..1, and not 1", lambda value: 0 <= value < 1),
+    "epsilon": ("epsilon must be a positive number", lambda value: 0 < value < math.inf),
+    "clip_norm": ("the clipping norm must be a positive number", lambda value: value > 0),
+}
 
 
 @dataclass(frozen=True)
@@ -25,10 +34,14 @@ class Adam:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        if not self.learning_rate > 0:
-            raise UsageError(f"the learning rate must be positive; got {self.learning_rate}")
-        if self.clip_norm is not None and not self.clip_norm > 0:
-            raise UsageError(f"the clipping norm must be positive; got {self.clip_norm}")
+        for name, (words, right) in _SETTINGS.items():
+            value = getattr(self, name)
+            if value is None and name == "clip_norm":
+                continue
+            number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+            if not number or not right(value):
+                raise UsageError(f"{words}; got {value!r}")
+            object.__setattr__(self, name, float(value))
 
     def scales(self, step: int) -> tuple[float, float]:
         """Return lr / (1 - β1^t) and 1 / (1 - β2^t) at step t = 1, 2, ...: what turns the moments m and v into
@@ -53,17 +66,18 @@ class AdamState:
         self.square = {name: np.zeros_like(value) for name, value in params.items()}
 
     def update(self, params: Params, gradients: Params) -> None:
-        """Change the arrays of `params` in place."""
+        """Put new arrays into `params`, and in the state: all of them, or none where anything goes wrong."""
         s = self.settings
-        self.steps += 1
-        rate, spread = s.scales(self.steps)
+        rate, spread = s.scales(self.steps + 1)
         scale = s.clip_scale(float(np.sqrt(sum(np.vdot(g, g) for g in gradients.values()))))
+        means, squares, after = {}, {}, {}
         for name, value in params.items():
             g = gradients[name] * value.dtype.type(scale)
-            mean, square = self.mean[name], self.square[name]
-            mean += (1 - s.beta1) * (g - mean)
-            square += (1 - s.beta2) * (g * g - square)
-            value -= (rate * mean / (np.sqrt(spread * square) + s.epsilon)).astype(value.dtype)
+            mean = means[name] = self.mean[name] + (1 - s.beta1) * (g - self.mean[name])
+            square = squares[name] = self.square[name] + (1 - s.beta2) * (g * g - self.square[name])
+            after[name] = value - (rate * mean / (np.sqrt(spread * square) + s.epsilon)).astype(value.dtype)
+        self.steps, self.mean, self.square = self.steps + 1, means, squares  # an interrupt comes after the next line
+        params.update(after)
 
 
 def loss_and_gradient(loss: str, prediction: Array, target: Array, lengths: Array | None = None) -> tuple[float, Array]:
@@ -88,25 +102,21 @@ def unknown_loss(loss: str) -> UsageError:
     return UsageError(f"loss must be one of {', '.join(LOSSES)}; got {loss!r}")
 
 
-def squared_error_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
-    """Return the target of "mse" in a prediction's dtype. Raises UsageError where its shape is not the prediction's."""
-    if target.shape != shape:
-        raise UsageError(f"the target of mse must have the prediction's shape {shape}; got {target.shape}")
-    return target.astype(dtype, copy=False)
-
-
-def class_target(shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
-    """Return the target of "cross-entropy" as int64. Raises UsageError where it is no integer, or does not fit a
-    prediction of this shape."""
-    if target.shape != shape[:-1] or target.dtype.kind not in "iu":
-        raise UsageError(
-            f"the target of cross-entropy must be class indices {shape[:-1]}; got {target.dtype} {target.shape}"
-        )
-    return target.astype(np.int64, copy=False)
+def fitting_target(loss: str, shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
+    """Return the target of a prediction of this shape, C-contiguous: for "mse" in its dtype, for "cross-entropy" a copy
+    as int64, so that what is checked is what is used. Raises UsageError for a loss that is none, or a misfit."""
+    if loss not in LOSSES:
+        raise unknown_loss(loss)
+    numbers = loss == "mse"
+    shape, kinds, what = (shape, "fiu", "real numbers") if numbers else (shape[:-1], "iu", "class indices")
+    given = plain("target", target)
+    if given.shape != shape or given.dtype.kind not in kinds:
+        raise UsageError(f"the target of {loss} must be {what} {shape}; got {given.dtype} {given.shape}")
+    return np.ascontiguousarray(given, dtype) if numbers else given.astype(np.int64, order="C")
 
 
 def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
-    error = prediction - squared_error_target(prediction.shape, prediction.dtype, target)
+    error = prediction - fitting_target("mse", prediction.shape, prediction.dtype, target)
     count = error.size
     if valid is not None:
         error = np.where(valid[..., None], error, error.dtype.type(0))
@@ -115,7 +125,7 @@ def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -
 
 
 def _cross_entropy(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:
-    target, classes = class_target(prediction.shape, prediction.dtype, target), prediction.shape[-1]
+    target, classes = fitting_target("cross-entropy", prediction.shape, np.int64, target), prediction.shape[-1]
     chosen = target if valid is None else np.where(valid, target, 0)
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < classes):
         raise UsageError(

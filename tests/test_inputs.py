@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import rnnbench
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession
 from rnnbench.errors import UsageError
@@ -62,10 +63,10 @@ def test_broadcast_input_is_read_only_and_accepted(session):
 
 def test_a_ready_array_is_not_copied(x):
     ready, lengths = inputs.sequence(LSTM, x)
-    assert ready is x
+    assert ready.ctypes.data == x.ctypes.data
     assert lengths is None
     full, _ = inputs.sequence(LSTM, x, np.full(B, T))  # there is no padding to clear
-    assert full is x
+    assert full.ctypes.data == x.ctypes.data
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
@@ -206,7 +207,7 @@ def test_a_gradient_s_inputs_are_checked_too(x, session):
         session.gradients(x[:, :, :1], np.zeros((B, H)))
     with pytest.raises(UsageError, match=r"lengths must lie in 1\.\.4"):
         session.train_step(x, np.zeros((B, H)), np.array([0, 1, 2]))
-    with pytest.raises(UsageError, match=r"the target of mse must have the prediction's shape \(3, 5\)"):
+    with pytest.raises(UsageError, match=r"the target of mse must be real numbers \(3, 5\)"):
         session.train_step(x, np.zeros((B, 1)))
 
 
@@ -254,3 +255,79 @@ def test_a_target_that_does_not_fit_is_one_clear_line(loss, target, says):
     with pytest.raises(UsageError, match=says) as raised:
         inputs.targets(EVERY_STEP, loss, target, T, B)
     one_line(raised)
+
+
+# ---- wrong types, for every backend alike ----------------------------------------------------------------------------
+
+MASKED = np.ma.masked_array(np.zeros((T, B, I)), np.arange(T * B * I).reshape(T, B, I) > 9)
+X, ALL = np.zeros((T, B, I), np.float32), (np.zeros((1, B, H)),) * 2
+WRONG = {
+    "masked x": (lambda s: s.forward(MASKED), "x is a masked array, and no mask is read; fill it, and give lengths"),
+    "ragged x": (lambda s: s.forward([[[1.0, 2.0]], [[1.0]]]), "x must be an array; NumPy says: setting an array"),
+    "masked x_t": (lambda s: s.step(MASKED[0], None), "x_t is a masked array"),
+    "masked lengths": (lambda s: s.forward(X, np.ma.array([1, 2, 3], mask=[1, 0, 0])), "lengths is a masked array"),
+    "object lengths": (lambda s: s.forward(X, np.array([1, 2, 3], object)), "lengths must be 3 whole numbers"),
+    "masked state": (lambda s: s.forward(X, None, (np.ma.array(ALL[0]), ALL[1])), "state h is a masked array"),
+    "state of one number": (lambda s: s.forward(X, None, 1.0), "state must hold h, c; got float"),
+    "state by name": (lambda s: s.forward(X, None, {"h": ALL[0], "c": ALL[1]}), "state must hold h, c; got dict"),
+    "state too many": (lambda s: s.forward(X, None, (*ALL, ALL[0])), "state must hold h, c; got 3 arrays"),
+    "object state": (lambda s: s.step(X[0], (ALL[0].astype(object), ALL[1])), "state h must hold real numbers"),
+    "complex target": (lambda s: s.train_step(X, np.zeros((B, 2), complex)), "the target of mse must be real numbers"),
+    "object target": (lambda s: s.gradients(X, np.zeros((B, 2), object)), "the target of mse must be real numbers"),
+    "masked target": (lambda s: s.gradients(X, np.ma.array(np.zeros((B, 2)))), "target is a masked array"),
+    "target of text": (lambda s: s.train_step(X, "target"), "the target of mse must be real numbers (3, 2)"),
+}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(("call", "says"), WRONG.values(), ids=WRONG)
+def test_what_is_of_a_wrong_type_is_refused_by_every_backend_alike(backend, call, says):
+    model = Model("lstm", I, H, 2)
+    session = rnnbench.session(backend, model, model.init(0))
+    with pytest.raises(UsageError) as raised:
+        call(session)
+    assert one_line(raised).startswith(says)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_lists_are_taken_where_arrays_are_wanted(backend):
+    model = Model("lstm", I, H, 2, readout="all")
+    one, other = (rnnbench.session(backend, model, model.init(0)) for _ in range(2))
+    target, lengths = np.ones((T, B, 2)), np.array([1, 4, 2])
+    assert one.train_step(X, target.tolist(), [1, 4, 2]) == other.train_step(X, target, lengths)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"threads": 2.0}, "threads must be a whole number of at least 1; got 2.0"),
+        ({"threads": "2"}, "threads must be a whole number of at least 1; got '2'"),
+        ({"threads": True}, "threads must be a whole number of at least 1; got True"),
+        ({"threads": 0}, "threads must be a whole number of at least 1; got 0"),
+        ({"loss": "hinge"}, "loss must be one of mse, cross-entropy; got 'hinge'"),
+        ({"optimiser": 1e-3}, "optimiser must be of type Adam; got float"),
+        ({"model": "lstm"}, "model must be of type Model; got str"),
+        ({"params": None}, "params must be of type Mapping; got NoneType"),
+    ],
+)
+def test_a_session_of_what_cannot_be(backend, wrong, line):
+    with pytest.raises(UsageError) as raised:
+        rnnbench.session(backend, **({"model": LSTM, "params": LSTM.init(0)} | wrong))
+    assert one_line(raised) == line
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("output", [None, 2])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("poison", [np.nan, np.inf])
+def test_past_a_row_s_length_y_is_zero_whatever_the_row_holds(backend, output, bidirectional, poison):
+    model = Model("rnn-relu", I, H, output, layers=2, bidirectional=bidirectional, readout="all")
+    lengths = np.array([1, 4, 2])
+    x = np.ones((T, B, I), np.float32)
+    x[0] = poison
+    with np.errstate(invalid="ignore"):
+        y = rnnbench.session(backend, model, model.init(0)).forward(x, lengths)[0]
+    past = np.arange(T)[:, None] >= lengths
+    assert not y[past].any()
+    assert not np.isfinite(y[0]).all()

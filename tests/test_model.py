@@ -177,6 +177,12 @@ def test_a_numpy_integer_is_a_size():
     ("choice", "line"),
     [
         ({"readout": "first"}, "readout must be one of last, all; got 'first'"),
+        ({"readout": ["last"]}, "readout must be one of last, all; got ['last']"),
+        ({"dtype": np.dtype("float32")}, "dtype must be one of float32, float64; got dtype('float32')"),
+        ({"cell": 7}, "cell must be the id of a cell; got 7"),
+        ({"bidirectional": "no"}, "bidirectional must be True or False; got 'no'"),
+        ({"bidirectional": 1}, "bidirectional must be True or False; got 1"),
+        ({"bidirectional": None}, "bidirectional must be True or False; got None"),
         ({"dtype": "float16"}, "dtype must be one of float32, float64; got 'float16'"),
         ({"cell": "lstn"}, "unknown cell 'lstn'; did you mean 'lstm'?"),
         ({"cell": "gru_before"}, "unknown cell 'gru_before'; did you mean 'gru-before'?"),
@@ -207,6 +213,10 @@ def test_an_unknown_initialiser_is_one_line():
         ({"head.b": np.zeros(3)}, "parameter 'head.b' must be floating point (2,); got float64 (3,)"),
         ({"head.b": np.zeros(2, int)}, "parameter 'head.b' must be floating point (2,); got int64 (2,)"),
         ({"head.b": np.zeros(2, complex)}, "parameter 'head.b' must be floating point (2,); got complex128 (2,)"),
+        (
+            {"head.b": np.ma.masked_array(np.zeros(2), [True, False])},
+            "parameter 'head.b' is a masked array, and no mask is read; fill it, and give lengths",
+        ),
         ({"head.b": np.array([0, None])}, "parameter 'head.b' must be floating point (2,); got object (2,)"),
         (
             {"head.b": np.array([0, np.nan])},

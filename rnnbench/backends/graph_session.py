@@ -6,6 +6,7 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Backend, BackendInfo, Case, Requirement
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.errors import Unsupported
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam
@@ -57,6 +58,7 @@ class GraphBackend(Backend):
         return GraphSession(model, own, self.inference(model, own), f"{self.runtime} infers only")
 
 
+@one_call_at_a_time
 class GraphSession:
     """The session contract over `infer`.
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from rnnbench.backends.base import WHOLE_SEQUENCE
 from rnnbench.errors import Unsupported, UsageError
-from rnnbench.model import Array, Model, State
-from rnnbench.training import LOSSES, unknown_loss
+from rnnbench.model import Array, Model, State, plain
+from rnnbench.training import fitting_target
 
 IGNORED = -1  # a class index that no loss counts
 
@@ -18,7 +18,7 @@ def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Arra
     Steps past a row's length may hold anything, NaN too: they are zeroed in a copy. Raises UsageError for a wrong
     shape, an empty axis, a dtype that is not a number's, or a length outside 1..T.
     """
-    x = np.asarray(x)
+    x = plain("x", x)[...]  # a view of our own, whose shape no other thread changes
     if x.ndim != 3 or x.shape[2] != model.input_size:
         raise UsageError(f"x must be [T, B, {model.input_size}]; got shape {x.shape}")
     if 0 in x.shape[:2]:
@@ -38,13 +38,13 @@ def _real(name: str, value: Array) -> None:
 
 
 def valid_lengths(lengths: Array, T: int, B: int) -> Array:
-    """Return lengths as int64 [B]. Raises UsageError unless each lies in 1..T."""
-    given = np.asarray(lengths)
+    """Return a copy of lengths as int64 [B]. Raises UsageError unless each lies in 1..T."""
+    given = plain("lengths", lengths).copy()  # before looking: what is checked is what is used
     if given.shape != (B,) or given.dtype.kind not in "iu":
         raise UsageError(f"lengths must be {B} whole numbers; got {given.dtype} {given.shape}")
     if given.min() < 1 or given.max() > T:
         raise UsageError(f"lengths must lie in 1..{T}; got {given.min()}..{given.max()}")
-    return given.astype(np.int64)
+    return given.astype(np.int64, copy=False)
 
 
 def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Array | None = None) -> tuple[Array, int]:
@@ -53,29 +53,21 @@ def targets(model: Model, loss: str, target: Array, T: int, B: int, lengths: Arr
     For "mse" the target [B, O] or [T, B, O] is of the model's dtype, zero past a row's length, where predictions are
     zero too; for "cross-entropy" it is int64 [B] or [T, B], `IGNORED` there. Raises UsageError for a misfit.
     """
-    if loss not in LOSSES:
-        raise unknown_loss(loss)
     outputs = model.output_size or model.features
     steps = (T, B) if model.readout == "all" else (B,)
-    shape, kinds, what = {
-        "mse": ((*steps, outputs), "fiu", "real numbers"),
-        "cross-entropy": (steps, "iu", "class indices"),
-    }[loss]
-    given = np.asarray(target)
-    if given.shape != shape or given.dtype.kind not in kinds:
-        raise UsageError(f"the target of {loss} must be {what} {shape}; got {given.dtype} {given.shape}")
+    given = fitting_target(loss, (*steps, outputs), model.dtype, target)
     valid = np.ones(steps, bool)
     if lengths is not None and model.readout == "all":
         valid = np.arange(T)[:, None] < lengths
     if loss == "mse":
-        cleared = given if valid.all() else np.where(valid[..., None], given, 0)
-        return np.ascontiguousarray(cleared, dtype=model.dtype), int(valid.sum()) * outputs
+        cleared = given if valid.all() else np.where(valid[..., None], given, given.dtype.type(0))
+        return cleared, int(valid.sum()) * outputs
     chosen = given[valid]
     if chosen.min() < 0 or chosen.max() >= outputs:
         raise UsageError(
             f"the target of cross-entropy must lie in 0..{outputs - 1}; got {chosen.min()}..{chosen.max()}"
         )
-    return np.where(valid, given, IGNORED).astype(np.int64, copy=False), int(valid.sum())
+    return np.where(valid, given, IGNORED), int(valid.sum())
 
 
 def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
@@ -84,9 +76,10 @@ def states(model: Model, state: Sequence[Array] | None, B: int) -> State:
     shape = (model.layers * model.directions, B, model.hidden_size)
     if state is None:
         return tuple(np.zeros(shape, model.dtype) for _ in names)
-    if len(state) != len(names):
-        raise UsageError(f"state must hold {', '.join(names)}; got {len(state)} arrays")
-    given = [np.asarray(value) for value in state]
+    if not isinstance(state, Sequence | np.ndarray) or len(state) != len(names):
+        got = f"{len(state)} arrays" if isinstance(state, Sequence) else type(state).__name__
+        raise UsageError(f"state must hold {', '.join(names)}; got {got}")
+    given = [plain(f"state {name}", value)[...] for name, value in zip(names, state, strict=True)]
     for name, value in zip(names, given, strict=True):
         if value.shape != shape:
             raise UsageError(f"state {name} must be {shape}; got {value.shape}")
@@ -101,7 +94,7 @@ def one_step(model: Model, x_t: Array) -> Array:
     """
     if model.bidirectional:
         raise Unsupported(WHOLE_SEQUENCE)
-    x_t = np.asarray(x_t)
+    x_t = plain("x_t", x_t)
     if x_t.ndim != 2 or x_t.shape[1] != model.input_size or not len(x_t):
         raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {x_t.shape}")
     _real("x_t", x_t)

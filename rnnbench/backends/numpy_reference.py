@@ -10,6 +10,7 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Backend, BackendInfo
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.cells.maths import numpy_maths
 from rnnbench.cells.spec import H_STATE, STAGE_RESULT, Accumulator, Cell, Values
 from rnnbench.hookspecs import hookimpl
@@ -43,7 +44,8 @@ class Times:
     def scatter(self, by_visit: Array) -> Array:
         """Reorder [T, B, ...] from the order of visits to that of time, zero past the lengths."""
         by_time = np.empty_like(by_visit)
-        np.put_along_axis(by_time, self.index[:, :, None], by_visit * self.valid[:, :, None], axis=0)
+        kept = np.where(self.valid[:, :, None], by_visit, 0)  # not a product: 0 · NaN is NaN
+        np.put_along_axis(by_time, self.index[:, :, None], kept, axis=0)
         return by_time
 
 
@@ -117,7 +119,7 @@ def backward_layer(
     db = {name: np.zeros_like(value) for name, value in weights.b.items()}
     for step in reversed(range(len(tape))):
         visit, valid = tape[step], times.valid[step][:, None]
-        dstate = (dstate[0] + dy[step] * valid, *dstate[1:])
+        dstate = (dstate[0] + np.where(valid, dy[step], 0), *dstate[1:])
         dresult = tuple(np.where(valid, d, 0) for d in dstate)
         dprev = tuple(np.where(valid, 0, d) for d in dstate)
         for number in reversed(range(len(cell.stages))):
@@ -174,7 +176,7 @@ def forward_model(model: Model, params: Params, x: Array, lengths: Array | None,
     if model.output_size is not None:
         prediction = features @ params["head.W"].T + params["head.b"]
         if lengths is not None and model.readout == "all":
-            prediction = prediction * (np.arange(T)[:, None] < lengths)[:, :, None]
+            prediction = np.where((np.arange(T)[:, None] < lengths)[:, :, None], prediction, 0)
     return ForwardPass(prediction, tuple(np.stack(s) for s in zip(*finals, strict=True)), features, layers)
 
 
@@ -213,6 +215,7 @@ def backward_model(model: Model, params: Params, done: ForwardPass, dprediction:
     return ordered, tuple(np.stack(s) for s in zip(*dstates, strict=True))
 
 
+@one_call_at_a_time
 class NumpySession:
     """The session contract of `base.py` over the functions above."""
 
@@ -222,33 +225,37 @@ class NumpySession:
         self._adam = AdamState(optimiser, self._params)
 
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
-        done = self._pass(x, lengths, state)
+        done, _ = self._pass(x, lengths, state)
         return done.prediction, done.state
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        x = inputs.one_step(self.model, x_t)[None]
-        prediction, after = self.forward(x, state=state)
-        return (prediction if self.model.readout == "last" else prediction[0]), after
+        done, _ = self._pass(inputs.one_step(self.model, x_t)[None], None, state)
+        return (done.prediction if self.model.readout == "last" else done.prediction[0]), done.state
 
     def gradients(
         self, x: Array, target: Array, lengths: Array | None = None, state: State | None = None
     ) -> tuple[float, Params]:
-        done = self._pass(x, lengths, state)
-        loss, dprediction = loss_and_gradient(self.loss, done.prediction, target, lengths)
-        return loss, backward_model(self.model, self._params, done, dprediction)[0]
+        return self._differentiate(x, target, lengths, state)
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        loss, gradients = self.gradients(x, target, lengths)
+        loss, gradients = self._differentiate(x, target, lengths, None)
         self._adam.update(self._params, gradients)
         return loss
 
     def parameters(self) -> Params:
         return {name: value.copy() for name, value in self._params.items()}
 
-    def _pass(self, x: Array, lengths: Array | None, state: State | None) -> ForwardPass:
+    def _differentiate(
+        self, x: Array, target: Array, lengths: Array | None, state: State | None
+    ) -> tuple[float, Params]:
+        done, lengths = self._pass(x, lengths, state)
+        loss, dprediction = loss_and_gradient(self.loss, done.prediction, target, lengths)
+        return loss, backward_model(self.model, self._params, done, dprediction)[0]
+
+    def _pass(self, x: Array, lengths: Array | None, state: State | None) -> tuple[ForwardPass, Array | None]:
         ready, checked = inputs.sequence(self.model, x, lengths)
         start = inputs.states(self.model, state, ready.shape[1])
-        return forward_model(self.model, self._params, ready, checked, start)
+        return forward_model(self.model, self._params, ready, checked, start), checked
 
 
 class NumpyBackend(Backend):

@@ -64,5 +64,7 @@ def make_adam(dtype):
             mean[i] += weight1 * (g - mean[i])
             square[i] += weight2 * (g * g - square[i])
             theta[i] -= rate * mean[i] / (typed(math.sqrt(square[i] * spread)) + epsilon)
+        if args.part == 0:
+            store(integers(args.steps), 0, load(integers(args.steps), 0) + 1)
 
     return jit(adam)

@@ -173,6 +173,7 @@ class AdamArgs(KernelArgs):
     size: int
     sums: Array  # float64 [parts]: of the gradient's squares
     scales: Array  # float64 [2]: `Adam.scales` of this step
+    steps: Array  # int64 [1]: those taken, this one too when its first part is done
     clip: float  # the norm that the gradient is clipped to; infinite where it is not
     beta1: float
     beta2: float

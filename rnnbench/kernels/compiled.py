@@ -5,10 +5,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
@@ -42,6 +43,16 @@ class CompileLog:
 LOG = CompileLog()
 
 
+Made = TypeVar("Made", bound=Callable[..., object])
+
+
+def one_thread_at_a_time(make: Made) -> Made:
+    """Hold Numba's lock throughout: it fills tables for all threads before it takes it by itself."""
+    locked: Made = global_compiler_lock(make)
+    return locked
+
+
+@one_thread_at_a_time
 def prepare() -> None:
     """Have Numba register what it knows: half a second that the first kernel of a process would take else."""
     cpu_target.typing_context.refresh()
@@ -106,11 +117,13 @@ class Kernels:
         self.layout = PanelLayout(cell, dtype)
 
     @cached_property
+    @one_thread_at_a_time
     def forward(self) -> CompiledScan:
         """Compile the forward scan."""
         return self._compiled("forward", *make_forward(self.layout))
 
     @cached_property
+    @one_thread_at_a_time
     def backward(self) -> CompiledScan:
         """Compile the backward scan."""
         return self._compiled("backward", *make_backward(self.layout))
@@ -121,6 +134,7 @@ class Kernels:
 
 
 @cache
+@one_thread_at_a_time
 def kernels(cell: Cell, dtype: str) -> Kernels:
     """Return the process's one `Kernels` of a cell and dtype."""
     return Kernels(cell, np.dtype(dtype))
@@ -138,6 +152,7 @@ _MAKERS: dict[str, Callable[[DType], Jitted]] = {
 
 
 @cache
+@one_thread_at_a_time
 def common(name: str, dtype: str) -> Jitted:
     """Compile a kernel that does not depend on the cell, by its name in `_MAKERS`."""
     kind = np.dtype(dtype)
@@ -145,6 +160,7 @@ def common(name: str, dtype: str) -> Jitted:
 
 
 @cache
+@one_thread_at_a_time
 def address(dtype: DType) -> Callable[[Array], int]:
     """Compile address(flat): where a flat array of a NumPy dtype lies, in a third of the time that `ctypes.data`
     takes."""
@@ -158,6 +174,7 @@ def address(dtype: DType) -> Callable[[Array], int]:
 
 
 @cache
+@one_thread_at_a_time
 def run() -> Callable[[int], None]:
     """Compile the program runner, which depends on nothing."""
     compiled: Callable[[int], None] = compile_kernel("run", make_run(), SIGNATURE, np.dtype(np.int64))

@@ -7,14 +7,16 @@ is not judged.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from rnnbench.backends.base import Backend, BackendInfo, Session
 from rnnbench.comparison.actions import unchanged
 from rnnbench.comparison.timing import SPARE_CORES
-from rnnbench.errors import Unsupported
+from rnnbench.errors import Unsupported, UsageError
 from rnnbench.model import Array, Params, State
 from rnnbench.testing.cases import BOTH_ENDS, LARGE, PLAIN, SHAPES, TWO_WAY, ConformanceCase, Shape
 from rnnbench.testing.demand import cores_wanted
@@ -24,6 +26,7 @@ from rnnbench.verify import parity
 from rnnbench.verify.diagnose import diagnose_outputs
 
 CURVE_STEPS = 20
+CALLERS, CALLS = 4, 5  # threads, and how often each calls
 MUDDLES = 3  # tries, since a busy machine may make one look like too many threads
 # No default anywhere, so that a fixed one shows; ε is large enough to tell √v̂ + ε from √(v̂ + ε) in float32, and the
 # first gradients are longer than the clipping norm.
@@ -137,7 +140,9 @@ def lengths(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         if case.shape.readout == "all":
             if not np.isfinite(y).all():
                 raise BrokenPromise("what lies in the padding reaches y; zero x there before any product")
-            if y[case.past].any():
+            sick = case.x
+            sick[0] = np.nan  # within every row
+            if y[case.past].any() or session.forward(sick, case.lengths)[0][case.past].any():
                 raise BrokenPromise("y past a row's length is not 0")
         yield from _outputs(words, (y, final), reference.forward(case.x, case.lengths, given), case)
 
@@ -232,6 +237,47 @@ def determinism(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
         again = other.gradients(case.x, case.target)[1]
         difference = max(_difference(again[name], value) for name, value in kept.items())
         yield _measure("gradients of another session", difference, 0.0)
+
+
+@promise("threads in one session get what each would get alone", needs=("outputs", "determinism"), costly=True)
+def callers(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    shared, alone = subject.session(case), subject.session(case)
+
+    def inferring(session: Session, number: int) -> list[Array]:
+        return [session.forward(case.x * case.x.dtype.type(0.5**number))[0].copy() for _ in range(CALLS)]
+
+    wanted = [inferring(alone, number) for number in range(CALLERS)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        found = list(pool.map(partial(inferring, shared), range(CALLERS)))
+        yield _measure("y of a thread among others", _difference(np.array(found), np.array(wanted)), 0.0)
+        if subject.refusal(case, training=True) is None:  # the same step from all, whose order does not show
+            taken = list(pool.map(lambda _: shared.train_step(case.x, case.target), range(CURVE_STEPS)))
+            losses = [alone.train_step(case.x, case.target) for _ in taken]
+            yield _measure("the losses of many threads' steps", _difference(np.sort(taken), np.sort(losses)), 0.0)
+
+
+@promise("what does not fit is refused with UsageError, and is as if it had not been", needs=("states",), costly=True)
+def misuse(subject: Subject, case: ConformanceCase) -> Iterator[Measure]:
+    session, untouched, masked = subject.session(case), subject.session(case), np.ma.masked_invalid(case.x)
+    wrong: dict[str, Callable[[], object]] = {
+        "an x of complex numbers": lambda: session.forward(case.x + 0j),
+        "an x of objects": lambda: session.forward(case.x.astype(object)),
+        "a masked array": lambda: session.forward(masked),
+        "an initial state of a row less": lambda: session.forward(case.x, None, tuple(s[:, 1:] for s in case.state)),
+        "a state too many": lambda: session.forward(case.x, None, (*case.state, case.state[0])),
+    }
+    if trains := subject.refusal(case, training=True) is None:
+        wrong["a target of complex numbers"] = lambda: session.train_step(case.x, case.target + 0j)
+        wrong["a target of another shape"] = lambda: session.train_step(case.x, case.target[:-1])
+    for what, call in wrong.items():
+        try:
+            call()
+        except UsageError:
+            continue
+        raise BrokenPromise(f"{what} is taken; raise rnnbench.UsageError, as the functions of backends.inputs do")
+    if trains:
+        found, wanted = ([one.train_step(case.x, case.target) for _ in range(2)] for one in (session, untouched))
+        yield _measure("the losses after refused steps", _difference(np.array(found), np.array(wanted)), 0.0)
 
 
 @promise("new numbers in the same array give a new result", needs=("outputs",), costly=True)

@@ -17,6 +17,7 @@ SAFETENSORS = "test_weights_safetensors.py::"
 EXECUTED = "test_weights_executed.py::"
 BY_HAND = f"{EXECUTED}test_a_graph_is_read_as_it_computes_or_refused_for_the_true_reason"
 INPUTS = "test_inputs.py::"
+THREADS = "test_threads.py::"
 CACHE = "test_kernel_cache.py::"
 FINGERPRINT = "test_kernel_fingerprint.py::"
 TABLES = "test_report_tables.py::"
@@ -414,6 +415,41 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{INPUTS}test_states_of_any_dtype_and_layout",
         f"{INPUTS}test_an_x_that_cannot_be",
         f"{INPUTS}test_lengths_that_cannot_be",
+    ),
+    # The library in a program
+    "many threads in one session": (
+        f"{THREADS}test_threads_in_one_session_get_what_they_would_get_alone",
+        f"{THREADS}test_training_from_many_threads_is_training_one_step_after_the_other",
+        f"{THREADS}test_a_runtime_that_only_infers_is_called_by_one_at_a_time",
+    ),
+    "sessions of their own in many threads": (f"{THREADS}test_sessions_of_their_own_run_side_by_side",),
+    "a call within a call": (f"{THREADS}test_a_call_within_a_call_is_refused_and_the_session_works_on",),
+    "lengths, classes or a shape that another thread changes between the check and the use": (
+        f"{THREADS}test_lengths_and_classes_that_change_meanwhile_reach_no_memory_but_their_own",
+        f"{THREADS}test_the_lengths_and_classes_that_are_checked_are_those_that_are_used",
+        f"{THREADS}test_a_shape_that_changes_meanwhile_is_not_the_one_that_is_used",
+    ),
+    "a child of fork, and one made during a call": (
+        f"{THREADS}test_a_session_works_on_in_a_child_of_fork_and_in_its_parent",
+        f"{THREADS}test_a_session_works_in_the_processes_of_multiprocessing",
+        f"{THREADS}test_a_fork_while_another_thread_calls_leaves_that_session_refused_and_others_free",
+        f"{THREADS}test_the_interpreter_ends_whatever_the_threads_do",
+    ),
+    "an interrupt at any line of a training step, or a step refused (weights, moments and the count of steps are those "
+    "before or after)": (
+        f"{THREADS}test_an_interrupt_at_any_line_leaves_a_whole_step_or_none",
+        f"{THREADS}test_a_refused_training_step_has_not_been",
+    ),
+    "a wrong type of a model, an optimiser, a number of threads, an array or a mask (one line, the same for every "
+    "backend)": (
+        f"{INPUTS}test_what_is_of_a_wrong_type_is_refused_by_every_backend_alike",
+        f"{INPUTS}test_a_session_of_what_cannot_be",
+        "test_model.py::test_an_unknown_name_is_one_line",
+        "test_training.py::test_settings_that_cannot_train_are_refused",
+    ),
+    "NaN within a row and y past its length": (f"{INPUTS}test_past_a_row_s_length_y_is_zero_whatever_the_row_holds",),
+    "the caller's mode of arithmetic after any call": (
+        "test_subnormals.py::test_numpy_computes_as_before_after_every_call",
     ),
 }
 

@@ -15,6 +15,7 @@ LISTS = (
     "Files from strangers",
     "Output",
     "Numba and the environment",
+    "The library in a program",
 )
 
 

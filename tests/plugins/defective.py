@@ -4,6 +4,7 @@ Each wraps a NumPy session that is right, and is wrong in one place.
 """
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 
@@ -193,6 +194,27 @@ class DiesOfLengths(Honest):
         return super().forward(x, lengths, state)
 
 
+class MuddlesCallers(Honest):
+    def forward(self, x, lengths=None, state=None):
+        self.x = x
+        time.sleep(0.001)
+        return super().forward(self.x, lengths, state)
+
+
+class TakesAnything(Honest):
+    def forward(self, x, lengths=None, state=None):
+        return super().forward(x.real if x.dtype.kind == "c" else x, lengths, state)
+
+
+class CountsRefusedSteps(Honest):
+    def train_step(self, x, target, lengths=None):
+        try:
+            return super().train_step(x, target, lengths)
+        except ValueError:
+            self.inner._adam.steps += 1
+            raise
+
+
 class StepsAnyway(Honest):
     def step(self, x_t, state):
         return super().forward(x_t[None], None, state) if self.model.bidirectional else super().step(x_t, state)
@@ -240,6 +262,9 @@ FACTORIES = {
     "wide-result": backend(WideResult),
     "dies-of-lengths": backend(DiesOfLengths),
     "steps-anyway": backend(StepsAnyway),
+    "muddles-callers": backend(MuddlesCallers),
+    "takes-anything": backend(TakesAnything),
+    "counts-refused-steps": backend(CountsRefusedSteps),
     "speechless": backend(Honest, speechless),
     "unwilling": backend(Honest, unwilling),
 }

@@ -11,6 +11,7 @@ import numpy as np
 from rnnbench import Adam, Case, Cell, CompileReport, Model
 from rnnbench.backends import inputs
 from rnnbench.backends.pools import JaxCompileLog, start_xla
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.training import DEFAULT_ADAM
 from rnnbench_jax import program
 
@@ -48,6 +49,7 @@ def train_program(model: Model, cell: Cell, loss: str, settings: Adam) -> Callab
     return jax.jit(train)
 
 
+@one_call_at_a_time
 class JaxSession:
     """The session contract over jitted programs; every call returns NumPy arrays, so the work is done by then."""
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from rnnbench import Adam, Case, CompileReport, Model, Unsupported, UsageError
 from rnnbench.backends import inputs
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.training import DEFAULT_ADAM
 from rnnbench_keras import LAYERS, framework
 from rnnbench_keras.weights import canonical, to_weights_list
@@ -26,6 +27,7 @@ Params = dict[str, Array]
 State = tuple[Array, ...]
 
 
+@one_call_at_a_time
 class KerasSession:
     """The session contract over an engine."""
 

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from rnnbench import Adam, Case, CompileReport, Model, Unsupported
 from rnnbench.backends import inputs
 from rnnbench.backends.pools import start_torch
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.training import DEFAULT_ADAM
 from rnnbench.weights.state_dict import redundant_gates
 from rnnbench_torch import LAYERS
@@ -58,6 +59,7 @@ class Stack(nn.Module):
         return prediction, final
 
 
+@one_call_at_a_time
 class TorchSession:
     """The session contract over a `Stack`."""
 

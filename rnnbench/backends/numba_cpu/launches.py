@@ -53,13 +53,14 @@ Launch = list[Entry]  # of all threads
 
 @dataclass(frozen=True)
 class Optimiser:
-    """Adam's memory, flat [parameters]; scales float64 [2]: `Adam.scales` of this step."""
+    """Adam's memory, flat [parameters]; scales float64 [2]: `Adam.scales` of a step; steps int64 [1]: taken so far."""
 
     settings: Adam
     theta: Array
     mean: Array
     square: Array
     scales: Array
+    steps: Array
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ class Launches:
         def args(share: Share) -> AdamArgs:
             return AdamArgs(
                 share=team.share(share.part, share.parts, share.part), theta=o.theta, gradient=gradient,
-                mean=o.mean, square=o.square, size=o.theta.size, sums=sums, scales=o.scales, clip=clip,
+                mean=o.mean, square=o.square, size=o.theta.size, sums=sums, scales=o.scales, steps=o.steps, clip=clip,
                 beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
             )  # fmt: skip
 

@@ -16,14 +16,13 @@ from rnnbench.backends.numba_cpu.launches import Context, Optimiser, pack, progr
 from rnnbench.backends.numba_cpu.plan import CallPlan, Planner
 from rnnbench.backends.numba_cpu.thread_team import Program, ThreadTeam
 from rnnbench.backends.numba_cpu.workspace import Workspace
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.errors import UsageError
 from rnnbench.kernels.compiled import LOG, prepare
 from rnnbench.kernels.layer import PackedHead, PackedLayer
 from rnnbench.kernels.target import check_settings
 from rnnbench.model import Array, Model, Params, State
-from rnnbench.training import DEFAULT_ADAM, Adam, class_target, loss_and_gradient, squared_error_target, unknown_loss
-
-TARGETS = {"mse": squared_error_target, "cross-entropy": class_target}
+from rnnbench.training import DEFAULT_ADAM, Adam, fitting_target, loss_and_gradient
 
 
 class Stream:
@@ -50,8 +49,9 @@ class Stream:
         self.program: Program = Planner(context, session.threads).plan(1, B, None).all_layers()
 
 
+@one_call_at_a_time
 class NumbaSession:
-    """The session contract of `base.py` over the kernels. One caller at a time: scratch memory is the session's."""
+    """The session contract of `base.py` over the kernels. Scratch memory is the session's."""
 
     def __init__(self, model: Model, params: Params, threads: int, loss: str, optimiser: Adam) -> None:
         self.model, self.threads, self.loss, self.optimiser = model, threads, loss, optimiser
@@ -68,11 +68,10 @@ class NumbaSession:
         self.head = PackedHead(self._params["head.W"], self._params["head.b"]) if head else None
         self._team = ThreadTeam(threads)
         moments = np.zeros_like(self._theta), np.zeros_like(self._theta)
-        self._adam = Optimiser(optimiser, self._theta, *moments, np.zeros(2))
+        self._adam = Optimiser(optimiser, self._theta, *moments, np.zeros(2), np.zeros(1, np.int64))
         self._context = self.context(Workspace(model.dtype, len(self.layers)))
         self._workspace, self._planner = self._context.workspace, Planner(self._context, threads)
         self._sequences = [f"sequence.{layer}" for layer in range(model.layers + 1)]
-        self._steps = 0
         self._packed = False
         self._stream: Stream | None = None
 
@@ -159,15 +158,10 @@ class NumbaSession:
         return self._run(CallPlan.gradients, x, target, lengths, state, gradient), self._views(gradient)
 
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
-        # Beforehand: an interrupt is raised when the step is done.
-        self._steps, self._packed = self._steps + 1, False
-        scales = self._adam.scales
-        scales[0], scales[1] = self.optimiser.scales(self._steps)
-        try:
-            return self._run(CallPlan.training, x, target, lengths, None, self._gradient)
-        except UsageError:  # nothing was done
-            self._steps -= 1
-            raise
+        # The kernel counts the step as it changes the weights: whatever ends a call, both have happened or neither.
+        scales, self._packed = self._adam.scales, False  # beforehand: an interrupt is raised when the step is done
+        scales[0], scales[1] = self.optimiser.scales(int(self._adam.steps[0]) + 1)
+        return self._run(CallPlan.training, x, target, lengths, None, self._gradient)
 
     @cached_property
     def _gradient(self) -> Array:
@@ -187,9 +181,7 @@ class NumbaSession:
         model, workspace = self.model, self._workspace
         x, lengths = inputs.sequence(model, x, lengths)
         plan = self._planner.plan(x.shape[0], x.shape[1], lengths)
-        if self.loss not in TARGETS:
-            raise unknown_loss(self.loss)
-        target = np.ascontiguousarray(TARGETS[self.loss](plan.output_shape, model.dtype, target))
+        target = fitting_target(self.loss, plan.output_shape, model.dtype, target)
         plan.allocate()
         start = self._start(state, x.shape[1])
         for name, array in (("sequence.0", x), ("start", start), ("target", target), ("gradient", gradient)):

@@ -70,6 +70,9 @@ class ThreadTeam:
         self.stop: Array = aligned(LINE, np.dtype(np.int64))
         self._queues: list[Jobs] = [SimpleQueue() for _ in range(threads - 1)]
         self._threads: list[threading.Thread] = []
+        self._process = 0  # that the threads are of: a child of fork has none of them
+        self._releasing = False  # a second interrupt may come before that is done
+        self._number = 0  # of this run
         self._here: int | None = None  # the caller's core when the others were last kept off it
         weakref.finalize(self, _stop, self._queues)
 
@@ -79,11 +82,14 @@ class ThreadTeam:
 
     def run(self, program: Program) -> None:
         """Run every thread's share at once, the first in this thread (programs release the GIL)."""
-        self.stop[1] += 1
+        if self._releasing:
+            self._release()
+        self._number += 1
+        self.stop[1] = self._number
         if len(program.addresses) == 1:
             self._run(program.addresses[0])
             return
-        if not self._threads:
+        if self._process != os.getpid():
             self._start()
         self._keep_off_caller()
         self.expected[:, 0] = self.arrivals[0]
@@ -107,16 +113,19 @@ class ThreadTeam:
             self._here = here
 
     def _start(self) -> None:
-        self._here = None
+        _stop(self._queues)  # of threads that were started when one could not be
+        self._queues[:] = [SimpleQueue() for _ in self._queues]  # the finalizer holds the list
         threads = [threading.Thread(target=_serve, args=(jobs,), daemon=True) for jobs in self._queues]
         for thread in threads:
             thread.start()
-        self._threads = threads
+        self._threads, self._process, self._here = threads, os.getpid(), None
 
     def _release(self) -> None:
+        self._releasing, self._process = True, 0
         self.stop[0] = self.arrivals[0] = RELEASED  # a training step ends before it changes what it must not
         _stop(self._queues)
         for thread in self._threads:
             thread.join()
         self._threads = []
         self.stop[0] = self.arrivals[0] = 0
+        self._releasing = False

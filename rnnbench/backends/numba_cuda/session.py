@@ -14,6 +14,7 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.base import Case, CompileReport
+from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.kernels.cuda.layout import too_many_accumulators
 from rnnbench.kernels.cuda.stack import CudaStack
 from rnnbench.kernels.cuda.target import VERSION, Kernel, device, download, synchronise
@@ -30,8 +31,9 @@ class Copied:
     bytes: int = 0
 
 
+@one_call_at_a_time
 class CudaSession:
-    """The session contract of `base.py` over the CUDA kernels. One caller at a time: device memory is the session's."""
+    """The session contract of `base.py` over the CUDA kernels. Device memory is the session's."""
 
     def __init__(self, model: Model, params: Params, loss: str, optimiser: Adam) -> None:
         self.model, self.loss, self.optimiser = model, loss, optimiser
@@ -40,14 +42,10 @@ class CudaSession:
         self._steps = 0
 
     def forward(self, x: Array, lengths: Array | None = None, state: State | None = None) -> tuple[Array, State]:
-        x, lengths = inputs.sequence(self.model, x, lengths)
-        T, B, _ = x.shape
-        self._load(x, lengths, state)
-        self.stack.forward(T, B, keep=False)
-        return self._prediction(T, B, lengths), self._final(B)
+        return self._infer(*inputs.sequence(self.model, x, lengths), state)
 
     def step(self, x_t: Array, state: State | None) -> tuple[Array, State]:
-        prediction, after = self.forward(inputs.one_step(self.model, x_t)[None], state=state)
+        prediction, after = self._infer(inputs.one_step(self.model, x_t)[None], None, state)
         return (prediction if self.model.readout == "last" else prediction[0]), after
 
     def gradients(
@@ -61,13 +59,19 @@ class CudaSession:
         if self.optimiser.clip_norm is not None:
             parts = self.stack.squares()
             scale = self.optimiser.clip_scale(float(np.sqrt(self._fetch(parts, parts.shape).sum())))
+        self.stack.update(self.optimiser, self._steps + 1, scale)
         self._steps += 1
-        self.stack.update(self.optimiser, self._steps, scale)
         synchronise()
         return loss
 
     def parameters(self) -> Params:
         return self.stack.views(self._fetch(self.stack.theta, (self.stack.size,)))
+
+    def _infer(self, x: Array, lengths: Array | None, state: State | None) -> tuple[Array, State]:
+        T, B, _ = x.shape
+        self._load(x, lengths, state)
+        self.stack.forward(T, B, keep=False)
+        return self._prediction(T, B, lengths), self._final(B)
 
     def _differentiate(self, x: Array, target: Array, lengths: Array | None, state: State | None) -> float:
         """Return the loss; leave its gradients on the device."""

@@ -108,6 +108,7 @@ def kept(**parts):
         ("cheats", lie(bold=(2, 0, 1)), [False]),
         ("honest", nobody(), [True]),
         ("honest", nobody(busy=["torch"]), [False]),
+        ("honest", {**nobody(), "count": 3}, []),
         ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 0}}}, [True]),
         ("fuzz", {"count": 10, "kinds": {"asv": {"wrong": 0}, "onnx": {"wrong": 1}}}, [False]),
         ("kills", stopped(SIGKILL=["trial 3: lost"]), [True, False]),

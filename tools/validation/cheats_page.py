@@ -21,6 +21,7 @@ boldest strength to the smallest. One that is caught has no figures in any table
 functions, looks at the caller's stack, reads the run's folder or writes to other processes' memory, can make any figure
 it likes. Nor is an output better than its tolerance: what rounding may do to an honest backend, another may do too.
 """
+ENOUGH = 50  # comparisons of honest backends that a promise is made of
 NOT_YET = "\nNot measured yet.\n"
 Part = Mapping[str, Any]
 
@@ -42,12 +43,17 @@ def promises(parts: Mapping[str, Part]) -> Iterator[tuple[str, str | None, bool 
     else:
         held = sum(outcome(lie["rows"][0]) != UNNOTICED for lie in told["lies"])
         yield all_told, f"{held} of {len(told['lies'])}", held == len(told["lies"])
-    part, nobody = parts.get("honest"), f"{len(SEVEN)} honest backends, 50 comparisons {' and 50 '.join(SURROUNDINGS)}"
+    part, nobody = (
+        parts.get("honest"),
+        f"{len(SEVEN)} honest backends, {ENOUGH} comparisons {f' and {ENOUGH} '.join(SURROUNDINGS)}",
+    )
     if part is None:
         yield f"{nobody}: nobody is accused", None, None
     else:
         accused = [len(part[surroundings]["accused"]) for surroundings in SURROUNDINGS]
-        yield f"{nobody}: nobody is accused", f"{' and '.join(map(str, accused))} accusations", not any(accused)
+        found = f"{' and '.join(map(str, accused))} accusations in {part['count']} each"
+        enough = part["count"] >= ENOUGH or any(accused)
+        yield f"{nobody}: nobody is accused", found, not any(accused) if enough else None
 
 
 def outcome(row: Part) -> str:
@@ -61,8 +67,8 @@ def _lies(part: Part | None) -> Iterator[str]:
         yield NOT_YET
         return
     yield (
-        f"Each in {part['count']} comparisons. *In vain*: it never came to an answer that was kept or a clock that was"
-        " read, and the row's figures are true. Where some work was left out unnoticed, its share is told.\n"
+        f"Comparisons with each: {part['count']}. *In vain*: it never came to an answer that was kept or a clock that"
+        " was read, and the row's figures are true. Where some work was left out unnoticed, its share is told.\n"
     )
     lines = [
         [lie["what"], _named(lie, CAUGHT), _named(lie, IN_VAIN), _named(lie, TOLD, UNNOTICED)] for lie in part["lies"]

@@ -97,9 +97,9 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7), confirmed=1.0)
     if refused:
         with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
-            _summarise(run, case, 0.0)
+            _summarise(run, case)
     else:
-        _summarise(run, case, 0.0)
+        _summarise(run, case)
         assert run.record.infer_seconds == pytest.approx(0.1)
 
 
@@ -311,7 +311,7 @@ def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
     work.calibration, work._cores = clock.Calibration(1, seconds), frozenset(range(1024))
     work._inputs = FreshInputs(Split(zeros[None], zeros))
     work.session = SimpleNamespace(forward=lambda x: called.append(1) or (zeros, ()))
-    work.sample(0)
+    work.sample(0)  # a seed for one call before it
     assert len(called) == calls
     called.clear()
     clock.sample(lambda: called.append(1), work.calibration)

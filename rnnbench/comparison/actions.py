@@ -21,6 +21,8 @@ from rnnbench.tasks.spec import Split
 from rnnbench.training_loop import Progress, train
 from rnnbench.workers.failure import Failure
 
+WARM_UPS = 3  # at most before a sample: nobody can count from a sample's first call to its last
+
 
 class CaseActions:
     """One backend and, after `open`, one case. Its public methods are what can be asked for."""
@@ -50,12 +52,9 @@ class CaseActions:
         self._compiled = self.backend.compile_report()
         self.params = arrays.load(Path(asked.files.params))
         with unchanged("the session", self.params):
-            start = perf_counter()
-            self.session = self._new_session()
-            created = perf_counter()
-            self.session.forward(self.batch.x, self.batch.lengths)
-            called = perf_counter()
-        return m.CaseOpened(created - start, called - created)
+            created, self.session = clock.timed(self._new_session, 1)
+            called, _ = clock.timed(partial(self.session.forward, self.batch.x, self.batch.lengths), 1)
+        return m.CaseOpened(created, called)
 
     def check(self, out: str, gradients: bool) -> None:
         """Write outputs of the batch, of the batch halved in the same memory (a result cached by the identity of its
@@ -154,7 +153,8 @@ class CaseActions:
         """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
         self._inputs.renew(seed)
         call, windows = self._call(), self._inputs.windows(self.calibration.calls)
-        clock.warm_up(partial(call, windows.other()), self.calibration)
+        for _ in range(1 + seed % WARM_UPS):
+            clock.warm_up(partial(call, windows.other()), self.calibration)
         before = ThreadReading.now()
         seconds, _ = clock.timed_on(call, windows, settle=self._keep)
         after = ThreadReading.now()

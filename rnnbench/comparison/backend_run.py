@@ -78,7 +78,8 @@ class BackendRun:
     only infers. streams: takes single steps. slices: of the training loop, the seconds of the steps, and of all but the
     making of batches. explained: of its weights' change, by window of training. prediction: the last for the test
     split. waiting: by round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the
-    largest share of our own time that the worker's clock has counted."""
+    largest share of our own time that the worker's clock has counted. processor_seconds: before it was timed, of the
+    worker and of its other processes."""
 
     name: str
     info: BackendInfo
@@ -98,6 +99,7 @@ class BackendRun:
     waiting: list[float] = field(default_factory=list)
     looking_seconds: float = 0.0
     confirmed: float = 0.0
+    processor_seconds: tuple[float, float] = (0.0, 0.0)
     prediction: Array | None = None
     explained: list[float] = field(default_factory=list)
 

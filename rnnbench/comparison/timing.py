@@ -38,7 +38,8 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFi
     rounds = clock.count(longest)
     seeds = [SECRET.randrange(2**32) for _ in range(rounds)]
     looks = {run.name: set(SECRET.sample(range(rounds), min(LOOKS, rounds))) for run in runs}
-    elsewhere = {run.name: _elsewhere(run) for run in runs}
+    for run in runs:
+        run.processor_seconds = _processor_seconds(run)
     for number, run in enumerate(clock.interleaved(runs, rounds, random)):
         if run.ok:
             with run.guarded():
@@ -49,7 +50,8 @@ def time_inference(runs: Sequence[BackendRun], inputs: CaseInputs, files: CaseFi
     for run in runs:
         if run.ok:
             with run.guarded():
-                _summarise(run, inputs, _elsewhere(run) - elsewhere[run.name])
+                _confirm(run)
+                _summarise(run, inputs)
     _warn_of_leaks([run for run in runs if run.ok])
 
 
@@ -107,7 +109,11 @@ def _probe(run: BackendRun) -> None:
 
 def _confirm(run: BackendRun) -> None:
     """Hold the worker's clock to ours: all that it says it took must have passed here, and little more. Asks again,
-    for longer samples, before it accuses. Raises Failure."""
+    for longer samples, before it accuses. And nobody else may have computed for it. Raises Failure."""
+    (own_before, beside_before), (own, beside) = run.processor_seconds, _processor_seconds(run)
+    if beside - beside_before > SPARE_CORES * (own - own_before):
+        why = f"processes that it started took {beside - beside_before:.2f} s of processor time while it was timed"
+        raise Failure("mismatch", f"{why}; a backend computes in the process that it is given")
     for _ in range(CONFIRMATIONS):
         if run.confirmed >= CONFIRMED:
             return
@@ -119,14 +125,9 @@ def _confirm(run: BackendRun) -> None:
         raise Failure("mismatch", f"its clock runs slow: of each second here it counts {run.confirmed:.2f}")
 
 
-def _summarise(run: BackendRun, inputs: CaseInputs, elsewhere: float) -> None:
-    """Fill in a timed run's record. elsewhere: processor seconds of processes that the worker started. Raises Failure
-    where it used more threads than it may, or time that passed for us and not for it."""
+def _summarise(run: BackendRun, inputs: CaseInputs) -> None:
+    """Fill in a timed run's record. Raises Failure where it used more threads than it may."""
     seconds, allowed = run.samples.infer_seconds or [], inputs.group.threads
-    _confirm(run)
-    if elsewhere > SPARE_CORES * sum(seconds) * (run.samples.calls_per_sample or 1):
-        why = f"processes that it started took {elsewhere:.2f} s of processor time while it was timed"
-        raise Failure("mismatch", f"{why}; a backend computes in the process that it is given")
     used = median(run.samples.infer_threads or [])
     if used > allowed + SPARE_CORES:
         raise Failure("mismatch", f"used {used:.1f} threads where {allowed} {'is' if allowed == 1 else 'are'} allowed")
@@ -135,8 +136,8 @@ def _summarise(run: BackendRun, inputs: CaseInputs, elsewhere: float) -> None:
     record.flops_per_second = forward_flops(inputs.model, len(inputs.batch.x), inputs.batch.count) / middle.value
 
 
-def _elsewhere(run: BackendRun) -> float:
-    return run.worker.started_seconds() if run.worker and run.ok else 0.0
+def _processor_seconds(run: BackendRun) -> tuple[float, float]:
+    return run.worker.processor_seconds() if run.worker and run.ok else (0.0, 0.0)
 
 
 def _warn_of_leaks(runs: Sequence[BackendRun]) -> None:

@@ -283,12 +283,14 @@ class Worker:
                 total += process.memory_info().rss
         return total
 
-    def started_seconds(self) -> float:
-        """Return the processor seconds, so far, of those of its processes that live and are not the worker itself."""
-        total = 0.0
+    def processor_seconds(self) -> tuple[float, float]:
+        """Return what the worker itself has run so far, and those of its processes that live beside it."""
+        own = beside = 0.0
         for _, process in marked(self.marker):
-            if process.pid != self._process.pid:
-                with suppress(psutil.Error):
-                    times = process.cpu_times()
-                    total += times.user + times.system
-        return total
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                if process.pid == self._process.pid:
+                    own += times.user + times.system
+                else:
+                    beside += times.user + times.system
+        return own, beside

@@ -111,7 +111,7 @@ def test_a_writer_of_a_plugin_that_fails_half_way_leaves_the_old_file(source, tm
         "    raise OSError(28, 'No space left on device')\n"
         "@rnnbench.hookimpl\n"
         "def rnnbench_converters():\n"
-        "    return [rnnbench.Converter('torn', '.torn', 'torn', None, write)]\n"
+        "    return [rnnbench.Converter('torn', '.torn', 'torn', print, write)]\n"
     )
     target = tmp_path / "model.torn"
     target.write_text("old")
@@ -129,7 +129,7 @@ def test_a_plugin_may_bring_a_file_type(source, tmp_path, default_registry):
         "    path.write_text(json.dumps({k: v.shape for k, v in trained.params.items()}))\n"
         "@rnnbench.hookimpl\n"
         "def rnnbench_converters():\n"
-        "    return [rnnbench.Converter('shapes', '.shapes', 'shapes only', None, write)]\n"
+        "    return [rnnbench.Converter('shapes', '.shapes', 'shapes only', print, write)]\n"
     )
     assert main(["convert", str(source), str(tmp_path / "a.shapes"), "-p", str(plugin)]) == 0
     assert '"head.W": [2, 10]' in (tmp_path / "a.shapes").read_text()
@@ -137,7 +137,7 @@ def test_a_plugin_may_bring_a_file_type(source, tmp_path, default_registry):
 
 @pytest.mark.parametrize(
     ("suffix", "expected"),
-    [("shapes", "has the suffix 'shapes'; it must be like '.onnx'"), (".onnx", "both claim")],
+    [("shapes", "suffix must be like '.onnx'; got 'shapes'"), (".onnx", "both claim")],
 )
 def test_an_odd_or_a_second_suffix_is_told(suffix, expected, source, tmp_path, default_registry, capsys):
     plugin = tmp_path / "odd_format.py"
@@ -145,7 +145,7 @@ def test_an_odd_or_a_second_suffix_is_told(suffix, expected, source, tmp_path, d
         "import rnnbench\n"
         "@rnnbench.hookimpl\n"
         "def rnnbench_converters():\n"
-        f"    return [rnnbench.Converter('odd', {suffix!r}, 'odd', None, None)]\n"
+        f"    return [rnnbench.Converter('odd', {suffix!r}, 'odd', print, print)]\n"
     )
     assert (
         main(["convert", str(source), str(tmp_path / "a.onnx" if suffix == ".onnx" else "a.x"), "-p", str(plugin)]) == 2

@@ -33,6 +33,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # for a machine on which the package is not installed
 
+from rnnbench import atomic  # noqa: E402
 from rnnbench.registry import registry  # noqa: E402
 
 Shape = tuple[int, int, int, int, bool]
@@ -112,8 +113,8 @@ class Findings:
 
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "gpu.json").write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (folder / "gpu.md").write_text(table(self), encoding="utf-8")
+        atomic.write(folder / "gpu.json", json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+        atomic.write(folder / "gpu.md", table(self))
 
 
 # ---- processes -------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from random import Random
 import numpy as np
 
 import rnnbench
-from rnnbench import clock
+from rnnbench import atomic, clock
 from rnnbench.backends.base import Session
 from rnnbench.machine.environment import machine
 from rnnbench.model import Array, Model
@@ -159,7 +159,7 @@ def main() -> None:
             print(f"{last.name}: over {axis} a slope of {last.slope():.2f}", flush=True)  # noqa: T201
     out.mkdir(parents=True, exist_ok=True)
     draw(curves, out / "growth.svg")
-    (out / "growth.md").write_text(document(curves, machine_line(machine())), encoding="utf-8")
+    atomic.write(out / "growth.md", document(curves, machine_line(machine())))
 
 
 if __name__ == "__main__":

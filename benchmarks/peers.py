@@ -18,7 +18,7 @@ from time import perf_counter
 import numpy as np
 
 import rnnbench
-from rnnbench import clock
+from rnnbench import atomic, clock
 from rnnbench.backends.base import Backend, Case, Session
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.model import Array, Model
@@ -323,8 +323,8 @@ def save(rows: Sequence[Row], about: dict[str, str], out: Path) -> None:
     """Write both files, after every case, so that an interrupt costs one."""
     kept = [{**vars(row), "shape": [row.shape.B, row.shape.T, row.shape.I, row.shape.H]} for row in rows]
     out.mkdir(parents=True, exist_ok=True)
-    (out / "peers.json").write_text(json.dumps({"about": about, "rows": kept}, indent=1) + "\n", encoding="utf-8")
-    (out / "peers.md").write_text(document(rows, about), encoding="utf-8")
+    atomic.write(out / "peers.json", json.dumps({"about": about, "rows": kept}, indent=1) + "\n")
+    atomic.write(out / "peers.md", document(rows, about))
 
 
 def main() -> None:

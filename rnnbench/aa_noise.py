@@ -1,6 +1,5 @@
 """The machine's own noise: `numba` timed against itself, in pairs of processes, as two backends are compared."""
 
-import tempfile
 from datetime import UTC, datetime
 
 from rnnbench.api import Interrupted, compare
@@ -10,6 +9,7 @@ from rnnbench.model import Model
 from rnnbench.records.comparisons import CONTROLLED, noise
 from rnnbench.records.noise import KnownNoise
 from rnnbench.weights.spec import Trained
+from rnnbench.workers.sandbox import private_folder, termination_as_interrupt
 
 PAIRS = 10  # the interval's half is 0.72 standard deviations then, and 1.24 with five
 # A call of about 0.3 ms whose weights lie in the nearest caches: what is seen is the machine, not its memory.
@@ -27,7 +27,7 @@ def measure_noise(listener: Listener, pairs: int = PAIRS) -> KnownNoise:
 
     Raises UsageError where `numba` could not be timed in each of them, or the user interrupted.
     """
-    with tempfile.TemporaryDirectory(prefix="rnnbench-noise-") as folder:
+    with termination_as_interrupt(), private_folder() as folder:
         try:
             run = compare(
                 model=timed_model(),

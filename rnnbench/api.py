@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from warnings import warn
 
+from rnnbench.comparison.description import Description
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.options import NAMES, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
-from rnnbench.errors import RnnbenchWarning
+from rnnbench.comparison.sources import changed, changed_file
+from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
@@ -103,10 +105,16 @@ def load_run(run: PathLike = "latest", results: PathLike | None = None) -> Run:
 
 def _open_run(store: Store, plan: ComparisonPlan, resume: bool) -> tuple[Run, list[str]]:
     """Return the newest unfinished run of the same settings where one is asked for and there, else a new one, and what
-    to tell the user about it."""
+    to tell the user about it. Raises UsageError where what that run's rows come from has changed."""
     digest, notices = plan.settings.digest(), []
     if resume:
         if run := store.unfinished(digest):
+            if others := changed(Description.from_json(run.settings).sources, plan.description.sources):
+                raise UsageError(f"{others[0]} is not what it was when run {run.id} was begun; leave out --resume")
             return run, [f"resuming run {run.id}"]
+        for run in store.runs():
+            if not run.complete and (task := changed_file(run.settings.get("settings"), plan.settings)):
+                why = f"the file of task {task!r} has changed since run {run.id} was begun, or is cut otherwise"
+                raise UsageError(f"{why}; leave out --resume")
         notices = ["no unfinished run has these settings; starting a new one"]
     return store.create(plan.description.as_json(), digest, machine()), notices

@@ -1,10 +1,20 @@
-"""Files that are either whole or not there: written beside their place, where possible without a name, then renamed."""
+"""Files that are either whole or not there: written beside their place, where possible without a name, then renamed.
 
+What a writer that was killed has left under a temporary name is removed by the next that writes into the folder.
+"""
+
+import errno
 import os
+import re
 import secrets
 import stat
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp(\.\w+)?")
+STALE_SECONDS = 3600.0  # no write takes that long: whoever began it is dead
 
 
 def write(path: Path, content: str | bytes) -> None:
@@ -14,12 +24,51 @@ def write(path: Path, content: str | bytes) -> None:
     Raises OSError where the system refuses.
     """
     data = content.encode() if isinstance(content, str) else content
-    if path.is_file():
-        replace(path.resolve(), data, stat.S_IMODE(path.stat().st_mode))
-    elif path.exists():
+    if path.exists() and not path.is_file():
         path.write_bytes(data)
     else:
-        replace(path.resolve(), data)
+        replace(path.resolve(), data, _mode(path))
+
+
+@contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Yield where to write, instead, a file that somebody has named, for a writer that wants a path; its suffix is the
+    same. Once written it is put in place, as by `write`; after an error nothing has changed."""
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    target, mode = path.resolve(), _mode(path)
+    temporary = _temporary(target, path.suffix)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            if mode is not None:
+                temporary.chmod(mode)
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _mode(path: Path) -> int | None:
+    """Return the mode of an existing file, None where there is none. Raises PermissionError for one that may not be
+    written, though its folder would let us replace it."""
+    if not path.exists():
+        return None
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def _temporary(path: Path, suffix: str = "") -> Path:
+    """Return a name beside a file for what is to replace it, having removed those that are left of dead writers."""
+    with suppress(OSError):
+        for left in path.parent.glob(".*.tmp*"):
+            if TEMPORARY.fullmatch(left.name) and time.time() - left.lstat().st_mtime > STALE_SECONDS:
+                left.unlink()
+    return path.with_name(f".{secrets.token_hex(8)}.tmp{suffix}")
 
 
 def replace(path: Path, content: bytes, mode: int | None = None, durable: bool = True) -> None:
@@ -29,7 +78,7 @@ def replace(path: Path, content: bytes, mode: int | None = None, durable: bool =
     mode: of the new file; None for what new files have in this process. durable: return once it is on the disk. Raises
     OSError where the system refuses.
     """
-    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    temporary = _temporary(path)
     created = 0o666 if mode is None else mode
     unnamed = _unnamed(path.parent, created)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, created) if unnamed is None else unnamed

@@ -5,11 +5,11 @@ needs the standard library alone: a process that imports another commit's `rnnbe
 """
 
 import gc
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
-from time import perf_counter
+from time import perf_counter, perf_counter_ns
 from typing import TypeAlias, TypeVar
 
 SAMPLE_SECONDS = 0.005  # a thousand times the resolution and cost of any clock we use
@@ -21,6 +21,8 @@ FEWEST, MOST, ROUND_SECONDS = 7, 51, 0.4
 MOST_CALLS = 1 << 20
 
 T = TypeVar("T")
+G = TypeVar("G")
+S = TypeVar("S")
 Key = TypeVar("Key", bound=Hashable)
 Call: TypeAlias = Callable[[], T]
 Clock: TypeAlias = Callable[[], float]
@@ -58,18 +60,60 @@ def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float
         return clock() - start, result  # type: ignore[return-value]  # there is at least one call
 
 
+def timed_on(
+    call: Callable[[G], T],
+    given: Iterable[G],
+    clock: Clock = perf_counter,
+    settle: Callable[[T], object] = lambda result: None,
+) -> tuple[float, T]:
+    """Return the seconds that a call on each of `given` takes, all together, and what the last one returned. settle: is
+    given that result while the clock runs, so that one which is not there yet has to come."""
+    result: T | None = None
+    with no_collection():
+        start = clock()
+        for each in given:
+            result = None
+            result = call(each)
+        settle(result)  # type: ignore[arg-type]  # there is at least one call
+        return clock() - start, result  # type: ignore[return-value]
+
+
+def timed_steps(
+    step: Callable[[G, S | None], tuple[T, S]],
+    given: Iterable[G],
+    keep: Callable[[T], None],
+    clock: Callable[[], int] = perf_counter_ns,
+) -> list[int]:
+    """Return the nanoseconds of each step, which takes the state of the one before. keep: is given each output, while
+    the clock stands."""
+    taken: list[int] = []
+    state: S | None = None
+    for each in given:
+        start = clock()
+        output, state = step(each, state)
+        taken.append(clock() - start)
+        keep(output)
+    return taken
+
+
 def calibrated(call: Call[object], target: float = SAMPLE_SECONDS, clock: Clock = perf_counter) -> Calibration:
     """Call once, untimed, for what only a first call does; find how many calls last `target` seconds or longer; time a
     sample of as many."""
     call()
+    return calibrated_by(lambda calls: timed(call, calls, clock)[0], target)
+
+
+def calibrated_by(seconds_of: Callable[[int], float], target: float = SAMPLE_SECONDS) -> Calibration:
+    """Find how many calls last `target` seconds or longer, where `seconds_of` times any number of them; time as many
+    again."""
     calls = 1
     while calls < MOST_CALLS:
-        seconds, _ = timed(call, calls, clock)
+        seconds = seconds_of(calls)
         if seconds >= target:
             break
         wanted = target / seconds * calls if seconds > 0 else 10 * calls
         calls = min(MOST_CALLS, max(calls + 1, min(int(1.1 * wanted) + 1, 10 * calls)))
-    return Calibration(calls, timed(call, calls, clock)[0])
+    return Calibration(calls, seconds_of(calls))
 
 
 def warm_up(call: Call[object], calibration: Calibration) -> None:

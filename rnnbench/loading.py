@@ -2,16 +2,22 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from rnnbench import atomic
 from rnnbench.backends.base import Session, load_factory
 from rnnbench.errors import UsageError
-from rnnbench.model import Model, Params
+from rnnbench.model import Array, Model, Params, State
 from rnnbench.registry import registry
 from rnnbench.training import DEFAULT_ADAM, LOSSES, Adam, unknown_loss
-from rnnbench.weights.spec import Trained
+from rnnbench.weights.spec import FOREIGN, Converter, Probe, Trained
+
+SAME = 1e-6  # of the largest output: two float64 computations, of which one has added two biases in float32
+MARGIN, MOST = 16, 1e-2  # times what rounding moves the file's own outputs, but never more than a hundredth of them
+LONGEST = 600  # characters of what is said of a file
 
 
 def session(
@@ -44,21 +50,80 @@ def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Train
     cell: for a file that does not tell its own, as the state_dict of an `nn.RNN` does not. Raises UsageError, one line,
     for a file that is not there, that the converter cannot understand, or that holds another cell.
     """
-    converter = registry().converter(Path(path))
+    converter = _reader(Path(path))
     if not Path(path).is_file():
         raise UsageError(f"there is no file {str(path)!r}")
     try:
         trained = converter.read(Path(path), cell)
+        parts = next(filter(None, (_parting(trained, probe) for probe in trained.probes)), None)
+    except UsageError as error:  # a file's own names stand in it, escape codes and all
+        raise UsageError(_printable(str(error))) from None
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
     if cell not in (None, trained.model.cell):
         raise UsageError(f"{str(path)!r} holds the cell {trained.model.cell}, not {cell}; leave the cell out")
-    return trained
+    if parts is not None:
+        raise UsageError(_printable(f"{str(path)!r} computes something else than was read from it: {parts}"))
+    return replace(trained, remarks=tuple(map(_printable, trained.remarks)), probes=())
+
+
+def _reader(path: Path) -> Converter:
+    try:
+        return registry().converter(path)
+    except UsageError:
+        if foreign := FOREIGN.get(path.suffix.lower()):
+            raise UsageError(f"{str(path)!r} is {foreign}") from None
+        raise
+
+
+def _printable(text: str) -> str:
+    line = "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def _parting(trained: Trained, probe: Probe) -> str | None:
+    """Return the first place where the model departs from what the file computes; None where it does not."""
+    model, allowed = trained.model, SAME + MARGIN * probe.noise / max(1e-300, float(np.abs(probe.y).max(initial=0)))
+    allowed = min(MOST, allowed)
+    if _differs(_computed(model, trained.params, probe), probe.y, allowed) is None:
+        return None
+    for number, (what, steps) in enumerate(probe.layers, 1):
+        part = replace(model, layers=number, output_size=None, readout="all")
+        if where := _differs(_computed(part, trained.params, probe), steps, allowed):
+            return f"{what} gives {where}"
+    return f"its output is {_differs(_computed(model, trained.params, probe), probe.y, allowed)}"
+
+
+def _computed(model: Model, params: Params, probe: Probe) -> Array:
+    wide = replace(model, dtype="float64")
+    own = {name: params[name].astype("float64") for name in wide.parameter_shapes()}
+    state: State = tuple(value[: model.layers * model.directions] for value in probe.state)
+    return session("numpy", wide, own).forward(probe.x, state=state)[0]
+
+
+def _differs(ours: Array, theirs: Array, allowed: float) -> str | None:
+    """Say where, in words; values that the file does not keep are NaN and say nothing, unless all of them are."""
+    known = ~np.isnan(theirs)
+    limit = allowed * float(np.abs(theirs[known]).max(initial=0.0))
+    apart = ~(np.abs(ours - theirs) <= limit) & known
+    if not apart.any() and known.any():
+        return None
+    place = tuple(int(n) for n in np.argwhere(apart)[0]) if apart.any() else (0,) * ours.ndim
+    axes = ("step", "row", "unit")[-len(place) :]
+    at = ", ".join(f"{axis} {n}" for axis, n in zip(axes, place, strict=True))
+    return f"{theirs[place]:.6g} at {at} when the file is executed, {ours[place]:.6g} as it was read"
 
 
 def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:
-    """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it.
+    """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it. Stopped at
+    any moment, it leaves what was there before.
 
-    Raises UsageError for parameters that do not fit the model, or a model that the format cannot express.
+    Raises UsageError for parameters that do not fit the model, a model that the format cannot express, or a place that
+    cannot be written.
     """
-    registry().converter(Path(path)).write(Path(path), Trained(model, model.check_params(params)))
+    converter, trained = registry().converter(Path(path)), Trained(model, model.check_params(params))
+    try:
+        with atomic.staged(Path(path)) as place:
+            converter.write(place, trained)
+    except OSError as error:
+        raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None

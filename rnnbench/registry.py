@@ -9,23 +9,25 @@ import importlib
 import importlib.util
 import inspect
 import io
-import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.machinery import ModuleSpec
 from importlib.metadata import entry_points
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import pluggy
 
 from rnnbench import backends, cells, hookspecs, tasks, weights
-from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+from rnnbench.backends.base import BackendInfo
 from rnnbench.cells.spec import Cell
 from rnnbench.errors import UnknownName, UsageError, did_you_mean
+from rnnbench.offers import KINDS, Offer, complaint
+from rnnbench.restoring import restored
 from rnnbench.tasks.spec import Task
 from rnnbench.weights.spec import Converter
 
@@ -33,13 +35,11 @@ Registered = TypeVar("Registered")
 GROUP = "rnnbench"
 HOOK = b"\n@hookimpl\n"
 BUILT_IN = "built in"
-Offer = Cell | Task | BackendInfo | Converter
-KINDS: dict[str, type[Offer]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A plugin, or one of its offers, that was left out."""
+    """A plugin, or one of its offers, that was left out, or what a plugin did to this process."""
 
     plugin: str
     message: str
@@ -47,7 +47,8 @@ class Problem:
 
 @dataclass
 class Registry:
-    """Everything registered, by kind and id. `plugins` maps each name to where it was found.
+    """Everything registered, by kind and id. `plugins` maps each name to where it was found, `owners` kind and id to
+    the plugin that offers it, `modules` a plugin to what was imported.
 
     A look-up of a name that nobody registered raises UnknownName.
     """
@@ -57,6 +58,8 @@ class Registry:
     backends: dict[str, BackendInfo] = field(default_factory=dict)
     converters: dict[str, Converter] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    modules: dict[str, ModuleType] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def cell(self, name: str) -> Cell:
@@ -70,6 +73,16 @@ class Registry:
     def backend(self, name: str) -> BackendInfo:
         """Return what the backend of this id says of itself."""
         return _known("backend", self.backends, name)
+
+    def built_in(self, kind: str, name: str) -> bool:
+        """Tell whether rnnbench itself offers the cell, task, ... of this id."""
+        return self.plugins.get(self.owners.get((kind, name), "")) == BUILT_IN
+
+    def needed(self, **names: Iterable[str]) -> tuple[str, ...]:
+        """Return the plugins that offer these, by kind: `needed(cells=["gru"])`. The built-ins are always there."""
+        asked = [(kind, name) for kind, several in names.items() for name in several]
+        found = [self.owners[each] for each in asked if each in self.owners and not self.built_in(*each)]
+        return tuple(dict.fromkeys(found))
 
     def converter(self, path: Path) -> Converter:
         """Return the one whose suffix the file has. Raises UsageError where there is none, or more than one."""
@@ -98,16 +111,18 @@ class Loader:
         self._manager.add_hookspecs(hookspecs)
         self._known = {name for name in vars(hookspecs) if name.startswith("rnnbench_")}
 
-    def load(self, requests: Sequence[str]) -> Registry:
-        """Return what all plugins offer.
+    def load(self, requests: Sequence[str], needed: Collection[str] | None = None) -> Registry:
+        """Return what all plugins offer, or the built-ins and those that are needed, by name.
 
-        requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for a file that is not there.
+        requests: ``-p`` values: a file, a module, or ``no:NAME``. Raises UsageError for one that is not there.
         """
         refused = {request.removeprefix("no:") for request in requests if request.startswith("no:")}
         wanted = [request for request in requests if not request.startswith("no:")]
         for request in wanted:
             if request.endswith(".py") and not Path(request).is_file():
                 raise UsageError(f"there is no plugin file {request!r}; -p takes a .py file, a module or no:NAME")
+            if not request.endswith(".py") and not _findable(request):
+                raise UsageError(f"there is no module {request!r}; -p takes a .py file, a module or no:NAME")
         found: list[tuple[str, str, Callable[[], ModuleType]]] = []
         for name in _builtin_modules():
             found.append((name.removeprefix("rnnbench."), BUILT_IN, partial(importlib.import_module, name)))
@@ -116,20 +131,22 @@ class Loader:
             found.append((entry.name, origin, entry.load))
         for request in wanted:
             name = Path(request).stem if request.endswith(".py") else request
+            if needed is not None and request.endswith(".py"):
+                PluginFiles.paths[name] = Path(request).resolve()
             found.append((name, request, partial(_import_request, request)))
         if unknown := refused - {name for name, _, _ in found}:
             raise UnknownName("plugin", sorted(unknown)[0], [name for name, _, _ in found])
         for name, origin, imports in found:
-            if name in refused:
+            if name in refused or (needed is not None and origin != BUILT_IN and name not in needed):
                 continue
             if name in self.registry.plugins:
                 self._problem(name, f"is there twice ({self.registry.plugins[name]}; {origin}); the first is used")
                 continue
-            module = self._guard(name, imports)
+            module = self._guard(name, imports, ours=origin == BUILT_IN)
             if module is None or not self._register(name, module):
                 continue
             if self._manager.get_hookcallers(module):
-                self.registry.plugins[name] = origin
+                self.registry.plugins[name], self.registry.modules[name] = origin, module
             else:
                 self._problem(name, f"has no hook; the hooks are {', '.join(sorted(self._known))}")
         for kind in KINDS:
@@ -138,11 +155,10 @@ class Loader:
 
     def _register(self, name: str, module: object) -> bool:
         for attribute in vars(module) if isinstance(module, ModuleType) else dir(module):
-            if attribute.startswith("rnnbench_") and callable(getattr(module, attribute)):
-                complaint = self._hook_complaint(module, attribute)
-                if complaint:
-                    self._problem(name, complaint)
-                    return False
+            a_hook = attribute.startswith("rnnbench_") and callable(getattr(module, attribute))
+            if a_hook and (why := self._hook_complaint(module, attribute)):
+                self._problem(name, why)
+                return False
         return self._guard(name, lambda: self._manager.register(module, name)) is not None
 
     def _hook_complaint(self, module: object, hook: str) -> str | None:
@@ -163,24 +179,27 @@ class Loader:
         offers: dict[str, list[tuple[str, Offer]]] = {}
         for implementation in getattr(self._manager.hook, f"rnnbench_{kind}").get_hookimpls():
             name = implementation.plugin_name
-            for offer in self._guard(name, partial(_listed, implementation.function)) or ():
-                complaint = _complaint(kind, offer)
-                if complaint:
-                    self._problem(name, complaint)
+            ours = self.registry.plugins.get(name) == BUILT_IN
+            for offer in self._guard(name, partial(_listed, implementation.function), ours) or ():
+                if why := complaint(kind, offer):
+                    self._problem(name, why)
                 else:
                     offers.setdefault(offer.id, []).append((name, offer))
         registered = getattr(self.registry, kind)
         for offer_id, owners in offers.items():
             if len(owners) == 1:
-                registered[offer_id] = owners[0][1]
+                self.registry.owners[kind, offer_id], registered[offer_id] = owners[0]
             else:
                 names = " and ".join(name for name, _ in owners)
                 self._problem(names, f"both offer the {kind[:-1]} {offer_id!r}; turn one off with -p no:NAME")
 
-    def _guard(self, name: str, action: Callable[[], Registered]) -> Registered | None:
-        """Return the action's result, or None after noting what it raised: SystemExit too is a fault here."""
+    def _guard(self, name: str, action: Callable[[], Registered], ours: bool = False) -> Registered | None:
+        """Return the action's result, or None after noting what it raised: SystemExit too is a fault here. What an
+        action that is not ours changes in the process is put back, and noted."""
+        changed: list[str] = []
+        guard = contextlib.nullcontext() if ours else restored(changed)
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
+            with guard, contextlib.redirect_stdout(io.StringIO()):
                 return action()
         except KeyboardInterrupt:
             raise
@@ -188,6 +207,9 @@ class Loader:
             text = str(error).splitlines()
             self._problem(name, f"{type(error).__name__}: {text[0] if text else 'no message'}")
             return None
+        finally:
+            for words in changed:
+                self._problem(name, f"changes {words} when it is found; it must do so in a backend's factory")
 
     def _problem(self, plugin: str, message: str) -> None:
         self.registry.problems.append(Problem(plugin, message))
@@ -206,6 +228,12 @@ def _builtin_modules() -> Iterator[str]:
                 yield found.name
 
 
+def _findable(module: str) -> bool:
+    """Tell whether the package that a module is of, or itself, is there; nothing is imported for it."""
+    top = module.partition(".")[0]
+    return top in sys.modules or (top.isidentifier() and importlib.util.find_spec(top) is not None)
+
+
 def _import_request(request: str) -> ModuleType:
     if not request.endswith(".py"):
         return importlib.import_module(request)
@@ -222,20 +250,17 @@ def _import_request(request: str) -> ModuleType:
     return module
 
 
-def _complaint(kind: str, offer: object) -> str | None:
-    """Return why an offer is not taken, or None."""
-    expected = KINDS[kind]
-    if not isinstance(offer, expected):
-        return f"rnnbench_{kind} must give {expected.__name__} objects; got {type(offer).__name__}"
-    if not isinstance(offer.id, str) or not ID_PATTERN.fullmatch(offer.id):
-        return f"offers the id {offer.id!r}; an id is lower-case letters, digits, '.', '_' and '-', 64 at most"
-    if isinstance(offer, Converter) and not re.fullmatch(r"(\.[a-z0-9]+)+", offer.suffix):
-        return f"converter {offer.id!r} has the suffix {offer.suffix!r}; it must be like '.onnx', in lower case"
-    if isinstance(offer, BackendInfo) and offer.api != API_VERSION:
-        newer = isinstance(offer.api, int) and offer.api > API_VERSION
-        age = "newer rnnbench" if newer else "newer version of the plugin"
-        return f"backend {offer.id!r} speaks plugin API {offer.api!r}, this rnnbench {API_VERSION}; install a {age}"
-    return None
+class PluginFiles:
+    """Finds one-file plugins for others that import them by name, where not all have been imported."""
+
+    paths: ClassVar[dict[str, Path]] = {}
+
+    @classmethod
+    def find_spec(cls, name: str, *_: object) -> ModuleSpec | None:
+        return importlib.util.spec_from_file_location(name, cls.paths[name]) if name in cls.paths else None
+
+
+sys.meta_path.append(PluginFiles)
 
 
 _files: dict[str, ModuleType] = {}  # one-file plugins, by the name they have in sys.modules
@@ -243,10 +268,13 @@ _current: Registry | None = None
 _requests: tuple[str, ...] = ()
 
 
-def configure(requests: Sequence[str]) -> Registry:
-    """Load all plugins anew with these ``-p`` values; later `registry()` calls return the result."""
+def configure(requests: Sequence[str], needed: Collection[str] | None = None) -> Registry:
+    """Load all plugins anew with these ``-p`` values, or those alone that are needed; later `registry()` calls return
+    the result."""
     global _current, _requests
-    loaded = Loader().load(tuple(requests))  # before anything is set: it may fail, or a plugin may ask for registry()
+    loaded = Loader().load(
+        tuple(requests), needed
+    )  # before anything is set: it may fail, or a plugin may ask for registry()
     _current, _requests = loaded, tuple(requests)
     return loaded
 

@@ -1,4 +1,4 @@
-"""Random problems, and their gradients held to the complex step of `rnnbench.testing.gradient` through the same forward
+"""Random problems, and their gradients held to the complex step of `rnnbench.verify.gradient` through the same forward
 pass."""
 
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ import numpy as np
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import backward_model, forward_model
 from rnnbench.model import Array, Model, Params, State
-from rnnbench.testing import gradient
 from rnnbench.training import loss_and_gradient
+from rnnbench.verify import gradient
 
 # Everything is float64 and shallow; errors seen are below 1e-14, and a flipped sign gives about 1.
 TOLERANCE = 1e-10

@@ -49,6 +49,7 @@ def write_asv(
     values: dict[tuple[str, str], Sequence[float | None]],
     machine: str = "reference",
     version: str = "1",
+    environment: str = "virtualenv-py3.11",
 ) -> None:
     """values: (cell, backend) -> a value for each of `hashes`; None stands for a failure, NaN for n/a."""
     cells, backends = (sorted({key[place] for key in values}) for place in (0, 1))
@@ -64,7 +65,7 @@ def write_asv(
         column = [values.get(key, [None] * len(hashes))[number] for key in product(cells, backends)]
         content = {
             "commit_hash": commit,
-            "env_name": "virtualenv-py3.11",
+            "env_name": environment,
             "date": (1_700_000_000 + number * DAY) * 1000,
             "params": {"machine": machine},
             "python": "3.11",
@@ -75,4 +76,4 @@ def write_asv(
             "durations": {},
             "version": 2,
         }
-        (folder / machine / f"{commit[:8]}-virtualenv-py3.11.json").write_text(json.dumps(content))
+        (folder / machine / f"{commit[:8]}-{environment}.json").write_text(json.dumps(content))

@@ -20,13 +20,14 @@ ROOT = Path(rnnbench.__file__).parent
 # Imports point from a later line to an earlier one, never back and never sideways. What runs lazily counts too;
 # what only a type checker reads does not.
 LAYERS = (
-    ("errors", "hookspecs", "clock", "units", "atomic"),
+    ("errors", "hookspecs", "clock", "units", "atomic", "restoring"),
     ("cells", "records"),
     ("model",),
     ("training",),
     ("tasks", "kernels"),
     ("weights",),
     ("backends",),
+    ("offers",),
     ("registry", "training_loop"),
     ("loading",),
     ("machine",),

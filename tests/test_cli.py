@@ -4,12 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from stored_runs import failed, stored
 
 from rnnbench import __version__
 from rnnbench import registry as plugins
 from rnnbench.cli import main
+from rnnbench.cli._group import group
 from rnnbench.records.record import COLUMNS
 
 Capture = pytest.CaptureFixture[str]
@@ -86,6 +88,18 @@ def test_as_a_module() -> None:
         (["list", "cels"], "'cels' is not one of"),
         (["list", "cells", "--jsn"], "No such option '--jsn'"),
         (["list", "cells", "-p", "absent.py"], "there is no plugin file 'absent.py'"),
+        (["list", "cells", "-p", "absent_module"], "there is no module 'absent_module'; -p takes a .py file"),
+        (["list", "cells", "-p", "../odd"], "there is no module '../odd'; -p takes a .py file"),
+        (["compare", "--target", "a", "--target=b"], "--target takes one value and is given 2 times; give it once"),
+        (["warmup", "--no-training", "--training"], "--training takes one value and is given 2 times; give it once"),
+        (["plugins", "new", "x", "--in", "a", "--in", "b"], "--in takes one value and is given 2 times; give it once"),
+        (["gate", "HEAD", "--task", "a", "HEAD", "--task", "b"], "--task takes one value and is given 2 times"),
+        (["compare", "sales.csv"], "did you mean --csv sales.csv --target COLUMN?"),
+        (["compare", "net.ONNX"], "did you mean --model net.ONNX?"),
+        (["compare", "lstm"], "'lstm' belongs to no option; options begin with --"),
+        (["compare", "--seeds", "0,1,2"], "3 seeds from the first on are --seeds 3"),
+        (["compare", "--cell", "LSTM"], "unknown cell 'LSTM'; did you mean 'lstm'?"),
+        (["compare", "--cell", "all"], "for all of them, name them with commas: "),
         (["list", "cells", "-p", "no:cells.lst"], "did you mean 'cells.lstm'?"),
     ],
 )
@@ -93,6 +107,27 @@ def test_a_usage_error_is_one_line_and_two(arguments: list[str], message: str, c
     line = fails(arguments, capsys)
     assert line.startswith("error: ")
     assert message in line
+
+
+def test_flags_and_repeatable_options_may_be_given_twice(capsys: Capture) -> None:
+    assert main(["list", "cells", "--json", "--json", "-p", "no:cells.lstm", "-p", "no:cells.gru"]) == 0
+    assert not {"lstm", "gru"} & {row["cell"] for row in json.loads(capsys.readouterr().out)["rows"]}
+
+
+def test_every_option_of_one_value_is_refused_twice(capsys: Capture) -> None:
+    """By one rule, whatever the command: those that are added too."""
+    context, count = click.Context(group), 0
+    for name in COMMANDS:
+        command = group.get_command(context, name)
+        subcommands = {name: command} if not isinstance(command, click.Group) else command.commands
+        for subcommand in subcommands.values():
+            path = [name] if subcommand is command else [name, subcommand.name]
+            for option in subcommand.params:
+                if isinstance(option, click.Option) and not option.multiple and not option.is_flag:
+                    line = fails([*path, option.opts[0], "1", option.opts[-1], "2"], capsys)
+                    assert line == f"error: {option.opts[0]} takes one value and is given 2 times; give it once"
+                    count += 1
+    assert count > 25
 
 
 @pytest.mark.parametrize("arguments", [["--traceback", "show", "x"], ["show", "x", "--traceback"]])

@@ -92,6 +92,19 @@ def test_nothing_that_could_run_gives_three(capsys: Capture) -> None:
     assert "rnn-tanh" in capsys.readouterr().out
 
 
+def test_repeated_features_are_names_with_their_commas(folder: Path, capsys: Capture) -> None:
+    lines = [f"{day},{day % 7},{day * day % 13}" for day in range(80)]
+    (folder / "load.csv").write_text('"Load, MW",sold,"wind, m/s"\n' + "\n".join(lines) + "\n")
+    series = ["--csv", "load.csv", "--target", "sold", "--window", "6", *TINY[2:], "--quick", "--backend", "plain"]
+    run = ["compare", "-p", "tiny.py", *series, "--json", "-"]
+    assert main([*run, "--features", "Load, MW", "--features", "wind, m/s"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["status"] == "ok"
+    assert main([*run, "--features", "Load, MW", "--features", "Load, MW"]) == 0
+    capsys.readouterr()
+    assert main([*run, "--features", "Load, MW"]) == 2
+    assert "there is no column 'Load'" in capsys.readouterr().err
+
+
 def test_your_own_csv_file_is_a_task(folder: Path, capsys: Capture) -> None:
     lines = [f"{day},{day % 7},{day * day % 13}" for day in range(80)]
     (folder / "sales.csv").write_text("day,sold,price\n" + "\n".join(lines) + "\n")

@@ -25,20 +25,24 @@ print(LOG.compiled, LOG.read > 0)
 """
 NOT_KEPT = """
 from rnnbench import Accumulator, Cell, Stage, hookimpl
+from numba import njit
 
-scope = {}
-exec('''
+@njit
+def act(x):
+    return x
+
+act(1.0)
+
 def pair(m):
     def forward(pre, prev):
-        return (pre[0],), ()
+        return (act(pre[0]),), ()
     def backward(saved, prev, dstate):
         return (dstate[0],), (m.zero,)
     return forward, backward
-''', scope)
 
 @hookimpl
 def rnnbench_cells():
-    return [Cell("typed-in", "Typed in", ("h",), (Stage((Accumulator("h"),), scope["pair"]),), "none")]
+    return [Cell("used-up", "Used up", ("h",), (Stage((Accumulator("h"),), pair),), "none")]
 """
 
 
@@ -80,11 +84,28 @@ def test_after_a_warmup_a_fresh_process_compiles_nothing(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_cell_whose_kernels_cannot_be_kept_is_told(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "typed.py").write_text(NOT_KEPT)
-    done = run("-m", "rnnbench", "warmup", "--cell", "typed-in", "--no-training", "-p", str(tmp_path / "typed.py"))
+    (tmp_path / "used.py").write_text(NOT_KEPT)
+    done = run("-m", "rnnbench", "warmup", "--cell", "used-up", "--no-training", "-p", str(tmp_path / "used.py"))
     assert done.returncode == 1
-    assert done.stdout.startswith("typed-in     float32  compiled 5 kernels in ")
-    assert "error: typed-in: its kernels cannot be kept: its source is in no file; put it into one" in done.stderr
+    assert done.stdout.startswith("used-up      float32  compiled 6 kernels in ")
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert line.startswith("error: used-up: kernels of used-up are not cached: its pair uses act, which was compiled")
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.slow
+def test_after_a_warmup_a_comparison_compiles_nothing(folder: Path, tmp_path: Path) -> None:
+    """On any number of threads, the measured peak included."""
+    assert run("-m", "rnnbench", "warmup", "--cell", "rnn-relu").returncode == 0
+    before = {path.name for path in folder.iterdir()}
+    for threads in ("1", "2"):
+        options = ["--cell", "rnn-relu", "--task", "sine", "--backend", "numba", "--seeds", "1", "--threads", threads]
+        options += ["--hidden", "8", "--steps", "20", "--results", str(tmp_path / threads)]
+        done = run("-m", "rnnbench", "compare", *options, "--json", str(tmp_path / "rows.json"))
+        assert done.returncode == 0, done.stderr
+        assert {path.name for path in folder.iterdir()} == before
+        (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+        assert row["compile_cache"] == "warm"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnbench.kernels import cache
+from rnnbench.kernels import kernel_folder
 
 SCRIPT = """
 import json, sys
@@ -20,7 +20,7 @@ for _ in range(int(sys.argv[1])):
     compiled.common("adam", "float32"), compiled.common("adam", "float64")
     found = (log.compiled - before[0], log.read - before[1])
     before = (log.compiled, log.read)
-    print(json.dumps({"compiled": found[0], "read": found[1], "notices": sorted(log.notices)}))
+    print(json.dumps({"compiled": found[0], "read": found[1], "notices": sorted({*log.lost})}))
 """
 
 
@@ -62,7 +62,7 @@ def test_the_directory_is_the_owner_s_alone(filled):
 
 @pytest.mark.parametrize("damage", [b"", b"not a header", None], ids=["empty", "no header", "a flipped bit"])
 def test_a_damaged_file_is_compiled_anew_and_mended(filled, damage):
-    files = sorted(filled.glob("*" + cache.SUFFIX))
+    files = sorted(filled.glob("*" + kernel_folder.SUFFIX))
     content = bytearray(files[0].read_bytes())
     content[-20] ^= 1
     files[0].write_bytes(content if damage is None else damage)
@@ -70,7 +70,7 @@ def test_a_damaged_file_is_compiled_anew_and_mended(filled, damage):
 
 
 def test_a_file_under_another_key_is_not_taken(filled):
-    files = sorted(filled.glob("*" + cache.SUFFIX))
+    files = sorted(filled.glob("*" + kernel_folder.SUFFIX))
     files[0].write_bytes(files[1].read_bytes())
     assert in_a_process(filled)["compiled"] == 1
 
@@ -96,60 +96,112 @@ def test_the_key_follows_what_decides_the_code(filled):
     assert in_a_process(filled, NUMBA_CPU_NAME="generic")["compiled"] == 2
 
 
-def test_an_edited_cell_has_another_key(tmp_path, monkeypatch):
-    import numpy as np
-
-    from rnnbench.registry import registry
-
-    monkeypatch.setenv("RNNBENCH_CACHE_DIR", str(tmp_path))
-    lstm, kind = registry().cell("lstm"), np.dtype("float32")
-    before = cache.digest("forward", lstm, kind, "()")
-    assert before == cache.digest("forward", lstm, kind, "()")
-    assert before != cache.digest("forward", registry().cell("gru"), kind, "()")
-    assert before != cache.digest("backward", lstm, kind, "()")
-    original = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: original(path) + (b"#" if path.name == "lstm.py" else b""))
-    assert before != cache.digest("forward", lstm, kind, "()")
+def test_kernels_serve_any_number_of_threads(filled):
+    for threads in ("1", "2"):
+        assert in_a_process(filled, NUMBA_NUM_THREADS=threads)["compiled"] == 0
 
 
-def test_a_cell_without_a_source_file_is_not_cached():
-    import numpy as np
+CELLS = """
+import os
+from pathlib import Path
 
-    from rnnbench.cells.spec import Accumulator, Cell, Stage
+import numpy as np
+from numba import njit
 
-    scope: dict = {}
-    exec("def pair(m):\n    return None", scope)
-    cell = Cell("typed-in", "", ("h",), (Stage((Accumulator("h"),), scope["pair"]),), "")
-    assert cache.digest("forward", cell, np.dtype("float32"), "()") is None
+from rnnbench import Accumulator, Cell, Stage, hookimpl
+import helper
 
+def cell(name, factor):
+    @njit
+    def act(x):
+        return x * factor
 
-SYMBOLS = """
-import itertools, json
-from numba.core.bytecode import FunctionIdentity
-from rnnbench.kernels.compiled import _MAKERS, common, kernels
-from rnnbench.registry import registry
+    def pair(m):
+        def forward(pre, prev):
+            return (act(pre[0]) * helper.FACTOR,), ()
+        def backward(saved, prev, dstate):
+            return (dstate[0],), (m.zero,)
+        return forward, backward
 
-def names(make):
-    FunctionIdentity._unique_ids = itertools.count(1000)  # as if each were compiled by a process of its own
-    (result,) = make().overloads.values()
-    return sorted(f.name for f in result.library.get_defined_functions())
+    return Cell(name, name, ("h",), (Stage((Accumulator("h"),), pair),), "none")
 
-cells = [names(lambda: kernels(registry().cell(cell), "float32").forward.kernel) for cell in ("ugrnn", "mingru")]
-others = [[names(lambda: common(name, dtype)) for dtype in ("float32", "float64")] for name in _MAKERS]
-print(json.dumps([cells, *others]))
+from_file = np.float32(Path(__file__).with_name("factor.txt").read_text())
+
+@hookimpl
+def rnnbench_cells():
+    return [cell("once", from_file), cell("thrice", np.float32(3)), cell("given", np.float32(os.environ["GIVEN"]))]
+"""
+ERRORS = """
+import json, sys
+import numpy as np
+import rnnbench
+from rnnbench.kernels.compiled import LOG
+from rnnbench.registry import configure
+
+configure([sys.argv[1]])
+found = {}
+for cell in sys.argv[2:]:
+    model = rnnbench.Model(cell, 3, 5, 2)
+    x = np.random.default_rng(0).standard_normal((4, 2, 3)).astype("float32")
+    numba, numpy = (rnnbench.session(name, model, model.init(0)).forward(x)[0] for name in ("numba", "numpy"))
+    found[cell] = float(np.abs(numba - numpy).max() / np.abs(numpy).max())
+print(json.dumps({"errors": found, "compiled": LOG.compiled, "lost": LOG.lost}))
 """
 
 
 @pytest.mark.slow
-def test_kernels_of_two_processes_do_not_mix_in_a_third(tmp_path):
-    """Numba numbers functions from 1 in every process: the kernels of two cells or dtypes, compiled apart and read from
-    the cache together, must not meet under one name. Gate functions may: their vector type is part of the name, and
-    their code follows from it."""
-    env = os.environ | {"RNNBENCH_CACHE_DIR": str(tmp_path / "kernels")}
-    command = [sys.executable, "-c", SYMBOLS]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=True)
-    both_names = [[set(names) for names in pair] for pair in json.loads(done.stdout)]
-    assert any("scan" in name for name in both_names[0][0])
-    for one, other in both_names:
-        ours = {name for name in one & other if "rnnbench" in name}
-        assert {name for name in ours if "gates" not in name} == set()
+def test_a_kernel_in_the_cache_is_the_one_its_source_means(tmp_path: Path) -> None:
+    """Each time another process, with one thing changed that the pair uses. Three cells have a function of one name:
+    compiled apart, none may run another's when a process reads them together."""
+    plugin, helper, factor = (tmp_path / name for name in ("cells.py", "helper.py", "factor.txt"))
+
+    def errors(*cells: str, given: str = "2") -> dict:
+        env = {"RNNBENCH_CACHE_DIR": str(tmp_path / "kernels"), "GIVEN": given, "PYTHONPATH": str(tmp_path)}
+        env |= {"PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-c", ERRORS, str(plugin), *cells]
+        done = subprocess.run(
+            command, env=os.environ | env, capture_output=True, text=True, timeout=300, check=True, cwd=tmp_path
+        )
+        return json.loads(done.stdout)
+
+    plugin.write_text(CELLS)
+    helper.write_text("import numpy as np\nFACTOR = np.float32(1)")
+    factor.write_text("1")
+    seen = [errors("once"), errors("thrice"), errors("given"), errors("given", "once", "thrice")]
+    assert seen[3]["compiled"] == 0
+    plugin.write_text("# moved\n\n" + CELLS)
+    seen.append(errors("once"))
+    assert seen[4]["compiled"] == 0
+    seen.append(errors("given", given="5"))
+    factor.write_text("1.5")
+    seen.append(errors("once"))
+    helper.write_text("import numpy as np\nFACTOR = np.float32(4)")
+    seen.append(errors("thrice"))
+    assert [found["compiled"] for found in seen[5:]] == [1, 1, 1]  # the forward scan alone
+    assert [found["lost"] for found in seen] == [[]] * 8
+    assert max(error for found in seen for error in found["errors"].values()) < 1e-5
+
+
+SYMBOLS = """
+import json
+from rnnbench.kernels.compiled import kernels
+from rnnbench.registry import registry
+
+(result,) = kernels(registry().cell("rnn-relu"), "float32").forward.kernel.overloads.values()
+print(json.dumps(sorted(f.name for f in result.library.get_defined_functions())))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_give_no_two_functions_one_name(tmp_path: Path) -> None:
+    """Numba numbers functions from 1 in every process: two kernels, compiled apart and read from the cache together,
+    would meet under one name. Gate functions may: their vector type is part of the name, and their code follows from
+    it."""
+    found = []
+    for place in ("one", "other"):
+        env = os.environ | {"RNNBENCH_CACHE_DIR": str(tmp_path / place)}
+        command = [sys.executable, "-c", SYMBOLS]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=True)
+        found.append(set(json.loads(done.stdout)))
+    assert any("scan" in name for name in found[0])
+    assert {name for name in found[0] & found[1] if "rnnbench" in name and "gates" not in name} == set()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import zipfile
 from random import Random
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ from rnnbench.comparison import arrays
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun, DraftRecord, RunSamples
 from rnnbench.comparison.case_inputs import timed_batch
+from rnnbench.comparison.fresh_inputs import FreshInputs
 from rnnbench.comparison.learning import _step_and_total
 from rnnbench.comparison.plan import Group
 from rnnbench.comparison.timing import _summarise
@@ -24,6 +27,7 @@ from rnnbench.records.record import Record
 from rnnbench.tasks.spec import Data, Split
 from rnnbench.verify import parity
 from rnnbench.verify.flops import forward_flops
+from rnnbench.verify.reference import Outputs
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.sandbox import worker_cores
 
@@ -90,12 +94,12 @@ def test_a_backend_whose_threads_are_too_many_is_refused(wanted, threads, refuse
     group = Group("t", "gru", 4, 1, False, "float32", threads, 0)
     batch = Split(np.zeros((5, 8, 1), np.float32), np.zeros((8, 1), np.float32))
     case = SimpleNamespace(group=group, batch=batch, model=Model("gru", 1, 4, 1))
-    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7))
+    run = BackendRun("x", None, samples=RunSamples(infer_seconds=[0.1] * 7, infer_threads=[wanted] * 7), confirmed=1.0)
     if refused:
         with pytest.raises(Failure, match=r"used 1\.9 threads where 1 is allowed"):
-            _summarise(run, case)
+            _summarise(run, case, 0.0)
     else:
-        _summarise(run, case)
+        _summarise(run, case, 0.0)
         assert run.record.infer_seconds == pytest.approx(0.1)
 
 
@@ -178,8 +182,62 @@ def test_arrays_travel_without_pickles(tmp_path):
     with pytest.raises(ValueError, match="allow_pickle"):
         arrays.save(path, {"x": np.array([{}], dtype=object)})
     np.savez(path, x=np.array([print], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(Failure, match="allow_pickle"):
         arrays.load(path)
+
+
+def a_link(path):
+    arrays.save(path.with_name("b.npz"), {"x": np.zeros(1)})
+    path.symlink_to(path.with_name("b.npz"))
+
+
+def a_bomb(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(50_000_000))
+
+
+UNREADABLE = {
+    "absent": lambda path: None,
+    "a pipe": lambda path: os.mkfifo(path),
+    "a folder": lambda path: path.mkdir(),
+    "a link": a_link,
+    "empty": lambda path: path.write_bytes(b""),
+    "no archive": lambda path: path.write_bytes(b"no archive at all"),
+    "a sparse file without end": lambda path: os.truncate(path, path.write_bytes(b"x") << 40),
+    "more inside than a process may hold": a_bomb,
+    "a header that lies": lambda path: path.write_bytes(lie(path)),
+}
+
+
+def lie(path):
+    arrays.save(path, {"x": np.zeros(3)})
+    return path.read_bytes().replace(b"(3,)", b"(9,)")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and links")
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_file_that_a_worker_left_is_regular_bounded_and_whole_or_its_rows_fault(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(arrays, "memory_limit", lambda: 10_000_000)
+    UNREADABLE[kind](tmp_path / "a.npz")
+    with pytest.raises(Failure, match="its file of arrays cannot be read") as caught:
+        arrays.load(tmp_path / "a.npz")
+    assert caught.value.status == "bad_output"
+
+
+def test_a_tree_of_arrays_travels_whole(tmp_path):
+    split = Split(np.ones((3, 2, 1)), np.zeros((3, 2), np.int64), np.array([1, 3]), every_step=True)
+    tree = [
+        {"array": np.arange(3), "by name": 0.1 + 0.2},
+        [split, None, True, "x"],
+        Outputs({"y": np.zeros(2)}, {"y": 1.5}),
+    ]
+    arrays.save_tree(tmp_path / "t.npz", tree)
+    named, (found, *plain), outputs = arrays.load_tree(tmp_path / "t.npz")
+    np.testing.assert_array_equal(named.pop("array"), np.arange(3))
+    assert (named, plain) == ({"by name": 0.1 + 0.2}, [None, True, "x"])
+    assert type(found) is Split
+    np.testing.assert_array_equal(found.lengths, split.lengths)
+    assert outputs.scales == {"y": 1.5}
 
 
 def test_a_split_travels_whole(tmp_path):
@@ -248,15 +306,15 @@ def test_workers_load_side_by_side_while_there_are_cores():
 
 @pytest.mark.parametrize(("seconds", "calls"), [(0.006, 2), (0.06, 1)], ids=["short", "long"])
 def test_a_sample_of_one_call_is_warmed_up_unless_it_is_long(seconds, calls):
-    called = []
+    called, zeros = [], np.zeros((1, 1), np.float32)
     work = CaseActions(SimpleNamespace(version="1"), 1)
-    work.calibration, work.checked = clock.Calibration(1, seconds), {}
-    work._call = lambda: called.append(1) or (np.zeros((1, 1), np.float32), ())
-    work.model = Model("gru", 1, 1, 1)
-    work.sample()
+    work.calibration, work._cores = clock.Calibration(1, seconds), frozenset(range(1024))
+    work._inputs = FreshInputs(Split(zeros[None], zeros))
+    work.session = SimpleNamespace(forward=lambda x: called.append(1) or (zeros, ()))
+    work.sample(0)
     assert len(called) == calls
     called.clear()
-    clock.sample(work._call, work.calibration)
+    clock.sample(lambda: called.append(1), work.calibration)
     assert len(called) == calls
 
 
@@ -267,6 +325,6 @@ def test_calls_of_one_process_are_timed_in_the_same_rounds():
 
 
 def test_a_draft_and_a_record_have_the_same_columns():
-    columns = {each.name: (each.type, each.default) for each in dataclasses.fields(Record)}
-    assert {each.name: (each.type, each.default) for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
+    columns = {each.name: each.default for each in dataclasses.fields(Record)}
+    assert {each.name: each.default for each in dataclasses.fields(DraftRecord)}.items() <= columns.items()
     assert INFER in RunSamples(infer_seconds=[]).as_json()

@@ -11,12 +11,14 @@ import psutil
 import pytest
 from marks import marked
 
+from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison.messages import CasePaths, CaseRequest
 from rnnbench.model import Model
 from rnnbench.training import Adam
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.messages import MaybeNaN, answering, encode
 from rnnbench.workers.sandbox import Sandbox
+from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker, WorkerLimits, memory_limit
 
 GIB = 1024**3
@@ -128,6 +130,23 @@ def test_a_hang_ends_at_the_limit(worker, hang):
     assert not one.alive
 
 
+def test_what_we_were_stopped_for_is_nobodys_time(worker, monkeypatch):
+    """By Ctrl-Z, or with the whole machine: the clock leaps, and the worker has had as little of it as we."""
+    leaps, clock = iter([0.0, 1000.0]), time.monotonic
+    gone = 0.0
+
+    def leaping():
+        nonlocal gone
+        gone += next(leaps, 0.0)
+        return clock() + gone
+
+    one = worker(READ + """import time; time.sleep(1); print('{"done": null}', flush=True); input()""", call_seconds=30)
+    one.send(Script.nudge)
+    monkeypatch.setattr("rnnbench.workers.worker.time.monotonic", leaping)
+    assert one.receive(Script.nudge) is None
+    assert gone == 1000.0
+
+
 def test_a_paused_worker_does_nothing_and_can_be_ended(worker):
     one = worker("import sys\nfor line in sys.stdin: print('{\"done\": null}', flush=True)")
     assert one.ask(Script.nudge) is None
@@ -186,6 +205,102 @@ def test_a_request_arrives_as_it_was_sent():
         actions["open"](sent["with"])
 
 
+@pytest.mark.parametrize("reply", ["ok", "learned", 3])
+def test_a_failure_that_is_none_of_the_known_ones_is_no_reply(worker, reply):
+    told = json.dumps({"failed": [reply, "no reason"]})
+    assert "not a reply" in fails(worker(READ + f"print({told!r}, flush=True); sys.stdin.read()"), "bad_output")
+
+
+def test_a_second_answer_is_not_taken_for_that_of_the_next_request(worker):
+    one = worker(READ + 'print(\'{"done": null}\\n{"done": null}\', flush=True); sys.stdin.read()')
+    assert one.ask(Script.nudge) is None
+    time.sleep(0.2)
+    assert "answered what it was not asked" in fails(one, "bad_output")
+    assert not one.alive
+
+
+SERVING = """
+import os, time
+from rnnbench.workers import serve
+
+class Forks:
+    def nudge(self) -> None: os.fork()
+    def abandon(self) -> None:
+        if os.fork() == 0:  # leaves no sign of itself but the pipe, which it keeps
+            if os.fork() == 0:
+                os.setsid()
+                start, end = [int(n) for n in open("/proc/self/stat").read().rsplit(")", 1)[1].split()[47:49]]
+                with open("/proc/self/mem", "r+b") as memory:
+                    memory.seek(start)
+                    memory.write(bytes(end - start))
+                time.sleep(60)
+            os._exit(0)
+    def last(self) -> None: os._exit(3)
+
+serve.ADOPT
+serve.serve(serve_actions(Forks()), lambda error: ("crashed", repr(error)))
+"""
+
+
+class Forking(Script):
+    def abandon(self) -> None: ...
+
+    def last(self) -> None: ...
+
+
+def forking(worker, adopts):
+    script = SERVING.replace("serve.ADOPT", "serve.adopt_orphans()" if adopts else "")
+    return worker("from rnnbench.workers.messages import answering as serve_actions" + script)
+
+
+def test_a_child_that_comes_back_from_a_fork_does_not_answer(worker):
+    one = forking(worker, adopts=True)
+    for _ in range(20):
+        assert one.ask(Forking.nudge) is None
+    time.sleep(0.2)
+    assert one._replies.empty()
+    assert len(one._tree()) == 1 + sum(process.status() == "zombie" for process in one._tree())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("adopts", [False, True])
+def test_a_daemon_that_keeps_the_pipe_and_hides_is_ended_and_hangs_nobody(worker, adopts):
+    one = forking(worker, adopts)
+    one.ask(Forking.abandon)
+    end = os.readlink(f"/proc/self/fd/{one._process.stdout.fileno()}")
+    start = time.monotonic()
+    with pytest.raises(Failure, match="exited with code 3"):
+        one.ask(Forking.last)
+    assert time.monotonic() - start < 8
+    assert not one._reader.is_alive()
+    assert [pid for pid in psutil.pids() if pid != os.getpid() and end in links(pid)] == []
+
+
+def links(pid):
+    try:
+        return [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
+
+
+def test_the_end_of_a_log_without_end_is_read_alone(worker, tmp_path, monkeypatch):
+    one = worker(READ + "sys.stderr.write('x' * 50_000_000 + '\\nthe end'); sys.exit(3)")
+    monkeypatch.setattr(type(one._log), "read_bytes", lambda _: pytest.fail("read as a whole"))
+    assert fails(one, "crashed").endswith("its last words: the end")
+
+
+def test_a_folder_of_our_name_where_the_user_stands_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "rnnbench").mkdir()
+    (tmp_path / "rnnbench" / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    (tmp_path / "beside.py").write_text("from rnnbench.backends.numpy_reference import NumpyBackend as make")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with Sandbox(WorkerLimits()) as sandbox:
+        worker = sandbox.start(BackendInfo("beside", "Beside", "beside:make"), 1, plugins=[])
+        assert worker.receive(BackendLoader.load, 60)
+        assert sandbox._reaper.poll() is None
+
+
 def test_nan_is_a_reply_where_it_means_something(worker):
     one = worker(READ + """print('{"done": {"x": 1, "loss": NaN, "seconds": []}}', flush=True); input()""")
     assert math.isnan(one.ask(Script.ping).loss)
@@ -228,4 +343,4 @@ def test_leaving_a_sandbox_leaves_nothing():
         assert worker == []
     assert not folder.exists()
     assert marked(marker) == []
-    assert sandbox._reaper.poll() == 0
+    assert not [one for one in psutil.Process().children() if "rnnbench.workers.reaper" in one.cmdline()]

@@ -1,6 +1,8 @@
 """Plugins: one file each adds a cell, a task or a backend, and a broken one harms nobody else."""
 
 import itertools
+import locale
+import os
 import subprocess
 import sys
 import textwrap
@@ -12,6 +14,7 @@ from gradient_check import TOLERANCE, Problem, directional_error, elementwise_er
 
 import rnnbench
 from rnnbench import registry as plugins
+from rnnbench import restoring
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.hookspecs import hookspec
 from rnnbench.model import Model
@@ -481,3 +484,136 @@ def test_loading_plugins_imports_no_backend_s_runtime():
         " != [] or found.problems != [])"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CONVERTER = """
+from rnnbench import Converter, hookimpl
+
+@hookimpl
+def rnnbench_converters():
+    return [Converter("own", ".own", "Own", print, print)]
+"""
+# By source: what is changed in it, and how the complaint begins after the offer's name.
+CANNOT_BE = {
+    BACKEND: [
+        ('title="NumPy again"', "title=3", "title cannot be 3"),
+        ('title="NumPy again"', "title=''", "title cannot be ''"),
+        ('title="NumPy again"', "title='x' * 201", "title cannot be"),
+        ('title="NumPy again"', "title='\\x1b[31m'", "title must be printable"),
+        ('factory="FILE:make"', "factory='FILE.make'", "factory must be like 'package.module:function'"),
+        ('factory="FILE:make"', "factory=print", "factory cannot be"),
+        ("title", "dtypes=('float16',), title", "dtypes cannot be"),
+        ("title", "dtypes=(), title", "dtypes must not be empty"),
+        ("title", "dtypes='float32', title", "dtypes cannot be 'float32'"),
+        ("title", "cells=7, title", "cells cannot be 7"),
+        ("title", "cells=('../x',), title", "cells must be like 'a-name'"),
+        ("title", "devices=(None,), title", "devices cannot be None"),
+        ("title", "requires=('torch',), title", "requires must be a Requirement; got str"),
+        ("title", "requires='torch', title", "requires cannot be 'torch'"),
+        ("title", "trains='no', title", "trains cannot be 'no'"),
+    ],
+    TASK: [
+        ("input_size=1", "input_size=0", "input_size cannot be 0"),
+        ("input_size=1", "input_size=True", "input_size cannot be True"),
+        ("input_size=1", "input_size=10**30", "input_size cannot be"),
+        ("output_size=1", "output_size=1.5", "output_size cannot be 1.5"),
+        ('readout="last"', "readout='first'", "readout cannot be 'first'"),
+        ('loss="mse"', "loss='mae'", "loss cannot be 'mae'"),
+        ('score_better="lower"', "score_better='less'", "score_better cannot be 'less'"),
+        ('score_name="mse"', "score_name='m\\nse'", "score_name must be printable"),
+        ("baseline=1 / 12", "baseline=float('nan')", "baseline cannot be nan"),
+        ("baseline=1 / 12", "baseline=None", "baseline cannot be None"),
+        ("margin=0.01", "margin=-1", "margin cannot be -1"),
+        ("margin=0.01", "margin=float('inf')", "margin cannot be inf"),
+        ("data=data", "data=data(0)", "data must be a function; got Data"),
+        ("score=score", "score=None", "score must be a function; got NoneType"),
+        ("budget=Budget(steps=50)", "budget=50", "budget must be a Budget; got int"),
+        ("steps=50", "steps=-1", "steps cannot be -1"),
+        ("steps=50", "steps=50, batch_size=0", "batch_size cannot be 0"),
+        ("steps=50", "steps=50, hidden_size='32'", "hidden_size cannot be '32'"),
+        ("steps=50", "steps=50, recurrent='zeros'", "recurrent cannot be 'zeros'"),
+        ("steps=50", "steps=50, forget_bias='1'", "forget_bias cannot be '1'"),
+        ("steps=50", "steps=50, optimiser='adam'", "optimiser must be a Adam; got str"),
+    ],
+    INDRNN: [
+        ('title="IndRNN, tanh"', "title=None", "title cannot be None"),
+        ('states=("h",)', 'states=("h", "h;")', "states must be like 'a-name'"),
+        (", pair),)", ", 'pair'),)", "pair must be a function; got str"),
+    ],
+    CONVERTER: [
+        ('".own"', '"own"', "suffix must be like '.onnx'"),
+        ('".own"', "None", "suffix cannot be None"),
+        ("print, print", "print, 'w'", "write must be a function; got str"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "old", "new", "words"), [(source, *case) for source, cases in CANNOT_BE.items() for case in cases]
+)
+def test_an_offer_that_cannot_be_is_refused_by_its_field(write, builtin, source, old, new, words):
+    assert source.count(old) == 1
+    assert load(write(source)).problems == []
+    plugin, message = only_problem(load(write(source.replace(old, new), "odd")))
+    assert plugin == "odd"
+    assert words in message
+    assert message.split(" ")[0] in ("backend", "task", "cell", "converter")
+    assert message.isprintable()
+    assert len(message) < 250
+    assert ids(registry()) == builtin
+
+
+# ---- what a plugin does to the process -------------------------------------------------------------------------------
+
+CHANGES = {
+    "the environment": "import os; os.environ['OMP_NUM_THREADS'] = '7'; del os.environ['HOME']",
+    "the working directory": "import os; os.chdir('/')",
+    "names of Python's own modules": "import time; time.perf_counter = time.time",
+    "NumPy's handling of errors": "import numpy; numpy.seterr(all='raise')",
+    "the handlers of signals": "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    "what traces or profiles": "import sys; sys.setprofile(lambda *_: None)",
+    "the garbage collector": "import gc; gc.set_threshold(1)",
+    "the switch interval": "import sys; sys.setswitchinterval(1)",
+    "the recursion limit": "import sys; sys.setrecursionlimit(5000)",
+    "the filters of warnings": "import warnings; warnings.simplefilter('ignore')",
+    "the cores that it may use": "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})",
+    "the locale": "import locale; locale.setlocale(locale.LC_ALL, 'C')",
+    "the threads that run": "import threading; threading.Timer(0.5, int).start()",
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("where", ["import", "hook"])
+def test_what_a_plugin_changes_is_put_back_and_named(write, builtin, monkeypatch, what, where):
+    """All but threads, which nobody can end: these end by themselves."""
+    if what == "the cores that it may use" and len(getattr(os, "sched_getaffinity", lambda _: [])(0)) < 2:
+        pytest.skip("one core cannot be made fewer")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    read = {name: reads for name, (reads, _) in restoring.SHARED.items()}
+    before = {name: reads() for name, reads in read.items()}
+    change = CHANGES[what]
+    source = (
+        f"{change}\n{INDRNN}" if where == "import" else INDRNN.replace("    return [", f"    {change}\n    return [")
+    )
+    found = load(path := write(source))
+    assert only_problem(found) == (path.stem, f"changes {what} when it is found; it must do so in a backend's factory")
+    assert {name: reads() for name, reads in read.items()} == before
+    assert "indrnn" in found.cells
+
+
+def test_what_a_plugin_writes_or_closes_leaves_our_output_as_it_is(write, capfd):
+    load(write("import os, sys\nos.write(1, b'at import')\nos.close(1)\nsys.stdout = None\n" + INDRNN))
+    sys.stdout.write("ours")
+    sys.stdout.flush()
+    assert capfd.readouterr().out == "ours"
+
+
+def test_only_the_plugins_that_are_needed_are_imported(write):
+    cell, other = write(INDRNN, "needed_cell"), write("raise AssertionError", "other_plugin")
+    assert load(cell).needed(cells=["indrnn", "gru"], backends=["numpy"]) == ("needed_cell",)
+    found = configure([str(cell), str(other)], ("needed_cell",))
+    assert found.problems == []
+    assert {name for name, origin in found.plugins.items() if origin != plugins.BUILT_IN} == {"needed_cell"}
+    assert not found.built_in("cells", "indrnn")
+    assert found.built_in("cells", "gru")

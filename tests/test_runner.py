@@ -8,15 +8,22 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 from marks import children, marked
 from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, carry_out, compare, load, settings
 
 from rnnbench import clock
+from rnnbench.comparison import runner
+from rnnbench.comparison.plan import Settings
 from rnnbench.comparison.runner import choose
 from rnnbench.errors import UnknownName, UsageError
+from rnnbench.machine.environment import machine
 from rnnbench.records.comparisons import CONTROL, INFER
 from rnnbench.records.store import Store
+from rnnbench.workers.sandbox import termination_as_interrupt
+from rnnbench.workers.worker import bounded_memory
 
 TESTS = Path(__file__).parent
 
@@ -279,8 +286,9 @@ def _gone(folder):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
-@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGINT] * 2, [signal.SIGTERM]], ids=str)
+@pytest.mark.parametrize("signals", [[2], [2, 2], [15], [1], [1, 15, 2]], ids=str)
 def test_a_signal_ends_a_run_and_leaves_nothing(hanging_run, signals):
+    """SIGINT is 2, SIGTERM 15; SIGHUP, of a terminal that closes, 1."""
     process, folder = hanging_run
     for number in signals:
         process.send_signal(number)
@@ -290,9 +298,66 @@ def test_a_signal_ends_a_run_and_leaves_nothing(hanging_run, signals):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_to_all_processes_of_a_run_leaves_nothing_even_if_we_are_killed(number, hanging_run):
+    """The reaper survives it, and does what we cannot."""
+    process, folder = hanging_run
+    family = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    for pid in family:
+        os.kill(pid, number)
+    process.kill()
+    process.wait()
+    assert _gone(folder)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with termination_as_interrupt():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 def test_a_parent_that_is_killed_outright_leaves_nothing_either(hanging_run, tmp_path):
     process, folder = hanging_run
     process.kill()
     process.wait()
     assert _gone(folder)
     assert Store(tmp_path / "runs").runs()[0].problems() == []
+
+
+def test_too_little_memory_for_a_case_is_told_as_that_with_what_helps(tmp_path, monkeypatch):
+    """In the parent, which makes inputs and the reference: nothing that asks for more is given it."""
+    registry = load(monkeypatch, FAULTY, NO_NUMBA)
+    chosen = settings(backends=("good",), seeds=1, hidden_sizes=(100_000, 4))
+    large, small = compare(chosen, registry, Store(tmp_path).create({}, "", machine()), Quiet(), limits=LIMITS).records
+    assert (large.status, small.status) == ("oom", "ok")
+    assert "MemoryError" in large.reason
+    assert "try a smaller --batch or --hidden" in large.reason
+
+
+def test_asking_for_more_memory_than_is_allowed_is_refused_and_only_meanwhile():
+    size = 1 << 30
+    with bounded_memory(size // 2), pytest.raises(MemoryError):
+        np.zeros(size, np.uint8)
+    assert np.zeros(size, np.uint8).nbytes == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seeds": 10**8}, "this makes 300000000 groups, 100000 at most are taken; give fewer --seeds or sizes"),
+        ({"hidden_sizes": tuple(range(1, 10**5))}, "this makes 1499985 groups"),
+        ({"hidden_sizes": (10**30,)}, "--hidden takes 2147483647 at most"),
+        ({"layers": (2**31,)}, "--layers takes 2147483647 at most"),
+        ({"batch_size": 10**30}, "--batch and --steps take 2147483647 at most"),
+    ],
+)
+def test_more_than_anything_can_hold_is_refused_at_once(options, message, monkeypatch):
+    registry = load(monkeypatch, FAULTY, NO_NUMBA)
+    with pytest.raises(UsageError, match=message):
+        runner.plan_comparison(Settings(tasks=("mean",), **options), registry)

@@ -18,8 +18,8 @@ from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Store
 
 
-def row(seed=0, **columns):
-    return Record("adding", "gru", "numpy", 2, 8, 1, False, "float32", 1, seed, "ok", **columns)
+def row(seed=0, backend="numpy", **columns):
+    return Record("adding", "gru", backend, 2, 8, 1, False, "float32", 1, seed, "ok", **columns)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def everything(folder):
 
 
 def test_what_was_appended_is_read_again_by_another_store(runs, run):
-    rows = [row(score=0.25, warnings=("one", "two")), row(score=None)]
+    rows = [row(score=0.25, warnings=("one", "two")), row(backend="numba", score=None)]
     run.append("g0", rows, {"numpy": {"infer_seconds": [0.1, 0.2]}})
     run.append("g1", [row(1)], {})
     again = Store(runs.root).find("latest")
@@ -122,9 +122,9 @@ def test_whichever_write_fails_the_store_loads_and_nothing_half_written_is_left(
             patched.setattr(os, fault, failing)
             with suppress(UsageError):
                 run = runs.create({}, "d", {})
-                for key in ("g0", "g1"):
-                    run.append(key, [row()], {})
-                    written.append(key)
+                for seed in range(2):
+                    run.append(f"g{seed}", [row(seed)], {})
+                    written.append(f"g{seed}")
                 run.finish()
         # a folder that could not be synced may hold the file all the same: it is whole
         found = runs.runs()[0].finished() if runs.runs() else set()
@@ -297,7 +297,7 @@ def test_a_damaged_run_is_named_and_does_not_hide_the_others(runs, run):
 
 def test_nothing_is_written_that_json_cannot_hold(run):
     with pytest.raises(ValueError, match="JSON"):
-        run.append("g0", [row()], {"numpy": {"infer_seconds": [float("nan")]}})
+        run.append("g0", [row()], {"numpy": {"step_seconds": [float("nan")]}})
     assert everything(run.path) == ["run.json"]
 
 

@@ -11,7 +11,6 @@ from stored_runs import MACHINE, failed, stored
 
 from rnnbench import registry as plugins
 from rnnbench.cli import main
-from rnnbench.errors import UsageError
 from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 from rnnbench.tracking import ab, regressions
@@ -257,9 +256,3 @@ def test_a_folder_without_the_package_is_told_apart_from_it(tmp_path: Path) -> N
     found = measure(Checkout(tmp_path), Checkout(tmp_path), replace(TINY, processes=1), lambda _: None)
     assert set(found.failures) >= {(BASE, "gru"), (BASE, "rnn-tanh")}
     assert all("not from the commit" in reason or "ModuleNotFound" in reason for reason in found.failures.values())
-
-
-def test_git_outside_a_repository_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UsageError, match="not a git repository"):
-        Repository(tmp_path)

@@ -139,6 +139,17 @@ def test_machines_have_tables_of_their_own(scratch: Scratch, tmp_path: Path, cap
     assert "machine one" not in capsys.readouterr().out
 
 
+def test_environments_of_one_machine_have_titles_of_their_own(
+    scratch: Scratch, tmp_path: Path, capsys: Capture
+) -> None:
+    values = {("lstm", "numba"): SLOWER}
+    for machine, environment in (("a", "py3.11"), ("a", "py3.12"), ("b", "py3.12")):
+        write_asv(tmp_path / "asv", scratch.hashes, values, machine, environment=environment)
+    assert history(tmp_path) == 0
+    titles = [line for line in capsys.readouterr().out.splitlines() if "; machine " in line]
+    assert [title.partition("; ")[2] for title in titles] == ["machine a, py3.11", "machine a, py3.12", "machine b"]
+
+
 def test_stored_runs_are_shown_where_asv_has_none_or_when_asked_for(
     scratch: Scratch, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -196,13 +207,6 @@ def test_what_cannot_be_shown_is_told(
 def test_nothing_recorded_yet(scratch: Scratch, tmp_path: Path, capsys: Capture) -> None:
     assert history(tmp_path) == 2
     assert "record a commit with `rnnbench compare --track`" in capsys.readouterr().err
-
-
-def test_outside_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert history(tmp_path) == 2
-    assert "not a git repository" in capsys.readouterr().err
 
 
 def test_the_plot_draws_every_series_and_its_step(scratch: Scratch, tmp_path: Path) -> None:

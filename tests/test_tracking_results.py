@@ -60,7 +60,7 @@ def test_values_of_another_way_of_measuring_are_left_out(tmp_path: Path) -> None
         ('{"version": 2}', "not a result of asv (KeyError: 'commit_hash')"),
         (
             '{"version": 2, "commit_hash": "c", "date": 1, "env_name": "e", "result_columns": [], "results": 3}',
-            "Attribute",
+            "not a result of asv (ValueError: it cannot be 3)",
         ),
         ("[" * 100_000, "not valid JSON"),
     ],

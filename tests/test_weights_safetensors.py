@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_named(changes, tensors, expected, tmp_path):
 
 def test_a_type_nobody_knows_and_a_file_that_is_not_there(tmp_path):
     with pytest.raises(rnnbench.UsageError, match=r"of no type that is known; known: .*\.safetensors"):
-        rnnbench.load_weights(tmp_path / "model.pt")
+        rnnbench.load_weights(tmp_path / "model.tar")
     with pytest.raises(rnnbench.UsageError, match="there is no file"):
         rnnbench.load_weights(tmp_path / "model.safetensors")
 

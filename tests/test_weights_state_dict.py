@@ -89,6 +89,44 @@ def test_a_cell_that_is_not_the_file_s(tmp_path):
         rnnbench.load_weights(path, "gru")
 
 
+def test_what_may_be_an_embedding_is_asked_for(tmp_path):
+    """Of one size with the features: nothing but the user tells an embedding before the layer from a head after it."""
+    square = rnnbench.Model("lstm", H, H, 50)
+    state = to_state_dict(square, square.init(1), "lstm.", "embedding.")
+    del state["embedding.bias"]
+    path = tmp_path / "net.safetensors"
+    save_file(state, path, {"format": "pt"})
+    with pytest.raises(rnnbench.UsageError, match=r"may be an embedding before .* metadata=\{'head': 'embedding'\}"):
+        rnnbench.load_weights(path)
+    save_file(state, path, {"format": "pt", "head": "embedding"})
+    assert rnnbench.load_weights(path).model == square
+
+
+def test_a_layer_that_comes_before_is_not_a_head(tmp_path):
+    path = written(tmp_path, LSTM, **{"head.weight": floats(I, 7), "head.bias": floats(I)})
+    with pytest.raises(rnnbench.UsageError, match=r"'head.weight' \(3, 7\) comes before the recurrent layer"):
+        rnnbench.load_weights(path)
+
+
+def test_what_is_taken_of_a_state_dict_is_said_unless_the_file_says_it(tmp_path):
+    state = to_state_dict(LSTM, LSTM.init(1), "rnn.", "fc.")
+    path = tmp_path / "net.safetensors"
+    save_file(state, path)
+    (remark,) = rnnbench.load_weights(path).remarks
+    assert "taken: fc, on the final state" in remark
+    for readout in ("last", "all"):
+        save_file(state, path, {"readout": readout, "head": "fc"})
+        found = rnnbench.load_weights(path)
+        assert (found.model.readout, found.remarks) == (readout, ())
+    for metadata, expected in (
+        ({"readout": "first"}, "the readout is 'first'; it must be last or all"),
+        ({"head": "gc"}, "the head is 'gc'; the linear layer it holds is 'fc'"),
+    ):
+        save_file(state, path, metadata)
+        with pytest.raises(rnnbench.UsageError, match=expected):
+            rnnbench.load_weights(path)
+
+
 def test_it_is_converted_and_compared(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     path = written(tmp_path, rnnbench.Model("rnn-relu", I, H, O), "rnn.", "fc.")
@@ -96,6 +134,8 @@ def test_it_is_converted_and_compared(tmp_path, monkeypatch, capsys):
     assert rnnbench.load_weights("ours.safetensors").model.cell == "rnn-relu"
     options = ["--backend", "numpy", "--quick", "--batch", "2", "--seq-len", "4"]
     assert main(["compare", "--model", path.name, "--cell", "rnn-relu", *options]) == 0
-    assert "rnn-relu" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "rnn-relu" in said.out
+    assert "a state_dict does not tell what is read of the recurrent layer; taken: fc" in said.err
     assert main(["compare", "--model", path.name, *options]) == 2
     assert "name the cell: --cell rnn-tanh" in capsys.readouterr().err

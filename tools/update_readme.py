@@ -6,6 +6,7 @@ it; of peers.md, made by `python benchmarks/peers.py`, the overview.
 
 from pathlib import Path
 
+from rnnbench import atomic
 from rnnbench.report import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -51,4 +52,4 @@ def updated(readme: str) -> str:
 
 if __name__ == "__main__":
     page = ROOT / "README.md"
-    page.write_text(updated(page.read_text(encoding="utf-8")), encoding="utf-8")
+    atomic.write(page, updated(page.read_text(encoding="utf-8")))

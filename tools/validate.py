@@ -6,11 +6,14 @@
     disturbed   the same while a busy loop shares a core: no verdict may flip                    (about 15 minutes)
     agreement   our times against torch.utils.benchmark's, on the same call                      (2 minutes)
     faults      every fault that must be contained, as tests                                     (5 minutes)
-    kills       comparisons stopped at random moments, by Ctrl-C and outright                    (30 minutes)
-    page        only writes the page anew
+    kills       comparisons and other writers stopped at random moments, by each ending signal     (hours)
+    cheats      backends that gain by a lie: which are caught, and how large a lie passes        (15 minutes)
+    honest      seven honest backends, quiet and beside two busy loops: nobody may be accused    (20 minutes)
+    fuzz        damaged files of every kind that strangers send, ten thousand of each            (30 minutes)
+    page        only writes the pages anew
 
-Each part puts its result into results/reference/validation.json and writes docs/validation.md from all that are there.
-aa, power, disturbed and agreement want a machine that does nothing else.
+Each part puts its result into results/reference/validation.json and writes docs/validation.md and docs/cheats.md from
+all that are there. aa, power, disturbed, agreement, cheats and honest want a machine that does nothing else.
 """
 
 import argparse
@@ -20,9 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from validation import agreement, faults, kills, pairs, simulation
+from validation import agreement, cheats, cheats_page, faults, fuzz, honest, kills, pairs, simulation
 from validation.page import write_page
 
+from rnnbench import atomic
 from rnnbench.machine.environment import machine
 
 RESULTS = Path(__file__).resolve().parent.parent / "results" / "reference" / "validation.json"
@@ -36,6 +40,9 @@ PARTS: dict[str, tuple[Callable[[int], dict[str, Any]], int]] = {
     "agreement": (agreement.agreement, 101),
     "faults": (faults.faults, 1),
     "kills": (kills.kills, 300),
+    "cheats": (cheats.cheats, 3),
+    "honest": (honest.honest, 50),
+    "fuzz": (fuzz.fuzz, 10_000),
 }
 
 
@@ -50,7 +57,9 @@ def main() -> None:
             carry_out, count = PARTS[part]
             merge(given.into, part, carry_out(given.count or count))
     if given.into == RESULTS:
-        write_page(json.loads(RESULTS.read_text(encoding="utf-8"))["parts"])
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))["parts"]
+        write_page(found)
+        cheats_page.write(found)
 
 
 def merge(path: Path, part: str, result: dict[str, Any]) -> None:
@@ -59,7 +68,7 @@ def merge(path: Path, part: str, result: dict[str, Any]) -> None:
     facts = machine()
     origin = {name: facts[name] for name in ("cpu", "cores", "commit", "python", "packages")}
     stored["parts"][part] = {"measured": datetime.now(UTC).date().isoformat(), **origin, **result}
-    path.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    atomic.write(path, json.dumps(stored, indent=1, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":

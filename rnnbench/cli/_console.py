@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 def error(message: str) -> None:
     """Print one `error:` line on stderr."""
-    click.echo(f"error: {_one_line(message)}", err=True)
+    note(f"error: {message}")
 
 
 def warn(message: str) -> None:
     """Print one `warning:` line on stderr."""
-    click.echo(f"warning: {_one_line(message)}", err=True)
+    note(f"warning: {message}")
 
 
 def note(message: str) -> None:
     """Print one line on stderr, where it does not mix with results."""
-    click.echo(_one_line(message), err=True)
+    with suppress(OSError):  # where stderr cannot be written nothing can be told, and the work goes on
+        click.echo(printable(" ".join(message.split())), err=True)
 
 
 @contextmanager
@@ -44,10 +45,6 @@ def warnings_told() -> Iterator[None]:
         warnings.simplefilter("always", RnnbenchWarning)
         warnings.showwarning = tell
         yield
-
-
-def _one_line(message: str) -> str:
-    return printable(" ".join(message.split()))
 
 
 def console(stderr: bool = False) -> "Console":

@@ -84,11 +84,17 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
-def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
-    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
+def items_option(
+    flag: str, name: str, kind: type[str] | type[int], help: str, verbatim: bool = False
+) -> Callable[[Command], Command]:
+    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order.
+
+    verbatim: items may hold commas themselves; where the option is repeated, each value is one item.
+    """
 
     def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str | int, ...]:
-        items = [item.strip() for value in values for item in value.split(",")]
+        whole = verbatim and len(values) > 1
+        items = [item.strip() for value in values for item in ([value] if whole else value.split(","))]
         if not all(items):
             raise click.BadParameter("an item is empty; separate items by single commas", ctx, param)
         try:

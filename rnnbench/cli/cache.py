@@ -3,15 +3,18 @@
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from rnnbench.cli._console import error
 from rnnbench.cli._exit_codes import FAILED, OK
-from rnnbench.cli._kernel_files import KernelFile, contents
 from rnnbench.cli._listing import put_listing
 from rnnbench.cli._options import json_flag, traceback_option
 from rnnbench.report.text import counted, printable
+
+if TYPE_CHECKING:
+    from rnnbench.kernels.kernel_folder import KernelFile
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class CacheFacts:
 def command(clear: bool, as_json: bool) -> int:
     """Show the cache of compiled kernels, or clear it.
 
-    A kernel whose sources or versions have changed is compiled anew, and its old file stays until the cache is cleared.
+    A kernel whose sources or versions have changed is compiled anew; its old file stays until there is no room for it.
     """
-    from rnnbench.kernels.cache import directory
+    from rnnbench.kernels.kernel_folder import contents, directory, tidy
 
     folder = directory()
+    if clear:
+        tidy(folder)
     kernels, foreign = contents(folder)
     if clear:
         return _clear(folder, kernels, foreign, as_json)

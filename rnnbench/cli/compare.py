@@ -29,7 +29,29 @@ PROFILE = "RNNBENCH_PROFILE"
 NEVER_RAN = ("unsupported", "load_error")
 
 
+def _whole(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Return the number of seeds. Says how to ask for several, where they are listed."""
+    if value is None:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        count = len(value.split(","))
+        hint = f"; {count} seeds from the first on are --seeds {count}" if count > 1 else ""
+        raise click.BadParameter(f"{value!r} is not a whole number{hint}", ctx, param) from None
+
+
+def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
+    """Refuse what is no option. Says by which option the file may have been meant."""
+    if values:
+        suffix = Path(values[0]).suffix.lower()
+        meant = f"--csv {values[0]} --target COLUMN" if suffix == ".csv" else f"--model {values[0]}"
+        hint = f"; did you mean {meant}?" if suffix in (".csv", ".onnx", ".safetensors") else "; options begin with --"
+        raise click.UsageError(f"{values[0]!r} belongs to no option{hint}", ctx)
+
+
 @click.command()
+@click.argument("stray", nargs=-1, metavar="", expose_value=False, callback=_no_files)
 @items_option("--task", "task", str, "Tasks; sunspots, adding and sine by default.")
 @items_option("--cell", "cell", str, "Cells; rnn-tanh, lstm and gru by default.")
 @items_option("--backend", "backend", str, "Backends; every installed one by default.")
@@ -40,13 +62,22 @@ NEVER_RAN = ("unsupported", "load_error")
 @click.option("--batch", "batch", type=int, metavar="N", help="Batch size, of training and of timed inference.")
 @click.option("--steps", type=int, metavar="N", help="Training steps; 0 leaves the initial weights.")
 @click.option("--lr", "lr", type=float, callback=finite, metavar="X", help="Learning rate.")
-@click.option("--seeds", type=int, metavar="N", help="How many seeds, each with processes of its own; 5 by default.")
+@click.option(
+    "--seeds", callback=_whole, metavar="N", help="How many seeds, each in processes of its own; 5 by default."
+)
 @click.option("--seed", type=int, metavar="S", help="The first seed; 0 by default.")
 @items_option("--threads", "threads", int, "Threads per backend; 1 by default.")
 @click.option("--quick", is_flag=True, help="A first look: one seed in one process, which allows no verdict.")
 @click.option("--csv", "csv", metavar="FILE", help="Forecast a column of your own CSV file.")
 @click.option("--target", metavar="COLUMN", help="The column to forecast, with --csv.")
-@items_option("--features", "features", str, "Columns to forecast from, with --csv; the target alone by default.")
+@items_option(
+    "--features",
+    "features",
+    str,
+    "Columns to forecast from, with --csv; the target alone by default. Repeated, each value is one name, with its "
+    "commas.",
+    verbatim=True,
+)
 @click.option("--window", type=int, metavar="N", help="Past rows that a forecast sees, with --csv.")
 @click.option("--horizon", type=int, metavar="K", help="Rows ahead that are forecast, with --csv; 1 by default.")
 @click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")

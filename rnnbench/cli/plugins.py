@@ -8,6 +8,7 @@ import click
 from rnnbench.cli._complete import NAMES
 from rnnbench.cli._console import console
 from rnnbench.cli._exit_codes import FAILED, OK
+from rnnbench.cli._group import Strict
 from rnnbench.cli._listing import ListColumn, put_listing, show
 from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceback_option
 from rnnbench.errors import UsageError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rnnbench.testing import PropertyResult
 
 
-@click.group()
+@click.group(cls=Strict)
 def command() -> None:
     """See which plugins are loaded, check a backend, begin a new one."""
 

@@ -1,6 +1,6 @@
 """A comparison: settings unfold into groups, and each group is checked, trained, scored and timed, interleaved.
 
 Read `plan` (settings, groups), `runner` (the whole), `group` (one group from start to end), `backend_run` and
-`case_inputs` (what it holds of each backend, and gives it), `actions` (what a worker does), `messages` (what travels);
-then, in turn: `checking`, `learning`, `timing`, `probes`, `traps`, `rows`.
+`case_inputs` (what it holds of each backend, and gives it; `case_work` computes a plugin's part), `actions` (what a
+worker does), `messages` (what travels); then, in turn: `checking`, `learning`, `timing`, `probes`, `traps`, `rows`.
 """

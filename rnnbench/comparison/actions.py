@@ -1,10 +1,10 @@
 """What a worker does for one case, action by action. Nothing is judged here: outputs go to the parent in files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter, perf_counter_ns
+from time import monotonic, perf_counter
 
 import numpy as np
 
@@ -12,13 +12,13 @@ from rnnbench import clock
 from rnnbench.backends.base import Backend, Case, Session, load_factory
 from rnnbench.comparison import arrays, probes
 from rnnbench.comparison import messages as m
+from rnnbench.comparison.fresh_inputs import FreshInputs, stream
 from rnnbench.machine import peak_memory
-from rnnbench.machine.threads import ThreadReading, runnable
+from rnnbench.machine.threads import ThreadReading, thread_cores, thread_use
 from rnnbench.model import Array, State
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Split
 from rnnbench.training_loop import Progress, train
-from rnnbench.verify import parity
 from rnnbench.workers.failure import Failure
 
 
@@ -32,6 +32,7 @@ class CaseActions:
 
     def open(self, asked: m.CaseRequest) -> m.CaseOpened:
         """Read the arrays, make a session and call it once. Raises Failure where the backend declines the case."""
+        self._cores = thread_cores()
         self.peak_is_of_case = peak_memory.reset_peak()
         self.case, self.model = asked, asked.model
         self.batch = arrays.load_split(Path(asked.files.batch))
@@ -91,15 +92,29 @@ class CaseActions:
         self._stream = self._batches()
 
     def train(self, steps: int, seconds: float) -> m.StepsTaken:
-        """Take up to so many steps, one at least, and no more once so many seconds have passed."""
-        progress, stream = Progress(), Stopwatch(self._stream)
+        """Take up to so many steps, one at least, and no more once so many seconds have passed. Work that the last step
+        has left undone is done, and counted, when the weights are read."""
+        progress, data = Progress(), Stopwatch(self._stream)
         start = perf_counter()
         with clock.no_collection():
             while len(progress.losses) < steps and (perf_counter() < start + seconds or not progress.losses):
-                train(self.session, stream, 1, progress)
+                train(self.session, data, 1, progress)
                 if not np.isfinite(progress.losses[-1]):
                     break
-        return _taken(progress, perf_counter() - start - stream.seconds)
+            looped = perf_counter() - start - data.seconds
+            waited, reading = (clock.timed(self.session.parameters, 1)[0] for _ in range(2))
+        return _taken(progress, looped + max(0.0, waited - reading))
+
+    def train_watched(self, steps: int, out: str) -> m.StepsTaken:
+        """Take so many steps, and write the weights before the first and after each."""
+        progress = Progress()
+        found: dict[str, Array] = {}
+        for number in range(steps + 1):
+            found |= {f"{number} {name}": _array(name, value) for name, value in self.session.parameters().items()}
+            if number < steps:
+                train(self.session, self._stream, 1, progress)
+        arrays.save(Path(out), found)
+        return _taken(progress, sum(progress.step_seconds))
 
     def predict(self, out: str) -> None:
         """Write the prediction for the whole test split, in batches of the one size that has compiled already."""
@@ -116,7 +131,6 @@ class CaseActions:
         """Write outputs with the weights that will be timed, those weights, and the outputs of single steps. Return why
         single steps cannot run, or None."""
         found = _named_outputs("", self._forward(self.batch.x, self.batch.lengths))
-        self.checked = dict(found)
         found |= {f"parameter {name}": _array(name, value) for name, value in self.session.parameters().items()}
         reason = self.backend.unsupported(Case(self.model, 1, 1, self.threads, streaming=True))
         if reason is None:
@@ -126,41 +140,55 @@ class CaseActions:
 
     def calibrate(self) -> clock.Calibration:
         """Find how many calls make a sample, and how long that is."""
-        self._call = partial(self.session.forward, self.batch.x, self.batch.lengths)
-        self.calibration = clock.calibrated(self._call)
+        self._inputs = FreshInputs(self.batch)
+        self._inputs.renew(0)
+        self._call()(self._inputs.x)
+        self.calibration = clock.calibrated_by(self.time_calls)
         return self.calibration
 
     def probe(self) -> m.ProbeSeconds:
         """Time single calls on inputs that a benchmark would never give."""
         return probes.probe(lambda x: self.session.forward(x, self.batch.lengths), self.batch.x)
 
-    def sample(self) -> m.Sample:
-        """Time one sample, watch the threads meanwhile, and compare its last outputs with the checked ones."""
-        clock.warm_up(self._call, self.calibration)
+    def sample(self, seed: int) -> m.Sample:
+        """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
+        self._inputs.renew(seed)
+        call, windows = self._call(), self._inputs.windows(self.calibration.calls)
+        clock.warm_up(partial(call, windows.other()), self.calibration)
         before = ThreadReading.now()
-        seconds, outputs = clock.timed(self._call, self.calibration.calls)
+        seconds, _ = clock.timed_on(call, windows, settle=self._keep)
         after = ThreadReading.now()
-        found = _named_outputs("", outputs)
-        drift = None
-        if parity.malformed(found, self.checked, self.model.dtype) is None:
-            wide = {name: value.astype(np.float64) for name, value in self.checked.items()}
-            drift = parity.deviation(found, wide).error
-        return m.Sample(seconds / self.calibration.calls, runnable(before, after), drift)
+        used = thread_use(before, after)
+        strayed = sorted(after.cores - self._cores)
+        return m.Sample(seconds / self.calibration.calls, used.threads, used.waiting, strayed)
 
-    def time_steps(self, count: int, seconds: float) -> list[float]:
-        """Time single steps of one row, each alone; fewer than `count` when so many seconds have passed."""
-        sequence = self._first_row()
+    def time_calls(self, calls: int) -> float:
+        """Return the seconds that so many calls take, one after the other."""
+        return clock.timed_on(self._call(), self._inputs.windows(calls))[0]
+
+    def timed_outputs(self, out: str) -> None:
+        """Write what the last call of the last sample gave."""
+        arrays.save(Path(out), self._timed)
+
+    def time_steps(self, count: int, seconds: float, seed: int, out: str) -> m.StepSeconds:
+        """Time single steps of one row, each alone; fewer than `count` when so many seconds have passed. Write the
+        outputs of every pass, [T, 1, O]: whichever is looked at, the timed steps gave them."""
+        row = self._first_row()
+        passes: dict[str, Array] = {}
         self._steps()
-        taken: list[int] = []
+        first: list[int] = []
+        later: list[int] = []
         end = monotonic() + seconds
         with clock.no_collection():
-            while len(taken) < count and (monotonic() < end or not taken):
-                state = None
-                for x_t in sequence:
-                    start = perf_counter_ns()
-                    _, state = self.session.step(x_t, state)
-                    taken.append(perf_counter_ns() - start)
-        return [value / 1e9 for value in taken[:count]]
+            while len(later) < count and (monotonic() < end or not passes):
+                outputs: list[Array] = []
+                keep = partial(_keep_output, outputs)
+                taken = clock.timed_steps(self.session.step, stream(row, seed, len(passes), m.STREAM_STEPS), keep)
+                first.append(taken[0])
+                later += taken[1:]
+                passes[str(len(passes))] = np.stack(outputs)
+        arrays.save(Path(out), passes)
+        return m.StepSeconds([value / 1e9 for value in first], [value / 1e9 for value in later], len(passes))
 
     def close(self) -> m.CaseClosed:
         """Return what the whole case took, and let go of it."""
@@ -194,6 +222,14 @@ class CaseActions:
         with unchanged("forward", given):
             return self.session.forward(x, lengths)
 
+    def _call(self) -> Callable[[Array], tuple[Array, State]]:
+        """Return forward with the lengths of now."""
+        forward, lengths = self.session.forward, self._inputs.lengths
+        return forward if lengths is None else lambda x: forward(x, lengths)
+
+    def _keep(self, outputs: tuple[Array, State]) -> None:
+        self._timed = _named_outputs("", outputs)
+
     def _first_row(self) -> Array:
         """Return the valid steps of the batch's first row, [T, 1, I]."""
         length = len(self.batch.x) if self.batch.lengths is None else int(self.batch.lengths[0])
@@ -204,7 +240,7 @@ class CaseActions:
         state, outputs = None, []
         for x_t in self._first_row():
             y, state = self.session.step(x_t, state)
-            outputs.append(_array("y of step", y))
+            outputs.append(_output("y of step", y))
         return np.stack(outputs) if self.model.readout == "all" else outputs[-1]
 
 
@@ -237,14 +273,26 @@ def unchanged(who: str, given: Mapping[str, Array]) -> Iterator[None]:
 def _named_outputs(prefix: str, outputs: tuple[Array, State]) -> dict[str, Array]:
     """Return copies of the outputs by name. Raises Failure for what is no array of numbers."""
     y, state = outputs
-    named = {f"{prefix}state {number}": _array("state", value) for number, value in enumerate(state)}
-    return {f"{prefix}y": _array("y", y), **named}
+    named = {f"{prefix}state {number}": _output("state", value) for number, value in enumerate(state)}
+    return {f"{prefix}y": _output("y", y), **named}
+
+
+def _keep_output(outputs: list[Array], y: Array) -> None:
+    outputs.append(_output("y of step", y))
+
+
+def _output(name: str, value: object) -> Array:
+    """Return a copy of what a timed call gives. Raises Failure for a view too: whoever reads it pays for the rest."""
+    if isinstance(value, np.ndarray) and not value.flags.c_contiguous:
+        raise Failure("bad_output", f"gave {name} as a view of other memory; it must lie there in C order")
+    return _array(name, value)
 
 
 def _array(name: str, value: object) -> Array:
-    """Return a copy: a session may use its memory again. Raises Failure for what is no array of numbers."""
-    if not isinstance(value, np.ndarray):
-        raise Failure("bad_output", f"gave {name} as {type(value).__name__}; it must be a NumPy array")
+    """Return a copy: a session may use its memory again. Raises Failure for what is no plain array of numbers: one of
+    a kind of its own may be worked out when it is looked at."""
+    if type(value) is not np.ndarray:
+        raise Failure("bad_output", f"gave {name} as {type(value).__name__}; it must be a plain NumPy array")
     if value.dtype.kind not in "fiu":
         raise Failure("bad_output", f"gave {name} as {value.dtype}; it must hold real numbers")
     return value.copy()

@@ -11,6 +11,11 @@ from rnnbench.workers.failure import Failure
 from rnnbench.workers.messages import Actor, P, Reply
 from rnnbench.workers.worker import Worker
 
+TIMES = (
+    *("infer_seconds", "infer_seconds_low", "infer_seconds_high", "flops_per_second", "roofline_fraction"),
+    *("first_step_seconds", "latency_p50_seconds", "latency_p99_seconds"),
+)
+
 
 @dataclass
 class DraftRecord:
@@ -27,6 +32,7 @@ class DraftRecord:
     infer_seconds: float | None = None
     infer_seconds_low: float | None = None
     infer_seconds_high: float | None = None
+    first_step_seconds: float | None = None
     latency_p50_seconds: float | None = None
     latency_p99_seconds: float | None = None
     first_call_seconds: float | None = None
@@ -51,6 +57,7 @@ class RunSamples:
     infer_seconds: list[float] | None = None
     infer_threads: list[float] | None = None
     step_seconds: list[float] | None = None
+    first_step_seconds: list[float] | None = None
     train_step_seconds: list[float] | None = None
     train_losses: list[float | None] | None = None
     scores: list[tuple[int, float]] | None = None  # after so many steps
@@ -58,7 +65,6 @@ class RunSamples:
     subnormal_times: float | None = None
     leak_times: float | None = None
     loss_of_constant: float | None = None
-    unaccounted_times: float | None = None
 
     def as_json(self) -> dict[str, object]:
         """Return what was measured, by name."""
@@ -69,7 +75,10 @@ class RunSamples:
 class BackendRun:
     """A backend and its worker in one group. listed: False for a trainer that nobody asked for and for the control,
     which have no row. action: what the user may do about a failure. weights: as trained, or as given to a runtime that
-    only infers. streams: takes single steps. loop_seconds: of the training loop, without the making of batches."""
+    only infers. streams: takes single steps. slices: of the training loop, the seconds of the steps, and of all but the
+    making of batches. explained: of its weights' change, by window of training. prediction: the last for the test
+    split. waiting: by round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the
+    largest share of our own time that the worker's clock has counted."""
 
     name: str
     info: BackendInfo
@@ -85,7 +94,12 @@ class BackendRun:
     streams: bool = False
     losses: list[float] = field(default_factory=list)
     step_seconds: list[float] = field(default_factory=list)
-    loop_seconds: float = 0.0
+    slices: list[tuple[float, float]] = field(default_factory=list)
+    waiting: list[float] = field(default_factory=list)
+    looking_seconds: float = 0.0
+    confirmed: float = 0.0
+    prediction: Array | None = None
+    explained: list[float] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -101,8 +115,11 @@ class BackendRun:
             self.fail(failure)
 
     def fail(self, failure: Failure) -> None:
-        """End this run as the failure says."""
+        """End this run as the failure says. Its times are no figures then."""
         self.status, self.reason, self.action = failure.status, failure.reason, failure.action
+        self.samples.infer_seconds = self.samples.step_seconds = self.samples.first_step_seconds = None
+        for name in TIMES:
+            setattr(self.record, name, None)
 
     def ask(self, action: Callable[Concatenate[Actor, P], Reply], *given: P.args, **named: P.kwargs) -> Reply:
         """Return the result of a worker's action, while nobody else's worker runs. Raises Failure."""

@@ -5,14 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
+from rnnbench.backends import inputs
 from rnnbench.comparison import arrays
+from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, at_fault
 from rnnbench.comparison.messages import CasePaths, CaseRequest
 from rnnbench.comparison.plan import Group
+from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
 from rnnbench.verify.reference import Oracle, Outputs
-from rnnbench.workers.failure import Failure, explain
+from rnnbench.workers.failure import Failure, blame, explain
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,24 @@ class CaseInputs:
     gradients: dict[str, Array]
     losses: list[float]
     files: CasePaths
+    processes: PluginProcesses | None = None
 
     @property
     def scored(self) -> Task:
         """Return the task, which must be one that is learned and scored."""
         assert isinstance(self.task, Task), "a model that brings its weights is not scored"
         return self.task
+
+    def score(self, predictions: Path, y: Array) -> float:
+        """Return the task's score of predictions for the test split. Raises Failure, which names the task."""
+        task = self.scored
+        if self.processes and self.processes.serves("tasks", task.id):
+            return self.processes.ask("tasks", task.id, CaseWork.score, task.id, str(predictions), self.files.test)
+        with at_fault("tasks", task.id):
+            try:
+                return float(task.score(y, self.data.test))
+            except Exception as error:  # a task may raise anything
+                raise Failure("crashed", f"its score: {explain(error)}") from error
 
     def opening(self, trains: bool) -> CaseRequest:
         """Return the request that opens this case."""
@@ -50,8 +65,8 @@ class CaseInputs:
 class CaseFiles:
     """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, processes: PluginProcesses | None = None) -> None:
+        self._folder, self._processes = folder, processes
         self._data: dict[tuple[str, int, str], tuple[Data, str, str]] = {}
 
     def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
@@ -59,41 +74,81 @@ class CaseFiles:
         backend."""
         try:
             model = group.model(task)
-            data, train, test = self._data_of(group, task)
+            data, train, test = self._data_of(group, task, model)
             if isinstance(task, FixedModel):
                 params = model.check_params(task.params)
             else:
                 params = model.init(group.seed, training.recurrent, training.forget_bias)
             batch = timed_batch(data.test, training.batch_size)
             first = next(batches(data.train, training.batch_size, group.seed))
-            oracle = Oracle(model, task, training, batch, first)
+            oracle = self._oracle(model, task.loss, training, batch, first)
             fresh = oracle.fresh(params)
+            with at_fault("cells", model.cell):
+                if odd := [name for name, value in fresh.arrays.items() if not np.isfinite(value).all()]:
+                    raise Failure("bad_output", f"gives NaN or infinity in {odd[0]}, computed in float64")
             gradients = {} if isinstance(task, FixedModel) else oracle.gradients(params)
             losses = oracle.losses(params, data.train, group.seed)
+            wrong = None if isinstance(task, FixedModel) else oracle.wrong_gradient()
+        except Failure:
+            raise
         except Exception as error:  # a plugin's task or cell may raise anything
             why = f"task {task.id!r} with cell {group.cell!r}: {explain(error)}"
-            raise Failure("crashed", why, f"leave it out: --task without {task.id}") from error
+            raise blame(error, why, f"leave it out: --task without {task.id}") from error
+        if wrong is not None:
+            why = f"the backward of cell {group.cell!r} is not the derivative of its forward: off by {wrong:.1e}"
+            raise Failure("mismatch", why, "mend it: `rnnbench.testing.gradient_error` tells")
         files = CasePaths(str(self.path("params.npz")), str(self.path("batch.npz")), train, test)
         arrays.save(Path(files.params), params)
         arrays.save_split(Path(files.batch), batch)
-        return CaseInputs(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files)
+        return CaseInputs(
+            *(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files),
+            processes=self._processes,
+        )
 
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
         return self._folder / name
 
-    def _data_of(self, group: Group, task: Workload) -> tuple[Data, str, str]:
+    def _oracle(self, model: Model, loss: str, training: Training, batch: Split, first: Split) -> Oracle:
+        if self._processes and self._processes.serves("cells", model.cell):
+            return OracleAway(model, loss, training, batch, first, self._processes, self._folder)
+        return Oracle(model, loss, training, batch, first)
+
+    def _data_of(self, group: Group, task: Workload, model: Model) -> tuple[Data, str, str]:
         """Return the data and the files of its two splits, from the cell before where they are the same."""
         key = (task.id, group.seed, group.dtype)
         if key not in self._data:
-            data = arrays.cast(task.data(group.seed), group.dtype)
             stem = f"{task.id}-{group.seed}-{group.dtype}"
             train, test = self.path(f"{stem}-train.npz"), self.path(f"{stem}-test.npz")
-            arrays.save_split(train, data.train)
-            arrays.save_split(test, data.test)
+            if self._processes and self._processes.serves("tasks", task.id):
+                asked = task.id, group.seed, group.dtype, str(train), str(test)
+                self._processes.ask("tasks", task.id, CaseWork.make_data, *asked)
+                with at_fault("tasks", task.id):
+                    data = Data(arrays.load_split(train), arrays.load_split(test))
+            else:
+                data = arrays.cast(task.data(group.seed), group.dtype)
+                arrays.save_split(train, data.train)
+                arrays.save_split(test, data.test)
+            for name, split in vars(data).items():
+                with at_fault("tasks", task.id):
+                    if complaint := misfit(split, model, task.loss):
+                        raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")
             self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed comes back
             self._data[key] = data, str(train), str(test)
         return self._data[key]
+
+
+def misfit(split: Split, model: Model, loss: str) -> str | None:
+    """Return why a split cannot be computed with, or None."""
+    if split.every_step != (model.readout == "all"):
+        return f"every_step must be {model.readout == 'all'}"
+    try:
+        x, lengths = inputs.sequence(model, split.x, split.lengths)
+        target, _ = inputs.targets(model, loss, split.target, len(x), x.shape[1], lengths)
+    except UsageError as error:
+        return str(error)
+    odd = next((name for name, value in (("x", x), ("target", target)) if not np.isfinite(value).all()), None)
+    return f"{odd} holds NaN or infinity" if odd else None
 
 
 def timed_batch(test: Split, batch_size: int) -> Split:

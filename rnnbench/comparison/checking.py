@@ -1,17 +1,24 @@
-"""Checks before anything is timed: outputs, gradients and weights against the float64 reference."""
+"""Checks before anything is timed, and of what was timed: outputs, gradients and weights against the float64
+reference."""
 
 from collections.abc import Callable
 from functools import partial
+from random import SystemRandom
+
+import numpy as np
 
 from rnnbench.comparison import arrays
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
+from rnnbench.comparison.fresh_inputs import FreshInputs, stream
+from rnnbench.comparison.messages import STREAM_STEPS
 from rnnbench.model import Array, Params
 from rnnbench.verify import parity
-from rnnbench.verify.diagnose import diagnose_outputs
 from rnnbench.verify.reference import GRADIENT, PARAMETER, Outputs
 from rnnbench.workers.failure import Failure
+
+PREDICTED_ROWS = 32  # of the test split; what is wrong in a tenth of it shows in all but 3 % of the times
 
 
 def open_and_check(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
@@ -22,8 +29,7 @@ def open_and_check(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> Non
     path = files.path(f"{run.info.id}-check.npz")
     run.ask(CaseActions.check, str(path), run.info.trains)
     gradients, outputs = _parted(arrays.load(path), GRADIENT)
-    oracle, params, dtype = inputs.oracle, inputs.params, inputs.model.dtype
-    _check_forward(run, inputs, params, outputs, inputs.fresh, partial(oracle.fresh, params, dtype))
+    _check_forward(run, inputs, inputs.params, outputs, inputs.fresh, partial(inputs.oracle.fresh, inputs.params))
     if run.info.trains:
         _check_gradients(run, inputs, gradients)
 
@@ -37,15 +43,79 @@ def check_trained(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None
         run.warnings.append(f"no single steps: {reason}")
     run.streams = reason is None
     parameters, outputs = _parted(arrays.load(path), PARAMETER)
-    oracle, dtype = inputs.oracle, inputs.model.dtype
     if run.info.trains:
         run.weights = {name.removeprefix(PARAMETER): value for name, value in parameters.items()}
-        if complaint := parity.malformed(run.weights, inputs.params, dtype):
+        if complaint := parity.malformed(run.weights, inputs.params, inputs.model.dtype):
             raise Failure("bad_output", f"after training, {complaint}")
-    weights = run.weights if run.weights is not None else inputs.params
-    expected = oracle.trained(weights, run.streams)
-    rounded = partial(oracle.trained, weights, run.streams, dtype)
-    _check_forward(run, inputs, weights, outputs, expected, rounded)
+    weights = _weights(run, inputs)
+    computed = partial(inputs.oracle.trained, weights, run.streams)
+    _check_forward(run, inputs, weights, outputs, computed(), computed)
+
+
+def check_timed(run: BackendRun, inputs: CaseInputs, found: dict[str, Array], seed: int) -> None:
+    """Hold what a timed call gave for the inputs of a seed to the reference, all rows. Raises Failure."""
+    fresh = FreshInputs(inputs.batch)
+    fresh.renew(seed)
+    outputs = partial(inputs.oracle.outputs, _weights(run, inputs), fresh.split())
+    _hold(inputs, found, outputs, "its output was right when checked; when timed it")
+
+
+def check_steps(run: BackendRun, inputs: CaseInputs, found: Array, seed: int, number: int) -> None:
+    """Hold the outputs of a pass of timed single steps, [T, 1, O], to the reference. Raises Failure."""
+    batch = inputs.batch
+    length = len(batch.x) if batch.lengths is None else int(batch.lengths[0])
+    x = stream(batch.x[:length, :1], seed, number, STREAM_STEPS)
+    outputs = partial(inputs.oracle.steps, _weights(run, inputs), x)
+    _hold(inputs, {"steps": found}, outputs, "its single steps were right when checked; what they gave when timed")
+
+
+def check_predictions(run: BackendRun, inputs: CaseInputs, trainer: BackendRun | None = None) -> None:
+    """Hold the last predictions for the test split, if there are any, to the reference, in rows that nobody knows
+    beforehand; and all of them to those of whoever trained the weights, which so get the same score. Raises Failure."""
+    if (y := run.prediction) is None:
+        return
+    test, model = inputs.data.test, inputs.model
+    rows = np.array(sorted(SystemRandom().sample(range(test.count), min(PREDICTED_ROWS, test.count))))
+    part = test.rows(rows)
+
+    def predicted(dtype: str = "float64") -> Outputs:
+        outputs = inputs.oracle.outputs(_weights(run, inputs), part, dtype)
+        return Outputs({"y": outputs.arrays["y"]}, outputs.scales)
+
+    found = y[:, rows] if model.readout == "all" else y[rows]
+    _hold(inputs, {"y": found}, predicted, "its prediction for the test split")
+    if trainer is not None and trainer.prediction is not None:
+        apart = parity.error(y, trainer.prediction.astype(np.float64))
+        allowed = 2 * max(run.record.forward_tolerance or 0.0, trainer.record.forward_tolerance or 0.0)
+        if apart > allowed:  # each may be off by its own tolerance
+            why = f"its predictions are off those of {trainer.name}, whose weights it has, by {apart:.1e}"
+            raise Failure("mismatch", f"{why} (allowed: {allowed:g})")
+
+
+def _weights(run: BackendRun, inputs: CaseInputs) -> Params:
+    return run.weights if run.weights is not None else inputs.params
+
+
+def _hold(inputs: CaseInputs, found: dict[str, Array], outputs: Callable[..., Outputs], what: str) -> None:
+    """Hold arrays to the reference's. Raises Failure, whose reason begins so. outputs: computes them, in a dtype where
+    one is given."""
+    dtype, expected = inputs.model.dtype, outputs()
+    if complaint := parity.malformed(found, expected.arrays, dtype):
+        raise Failure("mismatch", f"{what} {complaint}")
+    worst, allowed = _deviation(found, expected, outputs, dtype)
+    if worst.error > allowed:
+        raise Failure("mismatch", f"{what} is off by {worst.error:.1e} in {worst.tensor} (allowed: {allowed:g})")
+
+
+def _deviation(
+    found: dict[str, Array], expected: Outputs, rounded: Callable[..., Outputs], dtype: str
+) -> tuple[parity.Deviation, float]:
+    """Return the worst error and what is allowed, which is more where rounding alone moves the result by more."""
+    worst, allowed = parity.deviation(found, expected.arrays, expected.scales), parity.FORWARD_TOLERANCE[dtype]
+    if worst.error > allowed:
+        own = parity.deviation(rounded(dtype=dtype).arrays, expected.arrays, expected.scales)
+        allowed = parity.widened(allowed, own.error)
+    return worst, allowed
 
 
 def _check_forward(
@@ -54,26 +124,20 @@ def _check_forward(
     params: Params,
     found: dict[str, Array],
     expected: Outputs,
-    rounded: Callable[[], Outputs],
+    rounded: Callable[..., Outputs],
 ) -> None:
     """Hold outputs to the expected ones; the worst of all checks so far goes into the record. Raises Failure.
 
     rounded: gives what the same formulas give in the row's dtype.
     """
-    dtype = inputs.model.dtype
-    if complaint := parity.malformed(found, expected.arrays, dtype):
+    if complaint := parity.malformed(found, expected.arrays, inputs.model.dtype):
         raise Failure("bad_output", complaint)
-    worst = parity.deviation(found, expected.arrays, expected.scales)
-    allowed = parity.FORWARD_TOLERANCE[dtype]
-    if worst.error > allowed:
-        own = parity.deviation(rounded().arrays, expected.arrays, expected.scales)
-        allowed = parity.widened(allowed, own.error)
+    worst, allowed = _deviation(found, expected, rounded, inputs.model.dtype)
     record = run.record
     record.forward_error = max(worst.error, record.forward_error or 0.0)
     record.forward_tolerance = max(allowed, record.forward_tolerance or 0.0)
     if worst.error > allowed:
-        batch = inputs.batch
-        guess = diagnose_outputs(inputs.model, params, batch.x, batch.lengths, found["y"], allowed)
+        guess = inputs.oracle.diagnose(params, found["y"], allowed)
         reason = worst.reason("forward", allowed)
         raise Failure("mismatch", f"{reason}; it computes as if {guess}" if guess else reason)
 

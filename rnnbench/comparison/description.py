@@ -4,13 +4,15 @@ Schema history: 1, the first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from reprlib import repr as shortened
+from types import MappingProxyType
 from typing import Any
 
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
+from rnnbench.records.fields import made
 from rnnbench.tasks.spec import Training, Workload
-from rnnbench.training import Adam
 
 SCHEMA = 1
 
@@ -22,23 +24,22 @@ class TaskNote:
     title: str
     training: Training
 
-    @classmethod
-    def from_json(cls, note: Mapping[str, Any]) -> "TaskNote":
-        values = note["training"]
-        return cls(str(note["title"]), Training(**{**values, "optimiser": Adam(**values["optimiser"])}))
-
 
 @dataclass(frozen=True)
 class Description:
-    """A run's settings, and a note on each of its tasks."""
+    """A run's settings, a note on each of its tasks, and digests of what its rows come from; older runs have none."""
 
     settings: Settings
     tasks: dict[str, TaskNote]
+    sources: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings, tasks: Sequence[Workload]) -> "Description":
+    def of(
+        cls, settings: Settings, tasks: Sequence[Workload], sources: Mapping[str, str] = MappingProxyType({})
+    ) -> "Description":
         """Return what is to be stored of such a run."""
-        return cls(settings, {task.id: TaskNote(task.title, training(task, settings)) for task in tasks})
+        notes = {task.id: TaskNote(task.title, training(task, settings)) for task in tasks}
+        return cls(settings, notes, dict(sources))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -46,12 +47,11 @@ class Description:
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Description":
         """Read a description. Raises UsageError where `stored` is not what this version writes."""
+        content = dict(stored)
+        schema = content.pop("schema", None)
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise UsageError(f"this run has settings of schema {shortened(schema)}; update rnnbench to read it")
         try:
-            if stored["schema"] > SCHEMA:
-                raise UsageError(f"this run has settings of schema {stored['schema']}; update rnnbench to read it")
-            settings: dict[str, Any] = {
-                key: tuple(v) if isinstance(v, list) else v for key, v in stored["settings"].items()
-            }
-            return cls(Settings(**settings), {id: TaskNote.from_json(note) for id, note in stored["tasks"].items()})
-        except (KeyError, TypeError, AttributeError) as error:
+            return made(cls, content)
+        except ValueError as error:
             raise UsageError(f"this run's settings cannot be read ({error}); was it written by rnnbench?") from None

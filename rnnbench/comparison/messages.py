@@ -6,6 +6,8 @@ from rnnbench.model import Model
 from rnnbench.training import Adam
 from rnnbench.workers.messages import MaybeNaN
 
+STREAM_STEPS = 16  # a sequence of single steps has no fewer: its first step is timed apart
+
 
 @dataclass(frozen=True)
 class CasePaths:
@@ -47,21 +49,30 @@ class StepsTaken:
 
 @dataclass(frozen=True)
 class ProbeSeconds:
-    """Of single calls: on the input of the call before, on one never seen, on numbers next to zero."""
+    """Of single calls: on inputs never seen, on numbers next to zero."""
 
-    repeated: list[float]
     fresh: list[float]
     subnormal: list[float]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """seconds: of a call. threads: how many wanted to run. drift: how far the last outputs are from the checked ones;
-    None where they cannot be compared."""
+    """seconds: of a call. threads: how many wanted to run. waiting: the share of the time that the busiest of them had
+    to wait for a core. strayed: cores that threads may run on and were not given."""
 
     seconds: float
     threads: float
-    drift: MaybeNaN | None
+    waiting: float
+    strayed: list[int]
+
+
+@dataclass(frozen=True)
+class StepSeconds:
+    """Of single steps: the first of each sequence, those after it, and how many sequences these were."""
+
+    first: list[float]
+    later: list[float]
+    passes: int
 
 
 @dataclass(frozen=True)

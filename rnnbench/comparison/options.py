@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from math import isfinite
 from numbers import Integral, Real
@@ -155,11 +156,12 @@ def _item(name: str, kind: str, value: object) -> object:
     if kind == "str" and isinstance(value, PathLike):
         value = fspath(value)
     if not isinstance(value, taken) or (isinstance(value, bool) and kind != "bool") or value == "":
-        raise UsageError(f"--{name.replace('_', '-')} takes {called}; got {value!r}")
+        raise UsageError(f"--{name.replace('_', '-')} takes {called}; got {value!r:.60}")
     if isinstance(value, Integral) and kind == "int":
         return int(value)
     if isinstance(value, Real) and kind == "float":
-        if not isfinite(value):
-            raise UsageError(f"--{name} takes a finite number; got {value}")
-        return float(value)
+        with suppress(OverflowError):  # of a whole number that no float holds
+            if isfinite(value):
+                return float(value)
+        raise UsageError(f"--{name} takes a finite number; got {value!r:.60}")
     return value

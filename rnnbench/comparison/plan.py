@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
+from math import prod
 
 from rnnbench.errors import UsageError
 from rnnbench.model import DTYPES, Model
@@ -14,6 +15,8 @@ from rnnbench.tasks.spec import Training, Workload
 
 DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
+LARGEST = 2**31 - 1  # of a size: far beyond what any memory holds, and what every library can count to
+MOST_GROUPS = 100_000  # of one run: more than a day of work, and few enough to be held
 DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
 
 
@@ -40,16 +43,20 @@ class Settings:
         for name in ("hidden_sizes", "layers", "threads"):
             if any(value < 1 for value in getattr(self, name)):
                 raise UsageError(f"--{name.split('_')[0]} takes whole numbers of at least 1; got {getattr(self, name)}")
+            if max(getattr(self, name), default=1) > LARGEST:
+                raise UsageError(f"--{name.split('_')[0]} takes {LARGEST} at most; got {max(getattr(self, name))}")
         if self.seeds < 1 or self.seed < 0:
             raise UsageError(f"--seeds must be at least 1 and --seed at least 0; got {self.seeds} and {self.seed}")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch must be at least 1; got {self.batch_size}")
+        if max(self.batch_size or 1, self.steps or 0) > LARGEST:
+            raise UsageError(f"--batch and --steps take {LARGEST} at most; got {self.batch_size} and {self.steps}")
         if self.steps is not None and self.steps < 0:
             raise UsageError(f"--steps must be 0 or more; got {self.steps}")
         if self.learning_rate is not None and not self.learning_rate > 0:
             raise UsageError(f"--lr must be positive; got {self.learning_rate}")
         if unknown := [name for name in self.dtypes if name not in DTYPES]:
-            raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r}")
+            raise UsageError(f"--dtype takes {' or '.join(DTYPES)}; got {unknown[0]!r:.60}")
 
     def digest(self) -> str:
         """Return the same for the same settings: what `--resume` looks for."""
@@ -100,9 +107,13 @@ def training(task: Workload, settings: Settings) -> Training:
 def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Iterator[Group]:
     """Yield all groups, seeds outermost, because a seed has worker processes of its own.
 
-    tasks: those of the settings. Raises UnknownName for a cell that nobody registered.
+    tasks: those of the settings. Raises UnknownName for a cell that nobody registered, UsageError for more groups than
+    one run can hold.
     """
     cells = [registry.cell(name).id for name in settings.cells]
+    each = (settings.threads, settings.dtypes, tasks, settings.layers, settings.hidden_sizes or (None,), cells)
+    if (count := settings.seeds * prod(map(len, each))) > MOST_GROUPS:
+        raise UsageError(f"this makes {count} groups, {MOST_GROUPS} at most are taken; give fewer --seeds or sizes")
     for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
         for task, layers in product(tasks, settings.layers):
             for hidden in settings.hidden_sizes or (task.budget.hidden_size,):

@@ -1,4 +1,4 @@
-"""Calls that a benchmark never makes and its users do: inputs not seen before, inputs next to zero. In the worker."""
+"""Calls that a benchmark never makes and its users do: on inputs next to zero. In the worker."""
 
 from collections.abc import Callable
 from time import monotonic, perf_counter
@@ -17,22 +17,20 @@ SUBNORMAL = {"float32": 1e-40, "float64": 1e-310}  # between 0 and the smallest 
 def probe(
     call: Callable[[Array], object], x: Array, clock: Clock = perf_counter, pairs: int = PAIRS, seconds: float = SECONDS
 ) -> ProbeSeconds:
-    """Time single calls, interleaved: `repeated`, on the very input of the call before; `fresh`, on numbers and in
-    memory that no call has had; `subnormal`, on such numbers.
+    """Time single calls, interleaved: `fresh`, on numbers and in memory that no call has had; `subnormal`, on such.
 
     call: takes x, [T, B, I], which is not changed.
     """
-    found = ProbeSeconds([], [], [])
+    found = ProbeSeconds([], [])
     end = monotonic() + seconds
     with no_collection():
+        call(x)
         for number in range(1, pairs + 1):
-            if found.repeated and monotonic() > end:
+            if found.fresh and monotonic() > end:
                 break
             factor = x.dtype.type(1 - number / 256)
             tiny = np.full_like(x, SUBNORMAL[x.dtype.name]) * factor
-            given = ((found.repeated, x), (found.fresh, x * factor), (found.subnormal, tiny))
-            call(x)
-            for taken, value in given:
+            for taken, value in ((found.fresh, x * factor), (found.subnormal, tiny)):
                 start = clock()
                 call(value)
                 taken.append(clock() - start)

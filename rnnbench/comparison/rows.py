@@ -1,45 +1,68 @@
 """From runs to what is stored: a record per backend, and the raw samples beside it."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from typing import Any, TypeAlias
 
-from rnnbench.comparison.backend_run import BackendRun
+from rnnbench.comparison.backend_run import BackendRun, DraftRecord, RunSamples
 from rnnbench.comparison.plan import Group
 from rnnbench.records.record import Record
-from rnnbench.records.store import Run, Samples
+from rnnbench.records.store import Run, Samples, StoredGroup
 from rnnbench.tasks.spec import Task, Training, Workload
-from rnnbench.workers.failure import printable
+from rnnbench.workers.failure import Failure, printable
 
 Columns: TypeAlias = dict[str, Any]  # of a `Record`, by name
 LONGEST_REASON = 300
 
 
 def records(
-    runs: Iterable[BackendRun],
+    runs: Sequence[BackendRun],
     group: Group,
     task: Workload,
     training: Training,
     run: Run,
     versions: Mapping[str, Set[str]],
 ) -> list[Record]:
-    """Return the listed runs' records. versions: of each backend, in the groups that the run held before."""
+    """Return the listed runs' records; a run that measured what cannot be stored has failed, and its samples are gone.
+
+    versions: of each backend, in the groups that the run held before.
+    """
     shared = {**_of_group(group, task, training), **_of_run(run)}
-    rows = []
-    for backend_run in runs:
-        if backend_run.listed:
-            warnings = [*backend_run.warnings, *_version_warning(backend_run, versions)]
-            rows.append(
-                Record(
-                    **shared,
-                    **vars(backend_run.record),
-                    backend=backend_run.info.id,
-                    status=backend_run.status,
-                    reason=_reason(backend_run),
-                    warnings=tuple(printable(warning)[:LONGEST_REASON] for warning in warnings),
-                )
-            )
-    return rows
+    for each in runs:
+        _hold_samples(each)
+    return [_record(each, shared, versions) for each in runs if each.listed]
+
+
+def _hold_samples(backend_run: BackendRun) -> None:
+    try:
+        StoredGroup("", (), samples([backend_run]))
+    except ValueError as misfit:
+        _void(backend_run, misfit)
+
+
+def _record(backend_run: BackendRun, shared: Columns, versions: Mapping[str, Set[str]]) -> Record:
+    try:
+        return Record(**shared, **_columns(backend_run, versions))
+    except ValueError as misfit:
+        _void(backend_run, misfit)
+        return Record(**shared, **_columns(backend_run, versions))
+
+
+def _void(backend_run: BackendRun, misfit: ValueError) -> None:
+    """Let a run fail for what it measured, which is not kept."""
+    backend_run.fail(Failure("bad_output", f"measured what cannot be: {misfit}"))
+    backend_run.record, backend_run.samples = DraftRecord(), RunSamples()
+
+
+def _columns(backend_run: BackendRun, versions: Mapping[str, Set[str]]) -> Columns:
+    warnings = [*backend_run.warnings, *_version_warning(backend_run, versions)]
+    return {
+        **vars(backend_run.record),
+        "backend": backend_run.info.id,
+        "status": backend_run.status,
+        "reason": _reason(backend_run),
+        "warnings": tuple(printable(warning)[:LONGEST_REASON] for warning in warnings),
+    }
 
 
 def _reason(backend_run: BackendRun) -> str:

@@ -4,17 +4,20 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 """
 
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import rows
 from rnnbench.comparison.case_inputs import CaseFiles
+from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
+from rnnbench.comparison.sources import digests
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -29,22 +32,27 @@ from rnnbench.workers.worker import WorkerLimits
 
 @dataclass(frozen=True)
 class Selection:
-    """Which backends get a row, whether the trainer has to help out, and whether the machine's noise is measured."""
+    """Which backends get a row, whether the trainer has to help out, and whether the machine's noise is measured.
+    plugins: those that a backend's process imports, by its id; all where it has none here."""
 
     infos: tuple[BackendInfo, ...]
     trainer: BackendInfo | None
     notices: tuple[str, ...]
     control: bool = True
+    plugins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def listed(self) -> list[WorkerSpec]:
         """Return a process for each backend that is installed."""
-        return [WorkerSpec(info.id, info) for info in self.infos if info.missing() is None]
+        return [self._spec(info.id, info) for info in self.infos if info.missing() is None]
 
     def helpers(self) -> list[WorkerSpec]:
         """Return the processes that have no row: of the trainer that nobody asked for, and of the control."""
         controlled = [spec.info for spec in self.listed() if spec.name == CONTROLLED and self.control]
-        trainer = [WorkerSpec(self.trainer.id, self.trainer)] if self.trainer else []
-        return [*trainer, *(WorkerSpec(CONTROL, info) for info in controlled)]
+        trainer = [self._spec(self.trainer.id, self.trainer)] if self.trainer else []
+        return [*trainer, *(self._spec(CONTROL, info) for info in controlled)]
+
+    def _spec(self, name: str, info: BackendInfo) -> WorkerSpec:
+        return WorkerSpec(name, info, self.plugins.get(info.id))
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,13 @@ def plan_comparison(
     extra = {task.id: task for task in extra_tasks}
     tasks = {name: extra.get(name) or registry.task(name) for name in settings.tasks}
     workloads = list(tasks.values())
-    selection = replace(choose(settings, workloads, registry), control=control)
+    selection = choose(settings, workloads, registry)
+    owned = [info.id for info in selection.infos if ("backends", info.id) in registry.owners]
+    plugins = {name: registry.needed(backends=[name], cells=settings.cells) for name in owned}
+    selection = replace(selection, control=control, plugins=plugins)
     unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
-    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads))
+    sources = digests(registry, settings, [info.id for info in selection.infos])
+    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads, sources))
 
 
 def carry_out(
@@ -125,8 +137,9 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
         self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files, self.state = CaseFiles(sandbox.folder), RunState()
-        self.unloadable: dict[str, Failure] = {}
+        self.files, self.state = CaseFiles(sandbox.folder, PluginProcesses(sandbox)), RunState()
+        self.refused: dict[str, Failure] = {}
+        self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}
         for record in run.records():
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
@@ -134,7 +147,7 @@ class Comparison:
     def carry_out(self, waiting: Iterable[Group]) -> None:
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
             specs = [*self.selection.listed(), *self.selection.helpers()]
-            pool = WorkerPool(self.sandbox, specs, threads, self.unloadable)
+            pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
             with parent_cores(self.sandbox.cores, threads), pool:
                 for group in team_groups:
                     self._measure(group, pool)

@@ -11,7 +11,6 @@ import numpy as np
 
 from rnnbench.tasks.spec import Split
 
-CACHED = 2.0  # a fresh input is in the nearest cache too, so it costs a few percent; less than this is chance
 SUBNORMALS = 3.0
 LEAK = 1.2
 LEAK_ALONE = 2.5  # nobody is there to show what the machine did; shared hosts change their speed by up to two times
@@ -19,6 +18,8 @@ LEAK_ROUNDS = 12  # the first quarter slowest of all: once in 220 by chance; of 
 STUCK = 0.98  # of a constant answer's loss: batches scatter by less over the last tenth of a budget
 STUCK_STEPS = 50  # fewer have not had the time
 UNACCOUNTED = 1.25
+SLICES = 5  # of a training loop; a neighbour's burst hits few of them, what is left undone all
+WAITING = 0.05  # of the first rounds' time: where a thread had to wait for its core, the machine was slow, not its work
 
 SUBNORMAL_WARNING = (
     f"inputs of 1e-40 slow it down more than {SUBNORMALS:g} times; round such inputs to 0, or flush subnormals to zero"
@@ -27,32 +28,25 @@ LEAK_WARNING = (
     "its first timed rounds were slower than those after: first-call work leaks into steady times; warm it up"
 )
 STUCK_WARNING = "its training loss stayed at that of a constant answer; give it more --steps or another --lr"
-LATE_WARNING = "its training steps add up to less than their loop took: train_step returns before its work is done"
-
-
-def cached(repeated: Sequence[float], fresh: Sequence[float]) -> float | None:
-    """Return how many times longer fresh inputs take, where that is more than chance."""
-    usual = median(repeated)
-    times = median(fresh) / usual
-    return times if times > CACHED and min(fresh) > usual * (1 + CACHED) / 2 else None
 
 
 def subnormal(fresh: Sequence[float], tiny: Sequence[float]) -> float | None:
-    """Return how many times longer inputs next to zero take than others, where that is too much."""
-    times = median(tiny) / median(fresh)
+    """Return how many times longer inputs next to zero take than others, where that is too much: the quickest of each,
+    which a busy machine leaves alone first."""
+    times = min(tiny) / min(fresh)
     return times if times > SUBNORMALS else None
 
 
-def leak(rounds: Sequence[float], others: Sequence[Sequence[float]]) -> float | None:
+def leak(rounds: Sequence[float], others: Sequence[Sequence[float]], waiting: Sequence[float] = ()) -> float | None:
     """Return how many times slower the first quarter of the rounds was than the rest, where that is more than chance:
     all of it slower than nine tenths of the rest, which are as far apart as the machine makes them.
 
     others: the same rounds of everybody else; what slowed all down at once was the machine, and is divided out. With
-    nobody else it takes more to tell the two apart.
+    nobody else it takes more to tell the two apart. waiting: the share of each round in which there was no core.
     """
-    if len(rounds) < LEAK_ROUNDS:
-        return None
     first = len(rounds) // 4
+    if len(rounds) < LEAK_ROUNDS or fmean(waiting[:first] or [0.0]) > WAITING:
+        return None
     drift = [median(values) for values in zip(*others, strict=True)] if others else [1.0] * len(rounds)
     relative = [own / shared for own, shared in zip(rounds, drift, strict=True)]
     rest = sorted(relative[first:])
@@ -82,8 +76,9 @@ def stuck(losses: Sequence[float], trivial: float) -> float | None:
     return share if share >= STUCK else None
 
 
-def unaccounted(step_seconds: Sequence[float], loop_seconds: float) -> float | None:
-    """Return how many times longer the training loop took than its steps say, where that is too much."""
-    total = sum(step_seconds)
-    times = loop_seconds / total if total > 0 else 1.0
-    return times if times > UNACCOUNTED else None
+def unaccounted(slices: Sequence[tuple[float, float]]) -> float | None:
+    """Return how many times longer the training loop took than its steps say, where that is too much in most of its
+    slices: each is the seconds of its steps, and of its loop."""
+    times = [loop / steps for steps, loop in slices if steps > 0]
+    usual = median(times) if len(times) >= SLICES else 1.0
+    return usual if usual > UNACCOUNTED else None

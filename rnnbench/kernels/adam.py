@@ -18,7 +18,7 @@ SEGMENT = 1024  # values whose squares are summed in the dtype before they count
 def make_adam(dtype):
     """Return adam(address), of one record `AdamArgs`: it changes theta, mean and square; parts take a share each."""
     vector = vector_type(dtype.name, target().lanes(dtype))
-    lanes, typed, tag = vector.lanes, dtype.type, dtype.name
+    lanes, typed = vector.lanes, dtype.type
     load_vectors, zeros = vectors(vector, SUMS)[0], constant(vector, 0)
     reals, integers, floats = pointer_to(vector.scalar), pointer_to(types.int64), pointer_to(types.float64)
     deref, args_of = deref_as(vector.scalar), args_at(AdamArgs)
@@ -36,7 +36,7 @@ def make_adam(dtype):
             total += float(load(values, i)) ** 2
         return total
 
-    sum_of_squares = jit(sum_of_squares, tag)
+    sum_of_squares = jit(sum_of_squares)
 
     def adam(address):
         args = args_of(address)
@@ -67,4 +67,4 @@ def make_adam(dtype):
         if args.part == 0:
             store(integers(args.steps), 0, load(integers(args.steps), 0) + 1)
 
-    return jit(adam, tag)
+    return jit(adam)

@@ -12,9 +12,9 @@ from numba import types
 
 from rnnbench.kernels.args import ScanArgs
 from rnnbench.kernels.barrier import barrier
-from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.pointers import deref_as, load, offset, pointer_to, store, vectors
 from rnnbench.kernels.records import args_at
+from rnnbench.kernels.target import inline, jit
 from rnnbench.kernels.tile import make_panel
 
 # One step as a stage sees it; as in the forward scan, and: carry [state, N, Hq], the states' gradients; dresults
@@ -36,7 +36,7 @@ def make_products(layout, slots):
     lengths = tuple(end - begin for begin, end in zip(begins, (*begins[1:], count), strict=True))
     firsts, runs = tuple(slots[n] for n in begins), len(begins)
 
-    @layout.inline
+    @inline
     def products(s, R, out):
         for block in range(s.first, s.last):
             target = offset(out, block * width)
@@ -48,15 +48,15 @@ def make_products(layout, slots):
     return products
 
 
-def make_stage_backward(layout, number, m):
+def make_stage_backward(layout, number):
     """Return stage(s, end), one stage of the BackwardStep s, which returns where the earlier stage's weights end."""
     own = layout.stages[number]
     last = number == len(layout.stages) - 1
-    backward = layout.jit(layout.cell.stages[number].pair(m)[1])
+    backward = jit(layout.pairs[number][1])
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     r_slots, u_slots = (tuple(own.slot + n for n in operand.places) for operand in own.operands[1:])
 
-    @layout.inline
+    @inline
     def nothing(s, R, out):
         pass
 
@@ -69,7 +69,7 @@ def make_stage_backward(layout, number, m):
     load_one, _, _ = vectors(layout.vector, 1)
     zero = layout.dtype.type(0)
 
-    @layout.inline
+    @inline
     def stage(s, end):
         U = offset(end, -Gu * s.Hp * s.Hq)
         R = offset(U, -Gr * s.Hp * s.Hq)
@@ -107,7 +107,7 @@ def _chain(layout, last, earlier):
     if earlier is None:
         return last
 
-    @layout.inline
+    @inline
     def stages(s, end):
         return earlier(s, last(s, end))
 
@@ -118,23 +118,22 @@ def make_backward(layout):
     """Return the backward scan of one layer and direction, scan(address), of one record `ScanArgs`, and what gives
     the sizes of its scratch memory. The gradients of the pre-activations replace the values on the tape.
     """
-    m = vector_maths(layout.dtype)
     lanes, states, columns = layout.lanes, layout.states, layout.columns
     stage_count, zero = len(layout.stages), layout.dtype.type(0)
     result_count, width = stage_count - 1, lanes * columns
     run = None
     for number in range(stage_count):
-        run = _chain(layout, make_stage_backward(layout, number, m), run)
+        run = _chain(layout, make_stage_backward(layout, number), run)
     weights = sum(stage.recurrent for stage in layout.stages)
     scalar, args_of = layout.vector.scalar, args_at(ScanArgs)
     reals, integers, deref = pointer_to(scalar), pointer_to(types.int64), deref_as(scalar)
 
-    @layout.jit
+    @jit
     def add_row(target, source, count):
         for j in range(count):
             store(target, j, load(target, j) + load(source, j))
 
-    @layout.jit
+    @jit
     def scan(address):
         args = args_of(address)
         T, B, H, N = args.T, args.B, args.H, args.N

@@ -1,22 +1,18 @@
 """A kernel cache on disk that works between processes.
 
 Numba's own `cache=True` misses for closures over jitted functions and does not see an edited helper. Here the key is a
-digest of everything that decides the machine code: all kernel sources, the cell's source, versions, CPU, options and
-signature. The file is a JSON header with a checksum, then Numba's own serialisation. That last is a pickle, so it is
-read only from a directory that belongs to this user and that nobody else may write: whoever could plant a file there
-could change the program too. A damaged or foreign file is ignored and written anew. With no such place there is no
-cache.
+digest of everything that decides the machine code: this package's kernel sources, what the cell's own functions are
+made of (fingerprint.py), versions, CPU, settings and signature; and of nothing else. The file is a JSON header with a
+checksum, then Numba's own serialisation. That last is a pickle, so it is read only where nobody else can have written
+(kernel_folder.py): whoever could plant a file there could change the program too. A damaged or foreign file is ignored
+and written anew. With no such place there is no cache.
 """
 
-import contextlib
 import hashlib
-import inspect
 import json
-import os
 import pickle
 import platform
-import stat
-import sys
+import re
 from functools import cache
 from pathlib import Path
 
@@ -24,85 +20,50 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import compiler
+from numba.core import compiler, config
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
-from rnnbench import atomic
-from rnnbench.cells.spec import Cell
+from rnnbench.kernels import kernel_folder
+from rnnbench.kernels.fingerprint import fingerprint
 from rnnbench.kernels.target import OPTIONS, target
 
-SUFFIX = ".kernel"
-FORMAT = 1
+FORMAT = 2
+# Numba's settings that change no machine code of ours; any other, of a later Numba too, is part of the key.
+NOT_CODE = re.compile(r"NUMBA_(DEFAULT_)?NUM_THREADS|(THREADING|CACHE|CUDA|COLOR|SHOW)_.*|.*TRACE.*")
 
 
-def directory() -> Path:
-    """Return where kernels are kept: $RNNBENCH_CACHE_DIR, else the platform's cache folder."""
-    if asked := os.environ.get("RNNBENCH_CACHE_DIR"):
-        return Path(asked)
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "rnnbench" / "kernels"
-
-
-def safe_directory() -> tuple[Path | None, str | None]:
-    """Return (directory, None) once it exists and is this user's alone, else (None, why not)."""
-    path = directory()
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-    except OSError as error:
-        return None, f"kernels are not cached: {path}: {error.strerror}; set RNNBENCH_CACHE_DIR"
-    if hasattr(os, "getuid"):
-        if status.st_uid != os.getuid():
-            return None, f"kernels are not cached: {path} belongs to another user; set RNNBENCH_CACHE_DIR"
-        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return None, f"kernels are not cached: others may write to {path}; run: chmod 700 {path}"
-    if not os.access(path, os.W_OK):
-        return None, f"kernels are not cached: {path} cannot be written; set RNNBENCH_CACHE_DIR"
-    return path, None
-
-
-@cache
-def _sources():
+def _read_sources():
     """Return the bytes of every kernel source and of what a cell is built with."""
     here = Path(__file__).parent
     files = sorted(here.glob("*.py")) + [here.parent / "cells" / name for name in ("spec.py", "maths.py")]
     return b"".join(file.read_bytes() for file in files)
 
 
+# At once: what is edited while we run is not what we run.
+_SOURCES = hashlib.sha256(_read_sources()).hexdigest()
+
+
 @cache
-def _circumstances():
+def _host():
     versions = platform.python_version(), numba.__version__, llvmlite.__version__, np.__version__
-    host = platform.machine(), target(), llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-    settings = sorted(f"{k}={v}" for k, v in os.environ.items() if k.startswith("NUMBA_"))
-    return repr((FORMAT, versions, host, settings, sorted(OPTIONS.items(), key=str))).encode()
+    cpu = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    return (*versions, llvm.llvm_version_info, platform.machine(), repr(target()), *cpu)
 
 
-def cell_fingerprint(cell: Cell) -> str | None:
-    """Return a digest of a cell's data and source; None if the source cannot be read."""
-    total = hashlib.sha256(repr((cell.id, cell.states, [s.accumulators for s in cell.stages])).encode())
-    for stage in cell.stages:
-        try:
-            total.update(Path(inspect.getsourcefile(stage.pair) or "").read_bytes())
-        except (OSError, TypeError):
-            return None
-        total.update(stage.pair.__qualname__.encode())
-    return total.hexdigest()
+def _settings():
+    """Return Numba's settings as they are in force, by whichever of its ways they were set."""
+    names = (name for name in dir(config) if name.isupper() and not NOT_CODE.fullmatch(name))
+    return repr([(name, getattr(config, name)) for name in names])
 
 
-def digest(name, cell, dtype, signature):
-    """Return the key of one kernel, the same in every process; None for a cell whose source cannot be read."""
-    fingerprint = cell_fingerprint(cell) if cell is not None else ""
-    if fingerprint is None:
-        return None
-    total = hashlib.sha256(_circumstances() + _sources())
-    total.update(repr((name, fingerprint, dtype.name, str(signature))).encode())
-    return total.hexdigest()
+def digest(name, dtype, signature, made_of=(), known=None):
+    """Return the key of one kernel, the same in every process. Raises NotFollowed.
+
+    made_of: what makes it besides the sources here. known: what counts by a name of ours there, by its id.
+    """
+    own = fingerprint(made_of, known)
+    return fingerprint((FORMAT, _SOURCES, _host(), _settings(), OPTIONS, name, dtype.name, str(signature), own))
 
 
 class KernelCache(_Cache):
@@ -110,8 +71,8 @@ class KernelCache(_Cache):
 
     def __init__(self, key):
         self.key = key
-        self.hit = False
-        self.place, self.notice = safe_directory()  # a folder, or None where nothing is kept
+        self.hit = self.saved = False
+        self.place, self.notice = kernel_folder.safe_directory()
 
     @property
     def cache_path(self):
@@ -119,7 +80,7 @@ class KernelCache(_Cache):
 
     @property
     def file(self):
-        return self.place / (self.key + SUFFIX)
+        return self.place / (self.key + kernel_folder.SUFFIX)
 
     def load_overload(self, sig, target_context):
         if self.place is None:
@@ -136,25 +97,20 @@ class KernelCache(_Cache):
         return result
 
     def save_overload(self, sig, data):
-        if self.place is None:
-            return
-        payload = dumps(data._reduce())
-        content = json.dumps(self._header(payload)).encode() + b"\n" + payload
-        with contextlib.suppress(OSError):  # a full disk costs the cache, not the run
-            atomic.replace(self.file, content, mode=0o600, durable=False)
+        if self.notice is None:
+            payload = dumps(data._reduce())
+            content = json.dumps(self._header(payload)).encode() + b"\n" + payload
+            self.saved = kernel_folder.write(self.file, content)
 
     def _header(self, payload):
         return {"format": FORMAT, "key": self.key, "sha256": hashlib.sha256(payload).hexdigest()}
 
     def _read(self):
         """Return the payload, if the file is ours, whole, and of this key."""
+        header, _, payload = (kernel_folder.read(self.file) or b"").partition(b"\n")
         try:
-            with open(self.file, "rb") as source:
-                if hasattr(os, "getuid") and os.fstat(source.fileno()).st_uid != os.getuid():
-                    return None
-                header, _, payload = source.read().partition(b"\n")
             whole = json.loads(header) == self._header(payload)
-        except (OSError, ValueError):
+        except ValueError:
             return None
         return payload if whole else None
 

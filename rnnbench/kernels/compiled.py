@@ -18,6 +18,7 @@ from rnnbench.kernels.adam import make_adam
 from rnnbench.kernels.backward import make_backward
 from rnnbench.kernels.cache import KernelCache, digest
 from rnnbench.kernels.dense import make_dense
+from rnnbench.kernels.fingerprint import NotFollowed
 from rnnbench.kernels.layout import PanelLayout
 from rnnbench.kernels.loss import make_cross_entropy, make_mean_squared_error
 from rnnbench.kernels.pack import make_pack
@@ -30,12 +31,13 @@ from rnnbench.model import Array
 
 @dataclass
 class CompileLog:
-    """What this process has spent on kernels: seconds, how many were compiled and how many read, and notices."""
+    """What this process has spent on kernels: seconds, how many were compiled and how many read, and of each that was
+    compiled and is not in the cache now, why."""
 
     seconds: float = 0.0
     compiled: int = 0
     read: int = 0
-    notices: set[str] = field(default_factory=set)
+    lost: list[str] = field(default_factory=list)
 
 
 LOG = CompileLog()
@@ -57,24 +59,43 @@ def prepare() -> None:
     cpu_target.target_context.refresh()
 
 
-def compile_kernel(name: str, dispatcher: Jitted, signature: types.Type, cell: Cell | None, dtype: DType) -> Jitted:
-    """Compile a jitted function for `signature` alone, through the cache, and return it."""
+def compile_kernel(
+    name: str, dispatcher: Jitted, signature: types.Type, dtype: DType, layout: PanelLayout | None = None
+) -> Jitted:
+    """Compile a jitted function for `signature` alone, through the cache, and return it. layout: what a cell's kernel
+    is made for."""
     start = time.perf_counter()
-    key = digest(name, cell, dtype, signature)
-    kept = KernelCache(key) if key else None
+    kept, notice = _kept(name, signature, dtype, layout)
     if kept is not None:
         dispatcher._cache = kept
-        if kept.notice and kept.notice not in LOG.notices:
-            LOG.notices.add(kept.notice)
-            warnings.warn(kept.notice, RuntimeWarning, stacklevel=2)
     dispatcher.compile(signature)
     dispatcher.disable_compile()
     LOG.seconds += time.perf_counter() - start
     if kept is not None and kept.hit:
         LOG.read += 1
-    else:
-        LOG.compiled += 1
+        return dispatcher
+    LOG.compiled += 1
+    if notice and notice not in LOG.lost:
+        warnings.warn(notice, RuntimeWarning, stacklevel=2)
+    if kept is None or not kept.saved:
+        LOG.lost.append(notice or "a kernel could not be written; is the disk full?")
     return dispatcher
+
+
+def _kept(
+    name: str, signature: types.Type, dtype: DType, layout: PanelLayout | None
+) -> tuple[KernelCache | None, str | None]:
+    """Return where the kernel is kept, and why it is not if it has to be compiled."""
+    try:
+        key = digest(name, dtype, signature, *(layout.made_of(name) if layout else ()))
+    except NotFollowed as reached:
+        cell = layout.cell.id if layout else name
+        return None, (
+            f"kernels of {cell} are not cached: its pair uses {ascii(str(reached))[1:-1]}, and changes in that would "
+            "not be seen; use numbers, arrays, and functions that are jitted when they are first called"
+        )
+    kept = KernelCache(key)
+    return kept, kept.notice
 
 
 # Every kernel takes the address of its record (see args.py).
@@ -108,7 +129,7 @@ class Kernels:
         return self._compiled("backward", *make_backward(self.layout))
 
     def _compiled(self, name: str, scan: Jitted, workspace: Callable[..., Sizes]) -> CompiledScan:
-        kernel = compile_kernel(name, scan, SIGNATURE, self.layout.cell, self.layout.dtype)
+        kernel = compile_kernel(name, scan, SIGNATURE, self.layout.dtype, self.layout)
         return CompiledScan(kernel, workspace)
 
 
@@ -135,7 +156,7 @@ _MAKERS: dict[str, Callable[[DType], Jitted]] = {
 def common(name: str, dtype: str) -> Jitted:
     """Compile a kernel that does not depend on the cell, by its name in `_MAKERS`."""
     kind = np.dtype(dtype)
-    return compile_kernel(name, _MAKERS[name](kind), SIGNATURE, None, kind)
+    return compile_kernel(name, _MAKERS[name](kind), SIGNATURE, kind)
 
 
 @cache
@@ -148,7 +169,7 @@ def address(dtype: DType) -> Callable[[Array], int]:
         return flat.ctypes.data
 
     flat = types.Array(from_dtype(dtype), 1, "C", readonly=True)
-    compiled: Callable[[Array], int] = compile_kernel("address", jit(address_of, dtype.name), (flat,), None, dtype)
+    compiled: Callable[[Array], int] = compile_kernel("address", jit(address_of), (flat,), dtype)
     return compiled
 
 
@@ -156,5 +177,5 @@ def address(dtype: DType) -> Callable[[Array], int]:
 @one_thread_at_a_time
 def run() -> Callable[[int], None]:
     """Compile the program runner, which depends on nothing."""
-    compiled: Callable[[int], None] = compile_kernel("run", make_run(), SIGNATURE, None, np.dtype(np.int64))
+    compiled: Callable[[int], None] = compile_kernel("run", make_run(), SIGNATURE, np.dtype(np.int64))
     return compiled

@@ -20,7 +20,7 @@ ROWS = 64  # that pass by while a block's weights are near
 def make_dense(dtype):
     """Return dense(address), of one record `DenseArgs`; parts share the rows."""
     vector = vector_type(dtype.name, target().lanes(dtype))
-    width, tag = block_width(dtype), dtype.name
+    width = block_width(dtype)
     panel = make_panel(vector, (True,) * COLUMNS)
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
     deref, args_of = deref_as(vector.scalar), args_at(DenseArgs)
@@ -30,7 +30,7 @@ def make_dense(dtype):
             for j in range(count):
                 store(target, r * target_stride + j, load(source, r * source_stride + j))
 
-    copy = jit(copy, tag)
+    copy = jit(copy)
 
     def dense(address):
         args = args_of(address)
@@ -58,7 +58,7 @@ def make_dense(dtype):
                 if left < width:
                     copy(offset(out, at), args.outputs, buffer, width, rows, left)
 
-    return jit(dense, tag)
+    return jit(dense)
 
 
 def block_width(dtype: DType) -> int:

@@ -12,16 +12,15 @@ The tape is [T, B, slot, Hp], in order of time whatever the direction. A stage's
 backward, having read them, writes the gradients of its accumulators in their place.
 """
 
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from rnnbench.cells.spec import Cell, Operand
-from rnnbench.kernels.cache import cell_fingerprint
-from rnnbench.kernels.target import INLINED, DType, Jitted, jit, target
+from rnnbench.cells.maths import Maths
+from rnnbench.cells.spec import Backward, Cell, Forward, Operand
+from rnnbench.kernels.gates import vector_maths
+from rnnbench.kernels.target import DType, target
 from rnnbench.kernels.vector import Vector, vector_type
 from rnnbench.model import Array
 
@@ -70,17 +69,19 @@ class PanelLayout:
         return tuple(found)
 
     @cached_property
-    def _tag(self) -> str:
-        fingerprint = cell_fingerprint(self.cell) or uuid.uuid4().hex
-        return f"{fingerprint[:16]}.{self.dtype.name}"
+    def _maths(self) -> Maths:
+        return vector_maths(self.dtype)  # type: ignore[no-any-return]
 
-    def jit(self, function: Callable[..., object]) -> Jitted:
-        """Compile a helper or kernel of this layout."""
-        return jit(function, self._tag)
+    @cached_property
+    def pairs(self) -> tuple[tuple[Forward, Backward], ...]:
+        """Make each stage's pair once: what is compiled is then what the cache's key was made of."""
+        return tuple(stage.pair(self._maths) for stage in self.cell.stages)
 
-    def inline(self, function: Callable[..., object]) -> Jitted:
-        """Compile a helper that is inlined into its caller (see target.py)."""
-        return jit(function, self._tag, **INLINED)
+    def made_of(self, scan: str) -> tuple[object, dict[int, str]]:
+        """Return what decides the code of the forward or the backward scan, and by id what counts there by its name."""
+        functions = tuple(pair[("forward", "backward").index(scan)] for pair in self.pairs)
+        known = {id(value): name for name, value in (("m", self._maths), *vars(self._maths).items())}
+        return (self.states, repr(self.stages), functions), known
 
     @property
     def slots(self) -> int:

@@ -17,7 +17,7 @@ from rnnbench.kernels.target import target as machine
 from rnnbench.kernels.vector import vector_type
 
 
-def make_rows(tag):
+def make_rows():
     """Return is_valid(args, row), whether a row is within its sequence, and valid_rows(args), how many are."""
     integers = pointer_to(types.int64)
 
@@ -32,14 +32,14 @@ def make_rows(tag):
             total += load(integers(args.lengths), row)
         return total
 
-    return jit(is_valid, tag), jit(valid_rows, tag)
+    return jit(is_valid), jit(valid_rows)
 
 
 def make_mean_squared_error(dtype):
     """Return the mean squared error; target: as the prediction."""
     scalar = vector_type(dtype.name, 1).scalar
-    zero, typed, tag = dtype.type(0), dtype.type, f"mse.{dtype.name}"
-    is_valid, valid_rows = make_rows(tag)
+    zero, typed = dtype.type(0), dtype.type
+    is_valid, valid_rows = make_rows()
     deref, floats, args_of = deref_as(scalar), pointer_to(types.float64), args_at(LossArgs)
 
     def segment(prediction, target, gradient, first, last, scale):
@@ -58,7 +58,7 @@ def make_mean_squared_error(dtype):
             a += float(e) ** 2
         return a + b + (c + d)
 
-    segment = jit(segment, tag)
+    segment = jit(segment)
 
     def mean_squared_error(address):
         args = args_of(address)
@@ -79,7 +79,7 @@ def make_mean_squared_error(dtype):
                     gradient[first:last] = zero
         store(floats(args.value), 0, total / count)
 
-    return jit(mean_squared_error, tag)
+    return jit(mean_squared_error)
 
 
 def make_cross_entropy(dtype):
@@ -87,8 +87,8 @@ def make_cross_entropy(dtype):
     class the value is -1 and the program ends."""
     vector = vector_type(dtype.name, machine().lanes(dtype))
     load_vectors, store_vectors, _ = vectors(vector, 1)
-    exp, lanes, zero, typed, tag = vector_exp(dtype), vector.lanes, dtype.type(0), dtype.type, f"entropy.{dtype.name}"
-    is_valid, valid_rows = make_rows(tag)
+    exp, lanes, zero, typed = vector_exp(dtype), vector.lanes, dtype.type(0), dtype.type
+    is_valid, valid_rows = make_rows()
     deref, deref_classes, args_of = deref_as(vector.scalar), deref_as(types.int64), args_at(LossArgs)
     integers, floats = pointer_to(types.int64), pointer_to(types.float64)
 
@@ -133,4 +133,4 @@ def make_cross_entropy(dtype):
             gradient[first + target[row]] -= typed(1 / count)
         store(floats(args.value), 0, total / count)
 
-    return jit(cross_entropy, tag)
+    return jit(cross_entropy)

@@ -19,7 +19,7 @@ def make_pack(dtype):
     columns; what pads a block stays as it was.
     """
     vector = vector_type(dtype.name, target().lanes(dtype))
-    lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
+    lanes, zero = vector.lanes, dtype.type(0)
     transpose, (load_vectors, store_vectors, _) = transposition(vector), vectors(vector, 1)
     reals, args_of, section_at = pointer_to(vector.scalar), args_at(PackArgs), args_at(SectionArgs)
     section_size = record_dtype(SectionArgs).itemsize
@@ -54,7 +54,7 @@ def make_pack(dtype):
                 for column in range(full, min(args.width, args.J - begin)):
                     store(dest, column, load(row, column))
 
-    units, inputs = jit(across_units, tag), jit(across_inputs, tag)
+    units, inputs = jit(across_units), jit(across_inputs)
 
     def pack(address):
         args = args_of(address)
@@ -67,7 +67,7 @@ def make_pack(dtype):
             else:
                 inputs(section, first, last)
 
-    return jit(pack, tag)
+    return jit(pack)
 
 
 def forward_sections(layout: PanelLayout, W: Array, R: Array, b: Array, out: Array) -> Iterator[SectionArgs]:

@@ -3,6 +3,7 @@ its weights, are set against."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 from numba import njit, types
@@ -17,6 +18,7 @@ from rnnbench.model import Array
 SUMS = 8  # independent additions in flight: with fewer, a read from L1 would wait for the addition before it
 CHAINS = 12  # independent multiply-adds in flight: more than latency times units on any CPU, and they fit 16 registers
 ROUNDS, ROUND_SECONDS = 20, 0.005  # short, so that some of them fall between a neighbour's bursts
+TRIES = 3  # before so many iterations count as long enough: one that was interrupted is no measure of them
 
 
 def make_chains(dtype):
@@ -40,12 +42,18 @@ def make_chains(dtype):
     return chains, vector.lanes
 
 
+@cache
+def compile_chains(kind: DType) -> tuple[Jitted, int]:
+    """Compile the chains of a dtype; return them and the lanes of `out`."""
+    function, lanes = make_chains(kind)
+    return compile_kernel("peak", function, (types.int64, flat_array(kind)), kind), lanes
+
+
 def measure_flops_peak(dtype: str, threads: int = 1, seconds: float = ROUND_SECONDS) -> float:
     """Measure the floating-point operations per second (a multiply-add is two) that `threads` threads reach together,
     all operands in registers: the best of many rounds of about `seconds` each."""
     kind = np.dtype(dtype)
-    function, lanes = make_chains(kind)
-    kernel = compile_kernel("peak", function, (types.int64, flat_array(kind)), None, kind)
+    kernel, lanes = compile_chains(kind)
     rate = iterations_per_second(kernel, [(np.zeros(lanes, kind),) for _ in range(threads)], seconds)
     return float(2 * CHAINS * lanes * threads * rate)
 
@@ -79,7 +87,7 @@ def measure_read_bandwidth(dtype: str, size: int, threads: int = 1, seconds: flo
     kind = np.dtype(dtype)
     function, lanes = make_reading(kind)
     flat = flat_array(kind)
-    kernel = compile_kernel("bandwidth", function, (types.int64, flat, flat), None, kind)
+    kernel = compile_kernel("bandwidth", function, (types.int64, flat, flat), kind)
     block = SUMS * lanes
     elements = max(1, size // (threads * block * kind.itemsize)) * block
     parts = [aligned(elements, kind) for _ in range(threads)]
@@ -107,6 +115,6 @@ def iterations_per_second(kernel: Jitted, arguments: list[tuple[Array, ...]], se
     with ThreadPoolExecutor(len(arguments)) as pool:
         run = map if len(arguments) == 1 else pool.map  # handing work over costs tens of microseconds
         iterations = 1
-        while timed(iterations) < seconds:
+        while min(timed(iterations) for _ in range(TRIES)) < seconds:
             iterations *= 2
         return iterations / min(timed(iterations) for _ in range(ROUNDS))

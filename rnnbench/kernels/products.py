@@ -31,7 +31,7 @@ def make_products(dtype):
     tape [T, B, slot, Hp]; each operand's out [rows, H, inputs], and db [G, H], are written whole where the record says.
     """
     vector, group, whole, size, part = _grouping(dtype)
-    lanes, zero, tag = vector.lanes, dtype.type(0), dtype.name
+    lanes, zero = vector.lanes, dtype.type(0)
     width = COLUMNS * lanes
     load_vectors, store_vectors, _ = vectors(vector, COLUMNS)
     load_one, store_one, _ = vectors(vector, 1)
@@ -41,7 +41,7 @@ def make_products(dtype):
     reals, integers = pointer_to(vector.scalar), pointer_to(types.int64)
     deref, args_of, operand_at = deref_as(vector.scalar), args_at(ProductsArgs), args_at(OperandArgs)
     operand_size = record_dtype(OperandArgs).itemsize
-    end_width = jit(make_end_width(lanes), tag)
+    end_width = jit(make_end_width(lanes))
 
     def in_blocks(source, stride, inputs, count, blocks):
         """Copy inputs to [block, visit, width]: full blocks, then what is left, if possible one vector wide."""
@@ -101,7 +101,7 @@ def make_products(dtype):
         return -(-inputs // width) * CHUNK * width
 
     helpers = (in_blocks, in_groups, add_sums, multiply, blocks_size)
-    in_blocks, in_groups, add_sums, multiply, blocks_size = (jit(helper, tag) for helper in helpers)
+    in_blocks, in_groups, add_sums, multiply, blocks_size = (jit(helper) for helper in helpers)
 
     def products(address):
         args = args_of(address)
@@ -155,7 +155,7 @@ def make_products(dtype):
                         store(out, j, load(end, j))
             ends = offset(ends, args.count * H * narrow)
 
-    return jit(products, tag)
+    return jit(products)
 
 
 def make_end_width(lanes: int) -> Callable[[int], int]:

@@ -47,7 +47,7 @@ def make_run():
                 break
         restore_mode(mode)
 
-    return jit(run, "program")
+    return jit(run)
 
 
 def entry_point(kernel: Jitted) -> int:

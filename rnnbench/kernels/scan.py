@@ -16,9 +16,9 @@ from numba import types
 
 from rnnbench.kernels.args import ForwardArgs
 from rnnbench.kernels.barrier import barrier
-from rnnbench.kernels.gates import vector_maths
 from rnnbench.kernels.pointers import deref_as, load, offset, pairs, pointer_to, store, vectors
 from rnnbench.kernels.records import args_at
+from rnnbench.kernels.target import inline, jit
 from rnnbench.kernels.tile import make_panel
 from rnnbench.kernels.vector import vector_type
 
@@ -34,14 +34,14 @@ ForwardStep = namedtuple(
 )
 
 
-def make_stage(layout, number, m):
+def make_stage(layout, number):
     """Return stage(s, packed, projected), one stage of the ForwardStep s, which returns the end of its packed weights,
     where the next stage's begin; see `make_forward` for what lies where. And project_stage, and how many accumulators
     the stage has.
     """
     own = layout.stages[number]
     last_stage = number == len(layout.stages) - 1
-    forward = layout.jit(layout.cell.stages[number].pair(m)[0])
+    forward = jit(layout.pairs[number][0])
     panel, project_panel = make_panel(layout.vector, *own.masks), make_panel(layout.vector, own.masks[0])
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     count, first_slot = own.accumulators, own.slot
@@ -53,7 +53,7 @@ def make_stage(layout, number, m):
     size, first_stage = count * lanes, number == 0
     sees_h, sees_u = int(Gr > 0), int(Gu > 0)
 
-    @layout.inline
+    @inline
     def stage(s, packed, projected):
         panels = s.Hp // lanes
         W = offset(packed, panels * size)
@@ -113,7 +113,7 @@ def make_stage(layout, number, m):
             barrier(s.arrivals, s.expected, s.parts)
         return offset(U, panels * s.H * Gu * lanes)
 
-    @layout.inline
+    @inline
     def project_stage(s, n, at, packed, projected):
         """Write x · W + b for n visits at once into projected [panel, visit, accumulator, lane]."""
         panels = s.Hp // lanes
@@ -134,12 +134,12 @@ def _chain(layout, first, following, accumulators):
         return first
     run_rest, project_rest = following
 
-    @layout.inline
+    @inline
     def stages(s, packed, projected):
         packed = run(s, packed, projected)
         return run_rest(s, packed, offset(projected, s.chunk * s.N * s.Hp * accumulators))
 
-    @layout.inline
+    @inline
     def project_stages(s, n, at, packed, projected):
         packed = project(s, n, at, packed, projected)
         return project_rest(s, n, at, packed, offset(projected, n * s.Hp * accumulators))
@@ -152,7 +152,7 @@ def make_copy_row(layout):
     lanes = layout.lanes
     load_vectors, store_vectors, _ = vectors(layout.vector, 1)
 
-    @layout.jit
+    @jit
     def copy_row(target, source, count):
         i = 0
         while count - i >= lanes:
@@ -170,7 +170,6 @@ def make_forward(layout):
     of its scratch memory. Arrays are contiguous. Past a row's length y is 0.
     """
     double = vector_type(layout.dtype.name, 2 * layout.lanes)
-    m = vector_maths(layout.dtype)
     lanes, states, slots = layout.lanes, layout.states, layout.slots
     result_count = len(layout.stages) - 1
     before_count = states + result_count
@@ -181,16 +180,16 @@ def make_forward(layout):
     deref, args_of = deref_as(double.scalar), args_at(ForwardArgs)
     combined = None
     for number in reversed(range(len(layout.stages))):
-        stage, project, accumulators = make_stage(layout, number, m)
+        stage, project, accumulators = make_stage(layout, number)
         combined = _chain(layout, (stage, project), combined, accumulators)
     run_stages, project_stages = combined
 
-    @layout.jit
+    @jit
     def clear(target, count):
         for j in range(count):
             store(target, j, zero)
 
-    @layout.jit
+    @jit
     def clear_padding(args, order, length, Hp, y, tape, before):
         """Zero the steps past a row's length: of the output, and of what takes part in backward's large products."""
         for i in range(args.N):
@@ -203,7 +202,7 @@ def make_forward(layout):
                     for s in range(before_count):
                         clear(offset(before, (s * args.T * args.B + visit) * Hp), Hp)
 
-    @layout.jit
+    @jit
     def scan(address):
         args = args_of(address)
         T, B, I, H, N, chunk = args.T, args.B, args.I, args.H, args.N, args.chunk

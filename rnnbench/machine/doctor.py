@@ -19,7 +19,7 @@ SYSTEM = Path("/sys/devices/system")
 WATCHED_SECONDS = 0.5
 MOST_BUSY, MOST_STOLEN = 0.1, 0.01  # shares of all processor time, by others than us and by the host
 STEADY_CLOCKS = ("tsc", "kvm-clock", "hyperv_clocksource_tsc_page", "arch_sys_counter")
-CACHE = "rnnbench.kernels.cache:safe_directory"
+CACHE = "rnnbench.kernels.kernel_folder:safe_directory"
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ def source_state() -> tuple[str, bool]:
         return "", False
     commit = _git("rev-parse", "HEAD") or ""
     program = (":/", ":(top,exclude)results")  # asv rewrites its tracked results while it measures
-    return commit, bool(_git("status", "--porcelain", "--untracked-files=no", "--", *program))
+    return commit, bool(
+        _git("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all", "--", *program)
+    )
 
 
 def _git(*arguments: str) -> str | None:

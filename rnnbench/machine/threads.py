@@ -5,11 +5,12 @@ threads spend running *or waiting for a core* does; and a neighbour that takes t
 a thread waits then instead of running.
 """
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 
-IDLE = 0.1  # of the running time of the thread that ran most
 _TASKS = Path("/proc/self/task")
 Times = dict[str, tuple[int, int]]
 
@@ -17,35 +18,47 @@ Times = dict[str, tuple[int, int]]
 @dataclass(frozen=True)
 class ThreadReading:
     """At one moment: wall and processor seconds, and nanoseconds run and waited by thread; threads is None where the
-    system does not tell."""
+    system does not tell. cores: those that any thread may run on."""
 
     wall: float
     processor: float
     threads: Times | None
+    cores: frozenset[int] = frozenset({0})
 
     @classmethod
     def now(cls) -> "ThreadReading":
         """Read all of it at this moment."""
-        return cls(perf_counter(), process_time(), thread_times())
+        return cls(perf_counter(), process_time(), thread_times(), thread_cores())
 
 
-def runnable(before: ThreadReading, after: ThreadReading) -> float:
-    """Return the mean number of threads that ran or waited for a core; where that is not known, of those that ran.
+@dataclass(frozen=True)
+class ThreadUse:
+    """threads: how many ran or waited for a core, on average. waiting: the share of the time that the one which ran
+    most had to wait."""
 
-    A thread that did next to nothing does not count, however long it had to wait for that: all of a paused worker's
-    threads have to be woken, the idle ones too. And none counts more than once, though its wait may have begun before.
+    threads: float
+    waiting: float
+
+
+def thread_use(before: ThreadReading, after: ThreadReading) -> ThreadUse:
+    """Return the use between two moments; where the system does not tell of waiting, of those that ran.
+
+    The thread that ran most tells for how long there was work, its waits included, though never more than all the time:
+    a wait may have begun before. Another counts by how much it ran beside that one. How long it waited says nothing of
+    it: a neighbour's program makes the idlest wait, and a paused worker's threads all have to be woken.
     """
     wall, ran = after.wall - before.wall, after.processor - before.processor
     if before.threads is None or after.threads is None:
-        return ran / wall
+        return ThreadUse(ran / wall, 0.0)
     spent = {}
     for thread, (run, wait) in after.threads.items():
         run_before, wait_before = before.threads.get(thread, (0, 0))
         spent[thread] = (run - run_before) / 1e9, (wait - wait_before) / 1e9
-    most = max(run for run, _ in spent.values())
-    wanted = sum(min(run + wait, wall) for run, wait in spent.values() if run > IDLE * most)
-    ended = max(0.0, ran - sum(run for run, _ in spent.values()))  # threads that came and went leave only this
-    return (wanted + ended) / wall
+    most, waited = max(spent.values())
+    running = sum(run for run, _ in spent.values())
+    ended = max(0.0, ran - running)  # threads that came and went leave only this
+    together = min(most + waited, wall) * running / most if most > 0 else 0.0
+    return ThreadUse((together + ended) / wall, min(1.0, waited / wall))
 
 
 def thread_times() -> Times | None:
@@ -62,3 +75,13 @@ def thread_times() -> Times | None:
             return None
         found[task.name] = int(run), int(wait)
     return found or None
+
+
+def thread_cores() -> frozenset[int]:
+    """Return the cores that any of our threads may run on; none of them where the system does not tell."""
+    found: set[int] = set()
+    if hasattr(os, "sched_getaffinity"):
+        for thread in [int(task.name) for task in _TASKS.iterdir()] if _TASKS.is_dir() else [0]:
+            with suppress(OSError):  # it has just ended
+                found |= os.sched_getaffinity(thread)
+    return frozenset(found)

@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterable
 
 from rnnbench.records.statistics import Interval, mean_interval, median_interval, ratio, ratio_of_logs
-from rnnbench.records.store import StoredGroup
+from rnnbench.records.store import INFER, StoredGroup
 
-INFER = "infer_seconds"  # one value per round: seconds of a call
 CONTROLLED = "numba"
 CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
 
@@ -16,7 +15,7 @@ def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Interval
 
     None where no group has rounds of both.
     """
-    pairs = [(g.samples[slow][INFER], g.samples[fast][INFER]) for g in groups if _timed(g, fast) and _timed(g, slow)]
+    pairs = [pair for group in groups if (pair := _rounds(group, slow, fast))]
     return ratio([above for above, _ in pairs], [below for _, below in pairs]) if pairs else None
 
 
@@ -28,9 +27,8 @@ def noise(groups: Iterable[StoredGroup]) -> Interval | None:
     by_seed: dict[int, list[float]] = {}
     rounds: list[float] = []
     for group in groups:
-        if _timed(group, CONTROL) and _timed(group, CONTROLLED):
-            pairs = zip(group.samples[CONTROL][INFER], group.samples[CONTROLLED][INFER], strict=True)
-            logs = [math.log(control / original) for control, original in pairs]
+        if pair := _rounds(group, CONTROL, CONTROLLED):
+            logs = [math.log(control / original) for control, original in zip(*pair, strict=True)]
             rounds += logs
             by_seed.setdefault(group.records[0].seed, []).append(median_interval(logs).value)
     if not by_seed:
@@ -40,5 +38,7 @@ def noise(groups: Iterable[StoredGroup]) -> Interval | None:
     return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
 
 
-def _timed(group: StoredGroup, backend: str) -> bool:
-    return bool(group.records and group.samples.get(backend, {}).get(INFER))
+def _rounds(group: StoredGroup, one: str, other: str) -> tuple[list[float], list[float]] | None:
+    """Return the rounds of two, paired; None where either was not timed, or not to the end."""
+    first, second = (group.samples.get(name, {}).get(INFER) or [] for name in (one, other))
+    return (first, second) if group.records and first and len(first) == len(second) else None

@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Literal
 
 from rnnbench.records.record import Record
-from rnnbench.records.statistics import Interval, mean_interval, median_interval
+from rnnbench.records.statistics import Interval, exponential, mean_interval, median_interval
 
 Better = Literal["lower", "higher"]
 Pick = Callable[[Sequence[Record]], Sequence[Record]]
@@ -22,9 +22,7 @@ def geometric(values: Sequence[float]) -> Interval:
     """Return the geometric mean with the interval of the logarithms: times and rates compare by ratios."""
     if min(values) <= 0:
         return Interval(fmean(values), None, None, len(values))
-    logs = mean_interval([math.log(value) for value in values])
-    low, high = (None if end is None else math.exp(end) for end in (logs.low, logs.high))
-    return Interval(math.exp(logs.value), low, high, logs.count)
+    return exponential(mean_interval([math.log(value) for value in values]))
 
 
 def largest(values: Sequence[float]) -> Interval:
@@ -103,6 +101,7 @@ FIGURES = {
     figure.name: figure
     for figure in (
         Figure("infer_seconds", "s", "lower", geometric),
+        Figure("first_step_seconds", "s", "lower", geometric),
         Figure("latency_p50_seconds", "s", "lower", geometric, percentile(50)),
         Figure("latency_p99_seconds", "s", "lower", geometric, percentile(99)),
         Figure("first_call_seconds", "s", "lower", geometric),

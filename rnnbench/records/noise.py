@@ -1,10 +1,9 @@
 """A machine's A/A noise, measured once and kept: how far two processes of one program are apart on it."""
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rnnbench.records.fields import Positive, Size, made
 from rnnbench.records.statistics import Interval
 
 
@@ -22,13 +21,19 @@ class KnownNoise:
     @classmethod
     def from_json(cls, stored: Any) -> "KnownNoise | None":
         """Return None for whatever is not one: a run's facts may come from a stranger."""
-        if not isinstance(stored, Mapping):
+        try:
+            found = made(_StoredNoise, stored)
+        except ValueError:
             return None
-        numbers = [stored.get(name) for name in ("value", "low", "high")]
-        if not all(type(number) is float and 0 < number < math.inf for number in numbers):
+        if not found.low <= found.value <= found.high:
             return None
-        value, low, high = (float(number or 0) for number in numbers)
-        processes = stored.get("processes")
-        if not low <= value <= high or type(processes) is not int:
-            return None
-        return cls(Interval(value, low, high, processes), str(stored.get("measured", ""))[:10])
+        return cls(Interval(found.value, found.low, found.high, found.processes), found.measured[:10])
+
+
+@dataclass(frozen=True)
+class _StoredNoise:
+    value: Positive
+    low: Positive
+    high: Positive
+    processes: Size
+    measured: str = ""

@@ -3,10 +3,12 @@
 Schema history: 1, the first.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_args, get_type_hints
+from reprlib import repr as shortened
+from typing import Any, Literal
+
+from rnnbench.records.fields import Amount, Count, Name, Positive, Size, fitted, hints, named
 
 SCHEMA = 1
 
@@ -23,61 +25,61 @@ class Record:
     forward_error, gradient_error: max |Δ| / max |reference| of the worst tensor, against the float64 reference.
     """
 
-    task: str
-    cell: str
-    backend: str
-    input_size: int
-    hidden_size: int
-    layers: int
+    task: Name
+    cell: Name
+    backend: Name
+    input_size: Size
+    hidden_size: Size
+    layers: Size
     bidirectional: bool
-    dtype: str
-    threads: int
-    seed: int
+    dtype: Name
+    threads: Size
+    seed: Count
     status: str
     reason: str = ""
     warnings: tuple[str, ...] = ()
-    backend_version: str = ""
-    batch_size: int | None = None
-    seq_len: int | None = None
-    parameters: int | None = None
-    parameters_two_bias: int | None = None
-    score_name: str = ""
+    backend_version: Name = ""
+    batch_size: Size | None = None
+    seq_len: Size | None = None
+    parameters: Size | None = None
+    parameters_two_bias: Size | None = None
+    score_name: Name = ""
     score: float | None = None
     score_baseline: float | None = None
-    score_better: str = ""
+    score_better: Literal["lower", "higher", ""] = ""
     learned: bool | None = None
-    train_steps: int | None = None
-    train_seconds: float | None = None
-    train_step_seconds: float | None = None
-    seconds_to_learn: float | None = None
-    infer_seconds: float | None = None
-    infer_seconds_low: float | None = None
-    infer_seconds_high: float | None = None
-    latency_p50_seconds: float | None = None
-    latency_p99_seconds: float | None = None
-    first_call_seconds: float | None = None
-    compile_seconds: float | None = None
-    compile_cache: str | None = None
-    peak_rss_bytes: int | None = None
-    forward_error: float | None = None
-    forward_tolerance: float | None = None
-    gradient_error: float | None = None
-    gradient_tolerance: float | None = None
-    flops_per_second: float | None = None
-    roofline_fraction: float | None = None
-    run_id: str = ""
-    schema: int = SCHEMA
-    machine: str = ""
-    commit: str = ""
+    train_steps: Count | None = None
+    train_seconds: Positive | None = None
+    train_step_seconds: Positive | None = None
+    seconds_to_learn: Positive | None = None
+    infer_seconds: Positive | None = None
+    infer_seconds_low: Positive | None = None
+    infer_seconds_high: Positive | None = None
+    first_step_seconds: Positive | None = None
+    latency_p50_seconds: Positive | None = None
+    latency_p99_seconds: Positive | None = None
+    first_call_seconds: Positive | None = None
+    compile_seconds: Amount | None = None
+    compile_cache: Literal["cold", "warm"] | None = None
+    peak_rss_bytes: Size | None = None
+    forward_error: Amount | None = None
+    forward_tolerance: Amount | None = None
+    gradient_error: Amount | None = None
+    gradient_tolerance: Amount | None = None
+    flops_per_second: Amount | None = None
+    roofline_fraction: Amount | None = None
+    run_id: Name = ""
+    schema: Size = SCHEMA
+    machine: Name = ""
+    commit: Name = ""
     dirty: bool = False
 
     def __post_init__(self) -> None:
+        """Hold every column to its type and bounds, read or measured. Raises ValueError naming one that is not so."""
+        for name, hint in hints(Record).items():
+            object.__setattr__(self, name, fitted(hint, getattr(self, name), name))
         if self.status not in STATUSES:
-            raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {self.status!r}")
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{f.name} must be finite or None; got {value}")
+            raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {self.status!r:.60}")
 
     @property
     def failed(self) -> bool:
@@ -88,25 +90,16 @@ class Record:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> "Record":
-        """Read a record. Raises ValueError for an unknown or missing column, a wrong type or a newer schema."""
-        if not isinstance(row, Mapping):
-            raise ValueError(f"a record must be an object; got {type(row).__name__}")
-        if isinstance(row.get("schema"), int) and row["schema"] > SCHEMA:
-            raise ValueError(f"this record has schema {row['schema']}, newer than {SCHEMA}; update rnnbench to read it")
-        hints = get_type_hints(cls)
-        if unknown := sorted(row.keys() - hints.keys()):
-            raise ValueError(f"unknown column {unknown[0]!r} in a record")
-        values: dict[str, Any] = {}
-        for name, value in row.items():
-            value = tuple(value) if name == "warnings" and isinstance(value, list) else value
-            value = float(value) if _takes_float(hints[name]) and type(value) is int else value
-            if not _fits(value, hints[name]):
-                raise ValueError(f"column {name!r} of a record holds {value!r}, not a {hints[name]}")
-            values[name] = value
+        """Read a record. Raises ValueError for an unknown or missing column, a value that does not fit or a newer
+        schema."""
+        if isinstance(row, Mapping) and isinstance(row.get("schema"), int) and row["schema"] > SCHEMA:
+            raise ValueError(
+                f"this record has schema {shortened(row['schema'])}, newer than {SCHEMA}; update rnnbench to read it"
+            )
         try:
-            return cls(**values)
-        except TypeError as error:
-            raise ValueError(f"a column is missing in a record: {error}") from None
+            return cls(**named(cls, row))
+        except ValueError as error:
+            raise ValueError(f"holds a record that is none: {error}") from None
 
 
 COLUMNS = tuple(f.name for f in fields(Record))
@@ -114,14 +107,3 @@ COLUMNS = tuple(f.name for f in fields(Record))
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _takes_float(hint: Any) -> bool:
-    return hint is float or float in get_args(hint)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if isinstance(value, tuple):
-        return all(isinstance(item, str) for item in value)
-    allowed = get_args(hint) or (hint,)
-    return type(value) in allowed

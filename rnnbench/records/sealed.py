@@ -3,6 +3,8 @@
 import hashlib
 import json
 from pathlib import Path
+from reprlib import repr as shortened
+from stat import S_ISREG
 from typing import Any, NoReturn
 
 from rnnbench import atomic
@@ -31,21 +33,28 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(sealed, dict) or not isinstance(sealed.get("content"), dict):
         raise Damaged("is not a file of rnnbench")
     if isinstance(sealed.get("schema"), int) and sealed["schema"] > SCHEMA:
-        raise Damaged(f"has schema {sealed['schema']}, newer than {SCHEMA}; update rnnbench to read it")
+        raise Damaged(f"has schema {shortened(sealed['schema'])}, newer than {SCHEMA}; update rnnbench to read it")
     content: dict[str, Any] = sealed["content"]
-    if sealed.get("checksum") != _checksum(content):
-        raise Damaged("does not match its checksum")
+    try:
+        if sealed.get("checksum") != _checksum(content):
+            raise Damaged("does not match its checksum")
+    except RecursionError:
+        raise Damaged("is nested too deeply") from None
+    except ValueError as error:
+        raise error if isinstance(error, Damaged) else Damaged("holds a number beyond all bounds") from None
     return content
 
 
 def load_json(path: Path, strict: bool = False) -> object:
     """Return what any JSON file holds. strict: neither a link nor NaN or infinity will do. Raises Damaged."""
     try:
-        if strict and (path.is_symlink() or not path.is_file()):
+        if not S_ISREG((path.lstat() if strict else path.stat()).st_mode):
             raise Damaged("is not an ordinary file")
-        if path.stat().st_size > LARGEST_BYTES:
+        with path.open("rb") as file:
+            text = file.read(LARGEST_BYTES + 1)
+        if len(text) > LARGEST_BYTES:
             raise Damaged(f"is larger than {LARGEST_BYTES} bytes")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant if strict else None)
+        return json.loads(text.decode(), parse_constant=_refuse_constant if strict else None)
     except OSError as error:
         raise Damaged(f"cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -14,6 +14,7 @@ from typing import Literal
 CONFIDENCE = 0.95
 POWER = 0.8  # how often a detectable effect is detected
 PROCESSES_FOR_A_VERDICT = 5
+LARGEST_LOG = 500.0  # an interval that is wider says nothing, and its ends would be no numbers
 SMALLEST_EFFECT = 0.02  # below 2 % code alignment and page placement alone decide, on the quietest machine
 
 Verdict = Literal["faster", "slower", "same", "inconclusive"]
@@ -67,12 +68,13 @@ def median_interval(values: Sequence[float]) -> Interval:
         raise ValueError("an interval needs at least one value")
     ordered = sorted(values)
     median = (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-    outside, inside = 0.0, 0
+    inside, outside, term = 0, 0, 2  # in units of 2**-n: whole numbers, however many values there are
+    allowed = 2**n * round(1000 * (1 - CONFIDENCE)) // 1000
     for k in range(n // 2):
-        outside += 2 * math.comb(n, k) / 2**n
-        if outside > 1 - CONFIDENCE:
+        outside += term
+        if outside > allowed:
             break
-        inside = k + 1
+        inside, term = k + 1, term * (n - k) // (k + 1)
     if not inside:
         return Interval(median, None, None, n)
     return Interval(median, ordered[inside - 1], ordered[n - inside], n)
@@ -96,7 +98,14 @@ def ratio(numerator: Sequence[Sequence[float]], denominator: Sequence[Sequence[f
 
 def ratio_of_logs(log_ratios: Sequence[float]) -> Interval:
     """Return the quotient whose logarithms, one per process, are given."""
-    return mean_interval(log_ratios).mapped(math.exp)
+    return exponential(mean_interval(log_ratios))
+
+
+def exponential(logs: Interval) -> Interval:
+    """Return the interval of what has these logarithms; without ends where they are beyond all bounds."""
+    if logs.ends and max(map(abs, logs.ends)) > LARGEST_LOG:
+        logs = replace(logs, low=None, high=None)
+    return logs.mapped(math.exp)
 
 
 def chance(estimate: Interval) -> float:

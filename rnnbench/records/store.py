@@ -12,22 +12,26 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnbench.errors import UnknownName, UsageError
 from rnnbench.records import sealed
+from rnnbench.records.fields import Count, Fact, Name, Positive, Size, facts, fitted, made
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import COLUMNS, Record
-from rnnbench.records.summary import Row, summarise
+from rnnbench.records.summary import Row, Variant, summarise
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 LATEST, RUN_FILE = "latest", "run.json"
+INFER = "infer_seconds"  # one value per round: seconds of a call
 Samples = dict[str, dict[str, Any]]  # backend -> name -> values
+SAMPLES = {INFER: list[Positive]}  # what is computed with; the others are kept for people to look at
+MACHINE = {"id": Name, "cpu": Name | None, "cores": Size | None, "packages": dict[Name, Name | None]}
 Signature = tuple[tuple[int, int, int, str], ...]
 
 
@@ -39,13 +43,34 @@ class StoredGroup:
     records: tuple[Record, ...]
     samples: Samples
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what is not one group: rows of several sizes or seeds, or two of one backend."""
+        for samples in self.samples.values():
+            facts(SAMPLES, samples, Any)
+        if len({(Variant.of(record), record.seed) for record in self.records}) > 1:
+            raise ValueError("holds rows of several groups")
+        if len({record.backend for record in self.records}) < len(self.records):
+            raise ValueError("holds two rows of one backend")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run's own file says. number: counts up in a store: the order of runs, whatever the clock was set to."""
+
+    number: Count
+    created: Name
+    digest: Name
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    complete: bool
+
 
 @dataclass
 class Run:
     """One run's folder, made by `Store`. Files are read once, and again only where they have changed."""
 
     path: Path
-    number: int  # counts up in a store: the order of runs, whatever the clock was set to
+    number: int
     created: str
     settings: dict[str, Any]
     digest: str
@@ -60,8 +85,10 @@ class Run:
         return self.path.name
 
     def append(self, key: str, records: Iterable[Record], samples: Samples) -> None:
-        """Store a finished group; on return it is on disk. Raises UsageError where it cannot be written."""
-        content = {"run": self.id, "key": key, "records": [r.as_json() for r in records], "samples": samples}
+        """Store a finished group; on return it is on disk. Raises UsageError where it cannot be written,
+        ValueError for what is not a group."""
+        group = StoredGroup(key, tuple(records), samples)
+        content = {"run": self.id, "key": key, "records": [r.as_json() for r in group.records], "samples": samples}
         _write(self.path / "groups" / f"{key}.json", content)
 
     def groups(self) -> list[StoredGroup]:
@@ -106,15 +133,14 @@ class Run:
         self._save()
 
     def _save(self) -> None:
-        names = ("number", "created", "settings", "digest", "machine", "complete")
-        _write(self.path / RUN_FILE, {name: getattr(self, name) for name in names})
+        _write(self.path / RUN_FILE, {field.name: getattr(self, field.name) for field in fields(RunFacts)})
 
     def _read(self) -> list[tuple[Path, StoredGroup | str]]:
         paths = [p for p in (self.path / "groups").glob("*") if not p.name.startswith(".")]
         signature = tuple(sorted(_signed(path) for path in paths))
         if self._seen is None or self._seen[0] != signature:
             ordered = [self.path / "groups" / name for *_, name in signature]
-            self._seen = signature, [(path, self._read_group(path)) for path in ordered]
+            self._seen = signature, _told_apart([(path, self._read_group(path)) for path in ordered])
         return self._seen[1]
 
     def _read_group(self, path: Path) -> StoredGroup | str:
@@ -122,12 +148,25 @@ class Run:
             content = sealed.read(path)
             if content.get("run") != self.id or f"{content.get('key')}.json" != path.name:
                 return "belongs to another run or group"
-            rows, samples = content.get("records"), content.get("samples")
-            if not isinstance(rows, list) or not isinstance(samples, dict):
-                return "is not a group of records"
-            return StoredGroup(content["key"], tuple(Record.from_json(row) for row in rows), samples)
+            rows = tuple(Record.from_json(row) for row in fitted(list[Any], content.get("records"), "records"))
+            group = StoredGroup(content["key"], rows, fitted(Samples, content.get("samples"), "samples"))
+            if any(row.run_id not in ("", self.id) for row in rows):
+                return "belongs to another run or group"
+            return group
         except ValueError as error:
             return str(error)
+
+
+def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
+    """Let a group count once: a second file of its rows would count each seed twice."""
+    seen: dict[tuple[Variant, int], Path] = {}
+    for number, (path, group) in enumerate(read):
+        if isinstance(group, StoredGroup) and group.records:
+            row = group.records[0]
+            first = seen.setdefault((Variant.of(row), row.seed), path)
+            if first is not path:
+                read[number] = path, f"holds the rows that {first.name} holds"
+    return read
 
 
 class Store:
@@ -222,16 +261,11 @@ def _unborn(path: Path) -> bool:
 
 def _read_run(path: Path) -> Run | str:
     try:
-        content = sealed.read(path / RUN_FILE)
-        number, created, digest = content["number"], content["created"], content["digest"]
-        settings, machine, complete = content["settings"], content["machine"], content["complete"]
-    except sealed.Damaged as error:
-        return f"has a run.json that {error}"
-    except KeyError as error:
-        return f"has a run.json without {error}"
-    if not (isinstance(number, int) and isinstance(settings, dict) and isinstance(machine, dict)):
-        return "has a run.json that is not a run"
-    return Run(path, number, str(created), settings, str(digest), machine, complete is True)
+        found = made(RunFacts, sealed.read(path / RUN_FILE))
+        facts(MACHINE, found.machine, Fact | dict[Name, Fact])
+    except ValueError as error:
+        return f"has a run.json that is none: {error}"
+    return Run(path, **vars(found))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

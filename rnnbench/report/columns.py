@@ -36,6 +36,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         _seconds("train", rows, "train_seconds", 3),
         _seconds("to learn", rows, "seconds_to_learn", 6),
         *_inference(rows),
+        _seconds("first step", rows, "first_step_seconds", 12),
         _seconds("step p50", rows, "latency_p50_seconds", 5),
         _seconds("step p99", rows, "latency_p99_seconds", 9),
         Column("of peak", "%", _figures(rows, "roofline_fraction", lambda share: significant(100 * share, 2)), 7),

@@ -35,10 +35,10 @@ def rows_csv(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     return text.getvalue()
 
 
-def write_file(path: Path, text: str) -> None:
+def write_file(path: Path, content: str | bytes) -> None:
     """Write a file that was asked for, whole or not at all. Raises UsageError where the system refuses."""
     try:
-        atomic.write(path, text)
+        atomic.write(path, content)
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None
 

@@ -1,9 +1,11 @@
 """Plots as files: what can be drawn to, asked before any work is done, and the same bytes for the same plot."""
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnbench.errors import UsageError
+from rnnbench.report.export import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,5 +28,7 @@ def save(figure: "Figure", path: Path, dpi: float | None = None) -> None:
     """Write a figure to a file that `check_figure` has allowed: no date, no random name in it."""
     import matplotlib
 
+    drawn = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "rnnbench"}):
-        figure.savefig(path, dpi=dpi or "figure", metadata=UNDATED.get(path.suffix))
+        figure.savefig(drawn, format=path.suffix[1:], dpi=dpi or "figure", metadata=UNDATED.get(path.suffix))
+    write_file(path, drawn.getvalue())

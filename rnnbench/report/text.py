@@ -51,6 +51,8 @@ def percent(share: float, ends: tuple[float, float] | None = None) -> str:
 
 
 def _tenths(value: float) -> str:
+    if abs(value) >= 1e7:
+        return significant(value)
     return f"{value:.0f}" if abs(value) >= 9.95 else f"{round(value, 1) + 0.0:.1f}"
 
 

@@ -16,6 +16,7 @@ from rnnbench.errors import UsageError, did_you_mean
 from rnnbench.model import Array
 
 MOST_COLUMNS = 10_000  # with more it is no table of series, and near names would be looked for among them for minutes
+MOST_BYTES = 1 << 28  # far above any series that a cell could be trained on
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?"))
 
 
@@ -39,6 +40,10 @@ def read_columns(path: Path, names: Sequence[str]) -> Array:
     Raises UsageError, in one line that names file, row and column.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ValueError("not an ordinary file")
+        if path.exists() and path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"larger than the {MOST_BYTES} bytes that are read")
         content = path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)

@@ -4,8 +4,8 @@ In a plugin's tests, one line: ``test_conformance = conformance_tests("my-backen
 `suite.py` asks for each in a worker process, where `work.py` judges it on the cases of `cases.py`.
 """
 
-from rnnbench.testing.gradient import gradient_error
 from rnnbench.testing.results import PropertyResult
 from rnnbench.testing.suite import check_backend, conformance_tests, imported_by_listing
+from rnnbench.verify.gradient import gradient_error
 
 __all__ = ["PropertyResult", "check_backend", "conformance_tests", "gradient_error", "imported_by_listing"]

@@ -9,8 +9,10 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any
+from reprlib import repr as shortened
+from typing import Annotated, Any
 
+from rnnbench.records.fields import Name, Within, fitted
 from rnnbench.records.sealed import Damaged, load_json
 from rnnbench.tracking.series import Labels, Reading, Readings
 
@@ -19,6 +21,8 @@ NOT_RESULTS = ("machine.json",)
 # asv names a benchmark file.Class.track_figure, or time_what where its own clock is used.
 _TRACKED, _TIMED = re.compile(r"track_(\w+)$"), re.compile(r"time_(\w+)$")
 
+Milliseconds = Annotated[int, Within(0, 250_000_000_000_000)]  # since 1970; calendars end in the year 9999
+Rows = Annotated[int, Within(0, 100_000)]
 Json = dict[str, Any]  # as asv has written it; what is not as expected raises when it is read
 
 
@@ -61,12 +65,12 @@ def _load(path: Path) -> Json:
 def _readings(content: Json, machine: str, benchmarks: Json) -> list[Reading]:
     """Return the figures of a result file. Raises Damaged for a file of another kind or version."""
     if content.get("version") != VERSION:
-        raise Damaged(f"has version {content.get('version')!r}, not {VERSION}")
+        raise Damaged(f"has version {shortened(content.get('version'))}, not {VERSION}")
     try:
-        commit, seconds = str(content["commit_hash"]), int(content["date"]) // 1000
-        environment, columns = str(content["env_name"]), list(content["result_columns"])
+        commit, seconds = fitted(Name, content["commit_hash"]), fitted(Milliseconds, content["date"]) // 1000
+        environment, columns = fitted(str, content["env_name"]), fitted(list[str], content["result_columns"])
         found = []
-        for benchmark, stored in content["results"].items():
+        for benchmark, stored in fitted(dict[Name, Any], content["results"]).items():
             figure, known = figure_name(benchmark), benchmarks.get(benchmark)
             if figure is None or not isinstance(known, dict):
                 continue
@@ -75,20 +79,24 @@ def _readings(content: Json, machine: str, benchmarks: Json) -> list[Reading]:
                 continue  # measured in another way, so it belongs to another series
             for labels, value in _rows(named, known):
                 found.append(Reading(machine, environment, figure, labels, commit, seconds, value))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Damaged(f"is not a result of asv ({type(error).__name__}: {error})") from None
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Damaged(f"is not a result of asv ({type(error).__name__}: {str(error)[:100]})") from None
     return found
 
 
 def _rows(named: Json, known: Json) -> Iterator[tuple[Labels, float | None]]:
     """Yield a benchmark's figures by its parameters, which are stored as their repr."""
-    names = [str(name) for name in known["param_names"]]
-    choices = named["params"]
-    values = named["result"] if named["result"] is not None else [None] * math.prod(map(len, choices))
+    names = fitted(list[Name], known["param_names"])
+    choices = fitted(list[list[str]], named["params"])
+    count = fitted(Rows, math.prod(map(len, choices)), "the number of rows")
+    values = named["result"] if named["result"] is not None else [None] * count
     for chosen, value in zip(product(*choices), values, strict=True):
-        yield tuple(zip(names, (str(item).strip("'\"") for item in chosen), strict=True)), _finite(value)
+        yield tuple(zip(names, (item.strip("'\"") for item in chosen), strict=True)), _finite(value)
 
 
 def _finite(value: object) -> float | None:
     """Return None for a failure, which asv stores as null, and for n/a, which it stores as NaN: both are gaps."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    found: float | None = fitted(float | None, value, "a figure")
+    return found

@@ -45,9 +45,8 @@ class Repository:
 
     def changed(self) -> bool:
         """Tell whether tracked files differ from HEAD. Those under results/ do not count: asv rewrites its own."""
-        return bool(
-            git(self.root, "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)results").strip()
-        )
+        status = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=all")
+        return bool(git(self.root, *status, "--", ":/", ":(top,exclude)results").strip())
 
     def export(self, commit: Commit, folder: Path) -> None:
         """Write the commit's files into `folder`. Unlike `git worktree`, it leaves no trace in the repository, so that

@@ -1,6 +1,5 @@
 """The gate: two commits measured interleaved, or two stored runs of one machine, and what got worse."""
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from rnnbench.tracking import compare_runs, regressions
 from rnnbench.tracking.ab import TIMED, Checkout, GatePlan, OnProgress, measure
 from rnnbench.tracking.commits import Commit, Repository
 from rnnbench.tracking.regressions import BrokenCell, Change
+from rnnbench.workers.sandbox import private_folder, termination_as_interrupt
 from rnnbench.workers.worker import WorkerLimits
 
 
@@ -49,10 +49,10 @@ def gate_commits(
     """Measure both commits, and what looks like a regression once more. on_progress: told, in a few words, where the
     measurement is. pythons: the interpreters of the two sides. Raises UsageError where the base cannot be measured at
     all: then there is nothing to compare with."""
-    with tempfile.TemporaryDirectory(prefix="rnnbench-gate-") as folder:
+    with termination_as_interrupt(), private_folder() as folder:
         # Names of one length: how long its environment is can move a program's stack, and with it its speed.
-        before = _checkout(repository, base, Path(folder).resolve() / "side-a", pythons[0])
-        after = _checkout(repository, candidate, Path(folder).resolve() / "side-b", pythons[1])
+        before = _checkout(repository, base, folder.resolve() / "side-a", pythons[0])
+        after = _checkout(repository, candidate, folder.resolve() / "side-b", pythons[1])
         first = measure(before, after, plan, on_progress, limits)
         found, broken = regressions.changes(first, plan.backend), regressions.broken(first, plan.backend)
         if not found and not any(cell.regressed for cell in broken):

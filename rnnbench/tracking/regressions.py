@@ -177,6 +177,7 @@ def exact(name: str, before: ModelFacts, after: ModelFacts) -> list[Change]:
     found = [
         _certain(name, figure, "larger", getattr(before, figure), getattr(after, figure), 0.0)
         for figure in ("parameters", "parameters_two_bias")
+        if getattr(before, figure) and getattr(after, figure)  # a row that failed early has no count
     ]
     if before.error is not None and after.error is not None:
         was, now = (max(error, FLOAT32_EPSILON) for error in (before.error, after.error))

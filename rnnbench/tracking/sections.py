@@ -1,5 +1,6 @@
 """Series as tables and sentences: one section for each figure and row, its backends side by side."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,9 +18,10 @@ USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads":
 
 @dataclass(frozen=True)
 class HistorySection:
-    """series: of the same figure, machine and row, one for each backend."""
+    """series: of the same figure, machine and row, one for each backend. environment: whether the title names it."""
 
     series: tuple[Series, ...]
+    environment: bool = False
 
     @property
     def title(self) -> str:
@@ -31,7 +33,7 @@ class HistorySection:
             for name, value in first.labels
             if name not in ("task", "cell", "backend") and USUAL.get(name) != value
         ]
-        where = f"machine {first.machine}" + (f", {ENVIRONMENT}" if first.environment == ENVIRONMENT else "")
+        where = f"machine {first.machine}" + (f", {first.environment}" if self.environment else "")
         return f"{first.figure}: {', '.join(part for part in (row, *rest) if part)}; {where}".replace(": ;", ";")
 
     @cached_property
@@ -78,7 +80,12 @@ def sections(series: Iterable[Series]) -> list[HistorySection]:
     for one in series:
         row = tuple(pair for pair in one.labels if pair[0] != "backend")
         found.setdefault((one.machine, one.environment, one.figure, row), []).append(one)
-    return [HistorySection(tuple(own)) for own in found.values()]
+    places = {(machine, environment) for machine, environment, *_ in found}
+    several = {machine for machine, count in Counter(machine for machine, _ in places).items() if count > 1}
+    return [
+        HistorySection(tuple(own), environment == ENVIRONMENT or machine in several)
+        for (machine, environment, *_), own in found.items()
+    ]
 
 
 def as_json(series: Series) -> dict[str, object]:
@@ -115,8 +122,9 @@ def _sentence(series: Series, column: str, step: Step, commits: Sequence[Commit]
     what = f"{series.figure} of {cell} on {column}" if cell else series.figure
     moved = "rose" if step.after > step.before else "fell"
     levels = f"from {amount(step.before, unit(series.figure))} to {amount(step.after, unit(series.figure))}"
-    return f"{what} {moved} by {percent(abs(step.share))} {where}: {levels}."
+    share = f" by {percent(abs(step.share))}" if step.before else ""  # from zero, every rise is infinite
+    return f"{what} {moved}{share} {where}: {levels}."
 
 
 def _signed(step: Step) -> str:
-    return f"({'+' if step.share > 0 else '−'}{percent(abs(step.share))})"
+    return f"({'+' if step.share > 0 else '−'}{percent(abs(step.share))})" if step.before else "(from 0)"

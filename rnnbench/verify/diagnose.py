@@ -74,10 +74,14 @@ def _changed(model: Model, params: Params) -> Iterator[tuple[str, Params]]:
 
 
 def _other_cells(model: Model, params: Params) -> Iterator[Suspect]:
-    """Yield cells whose parameters have the same names and shapes, and the GRU that resets on the other side."""
+    """Yield our cells whose parameters have the same names and shapes, and the GRU that resets on the other side."""
     for cell in registry().cells.values():
         other = replace(model, cell=cell.id)
-        if cell.id != model.cell and other.parameter_shapes() == model.parameter_shapes():
+        if (
+            cell.id != model.cell
+            and registry().built_in("cells", cell.id)
+            and other.parameter_shapes() == model.parameter_shapes()
+        ):
             yield Suspect(f"the cell were {cell.id}", other, params)
     if model.cell == "gru":
         before = _each_layer(model, params, lambda p: p | {"b": np.stack([*p["b"][:2], p["b"][2] + p["b"][3]])})

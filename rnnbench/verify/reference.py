@@ -8,9 +8,11 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.backends.numpy_reference import NumpyBackend, NumpySession, forward_model
-from rnnbench.model import Array, Model
+from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
-from rnnbench.tasks.spec import Split, Training, Workload
+from rnnbench.tasks.spec import Split, Training
+from rnnbench.verify.diagnose import diagnose_outputs
+from rnnbench.verify.gradient import wrong_gradient
 
 CURVE_STEPS = 10
 GRADIENT = "gradient of "
@@ -40,7 +42,7 @@ class Oracle:
     """
 
     model: Model
-    task: Workload
+    loss: str
     training: Training
     batch: Split
     first: Split
@@ -50,6 +52,22 @@ class Oracle:
         session = self._session(params, dtype)
         halved = replace(self.batch, x=self.batch.x * self.batch.x.dtype.type(0.5))
         return _outputs(session, self.batch) | _outputs(session, halved, "halved ")
+
+    def outputs(self, params: Mapping[str, Array], split: Split, dtype: str = "float64") -> Outputs:
+        """Compute the outputs of any split."""
+        return _outputs(self._session(params, dtype), split)
+
+    def steps(self, params: Mapping[str, Array], x: Array, dtype: str = "float64") -> Outputs:
+        """Compute the output of every single step along x [T, 1, I], [T, 1, O]: a step has one whatever the readout."""
+        every = replace(self, model=replace(self.model, readout="all"))
+        found = every.outputs(params, Split(x, x, every_step=True), dtype)
+        return Outputs({"steps": found.arrays["y"]}, {"steps": found.scales["y"]})
+
+    def loss_and_gradients(self, params: Mapping[str, Array], batch: Split) -> tuple[float, dict[str, Array]]:
+        """Compute the loss of a training batch, and its gradients as they are clipped."""
+        loss, named = self._session(params, "float64").gradients(batch.x, _as(batch.target, "float64"), batch.lengths)
+        scale = self.training.optimiser.clip_scale(float(np.sqrt(sum(np.vdot(g, g) for g in named.values()))))
+        return loss, {name: gradient * scale for name, gradient in named.items()}
 
     def trained(self, params: Mapping[str, Array], streams: bool, dtype: str = "float64") -> Outputs:
         """Compute the outputs of the batch; with `streams` of single steps along its first row too."""
@@ -74,10 +92,18 @@ class Oracle:
         steps = islice(batches(train, self.training.batch_size, seed), min(CURVE_STEPS, self.training.steps))
         return [session.train_step(step.x, _as(step.target, "float64"), step.lengths) for step in steps]
 
+    def diagnose(self, params: Params, y: Array, tolerance: float) -> str | None:
+        """Name the conventions by which y comes from the batch; None where none is found."""
+        return diagnose_outputs(self.model, params, self.batch.x, self.batch.lengths, y, tolerance)
+
+    def wrong_gradient(self) -> float | None:
+        """Return by how much the cell's backward is off its forward's derivative, where that is more than rounding."""
+        return wrong_gradient(self.model.cell)
+
     def _session(self, params: Mapping[str, Array], dtype: str) -> NumpySession:
         own = {name: value.astype(dtype) for name, value in params.items()}
         model = replace(self.model, dtype=dtype)
-        return NumpyBackend(1).session(model, own, self.task.loss, self.training.optimiser)
+        return NumpyBackend(1).session(model, own, self.loss, self.training.optimiser)
 
 
 def _outputs(session: NumpySession, batch: Split, prefix: str = "") -> Outputs:

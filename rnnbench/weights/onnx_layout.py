@@ -81,10 +81,9 @@ def _joined(of_W: Array | None, of_R: Array | None) -> Array:
 
 def cell_of(what: str, op: str, attributes: Attributes, D: int) -> str:
     """Return the cell of a recurrent node. Raises UsageError for a variant that no cell is."""
-    attributes.pop("hidden_size", None)  # R's shape says it
     named = [value.decode(errors="replace") for value in attributes.pop("activations", [])]
-    linear = attributes.pop("linear_before_reset", 0)
-    if odd := [name for name, value in attributes.items() if value]:
+    linear = bool(attributes.pop("linear_before_reset", 0))
+    if odd := [name for name, value in attributes.items() if value or name not in ("layout", "input_forget")]:
         raise UsageError(f"{what} has the attribute {odd[0]}, which is not understood")
     used = [name.capitalize() for name in named] or list(DEFAULTS[op]) * D
     for cell, layout in LAYOUTS.items():

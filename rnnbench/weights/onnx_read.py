@@ -1,9 +1,11 @@
-"""A model from an ONNX file: what torch, tf2onnx and rnnbench itself export. Nothing in the file is executed.
+"""A model from an ONNX file: what torch, tf2onnx and rnnbench itself export.
 
-What is refused, in one line that names it: external data, functions, control flow, operators that are neither a
-recurrent layer nor a linear head nor a way from one to the other, and tensors larger than what the file holds.
+What is refused, in one line that names it: functions, control flow, operators that are neither a recurrent layer nor a
+linear head nor a way from one to the other, and tensors larger than what the file holds. What is left is followed
+(`onnx_trace.py`) and then executed (`onnx_run.py`), at two sizes where its axes are free.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -13,14 +15,25 @@ import numpy as np
 from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.weights.onnx_trace import Trace
-from rnnbench.weights.onnx_write import onnx_module, write
+from rnnbench.weights.onnx_layout import DEFAULTS
+from rnnbench.weights.onnx_probe import probe
+from rnnbench.weights.onnx_run import Interpreters
+from rnnbench.weights.onnx_trace import FREE_SIZES, Trace
+from rnnbench.weights.onnx_write import LARGEST_FILE, onnx_module, write
 from rnnbench.weights.spec import Converter, Trained
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
 FLOATS = ("float32", "float64")
+OLDEST = (
+    7  # version of the operators; before it they broadcast and drop out by other rules, and no interpreter runs them
+)
+UNROLLED = (
+    f"it holds no recurrent operator ({', '.join(sorted(DEFAULTS))}): its steps were unrolled, or are single calls of "
+    "a cell (nn.LSTMCell). Whole they are kept, nn.RNN, nn.GRU and nn.LSTM, by torch.onnx.export(dynamo=False), and "
+    "Keras's layers by tf2onnx"
+)
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
@@ -33,6 +46,7 @@ def read(path: Path, cell: str | None = None) -> Trained:
     except Exception as error:  # protobuf's errors are its own
         raise UsageError(f"{str(path)!r} is not an ONNX file that can be read: {_line(error)}") from None
     try:
+        _read_in(onnx, path.parent, file)
         return _trained(onnx, file)
     except UsageError as error:
         raise UsageError(f"{str(path)!r} cannot be taken as a model: {error}") from None
@@ -55,20 +69,48 @@ def _trained(onnx: ModuleType, file: "ModelProto") -> Trained:
     version = next((entry.version for entry in file.opset_import if entry.domain in ("", "ai.onnx")), None)
     if version is None:
         raise UsageError("it does not say which version of ONNX's operators it uses")
+    if version < OLDEST:
+        raise UsageError(f"it uses version {version} of ONNX's operators; {OLDEST} and later are understood")
+    if not any(node.op_type in DEFAULTS for node in graph.node):
+        raise UsageError(UNROLLED)
     try:
         onnx.checker.check_model(file)
     except Exception as error:  # the checker's errors share no base class
         raise UsageError(f"it breaks a rule of ONNX: {_line(error)}") from None
-    return Trace(onnx, graph, version).trained(initialisers)
+    traces = [Trace(onnx, graph, version, free) for free in FREE_SIZES]
+    trained = traces[0].trained(initialisers)
+    if not traces[0].free:
+        traces = traces[:1]
+    elif traces[1].trained(initialisers).model != trained.model:
+        raise UsageError("it is another model when its free axes have other sizes")
+    interpreters = Interpreters(onnx, file, initialisers)
+    return replace(trained, probes=tuple(probe(trace, interpreters) for trace in traces))
+
+
+def _read_in(onnx: ModuleType, folder: Path, file: "ModelProto") -> None:
+    """Take in the weights that lie in a file beside it, as torch's exporter writes them, and nothing else: a file must
+    not be able to name any other of this machine. That no link is followed onnx sees to."""
+    total = 0
+    for tensor in file.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+            said = {entry.key: entry.value for entry in tensor.external_data}
+            where, length = said.get("location", ""), said.get("length", "")
+            if set("/\\") & set(where) or not said.keys() <= {"location", "offset", "length", "checksum"}:
+                raise UsageError(f"{tensor.name!r} lies in {where!r}; only a file in the same folder is opened")
+            try:
+                width = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+                size = int(np.prod([abs(dim) for dim in tensor.dims], dtype=object)) * width
+                if length != str(size) or (total := total + size) > LARGEST_FILE:
+                    raise UsageError(f"it takes {size} bytes, and is said to have {length or 'all'}")
+                onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+            except Exception as error:  # onnx's errors share no base class
+                raise UsageError(f"{tensor.name!r} cannot be read from {where!r} beside it: {_line(error)}") from None
 
 
 def _array(onnx: ModuleType, tensor: "TensorProto", what: str) -> Array:
     """Return a tensor of the file itself. Raises UsageError where it lies elsewhere or is not what it declares."""
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-        raise UsageError(
-            f"the data of {what} lie in another file, which is not opened; save the model in one file "
-            "(torch.onnx.export: external_data=False)"
-        )
+        raise UsageError(f"the data of {what} lie in another file, which is opened for stored weights only")
     try:
         value: Array = onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # whatever a damaged tensor makes it raise

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
 from rnnbench.weights.onnx_layout import LAYOUTS, pack
@@ -36,7 +37,7 @@ def onnx_module() -> ModuleType:
 def write(path: Path, trained: Trained) -> None:
     """Write a file whose only input is x. Raises UsageError as `build` does."""
     graph = build(trained.model, trained.params)
-    path.write_bytes(graph.SerializeToString())
+    atomic.write(path, graph.SerializeToString(deterministic=True))
 
 
 def build(model: Model, params: Params, lengths: bool = False, states: bool = False) -> "onnx.ModelProto":

@@ -4,12 +4,15 @@ A torch state_dict is read too, without any metadata.
 The safetensors package checks the container itself: a header of sane size, tensors without overlap or hole.
 """
 
+import json
 import re
 from pathlib import Path
 
+from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Model, Params
+from rnnbench.records.fields import Name, fitted
 from rnnbench.weights.spec import Converter, Trained
 from rnnbench.weights.state_dict import is_state_dict, recognised
 
@@ -20,6 +23,7 @@ WORDS = ("cell", "readout", "dtype")
 TRUTH = {"true": True, "false": False}
 SIZE = re.compile(r"[1-9][0-9]{0,8}")
 NO_HEAD = "none"
+ALIGNED = 8  # bytes, of the header's length
 
 
 def write(path: Path, trained: Trained) -> None:
@@ -30,7 +34,16 @@ def write(path: Path, trained: Trained) -> None:
     metadata |= {name: str(getattr(model, name)) for name in WORDS + SIZES}
     if model.output_size is None:
         metadata["output_size"] = NO_HEAD
-    path.write_bytes(save(model.check_params(trained.params), metadata))
+    atomic.write(path, _ordered(save(model.check_params(trained.params), metadata)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """Return a file with its header in one order: the package's own is another one each time."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    padded = header.encode()
+    padded = padded.ljust(-(-len(padded) // ALIGNED) * ALIGNED)
+    return len(padded).to_bytes(8, "little") + padded + content[8 + size :]
 
 
 def read(path: Path, cell: str | None = None) -> Trained:
@@ -42,16 +55,21 @@ def read(path: Path, cell: str | None = None) -> Trained:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            names, metadata = list(file.keys()), file.metadata() or {}
+            names = fitted(list[Name], list(file.keys()), "a tensor's name")
+            metadata = file.metadata() or {}
             foreign = metadata.get("format") != FORMAT and is_state_dict(names)
             model = None if foreign else _model(path, metadata, len(names))
             params = {name: file.get_tensor(name) for name in names}
     except SafetensorError as error:
-        raise UsageError(f"{str(path)!r} is not a safetensors file that can be read: {error}") from None
+        raise UsageError(f"{str(path)!r} is not a safetensors file that can be read: {str(error)[:200]}") from None
+    except UsageError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"{str(path)!r} cannot be read: {error}") from None
     except TypeError as error:  # NumPy lacks the type: bfloat16, float8
         raise UsageError(f"{str(path)!r} holds tensors that NumPy cannot: {error}; save them as float32") from None
     try:
-        return recognised(params, cell) if model is None else _checked(model, params)
+        return recognised(params, cell, metadata) if model is None else _checked(model, params)
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
 
@@ -68,16 +86,18 @@ def _model(path: Path, metadata: dict[str, str], tensors: int) -> Model:
         raise UsageError(f"{str(path)!r} does not say which model it holds; write it with rnnbench.save_weights")
     if metadata.get("version") != VERSION:
         raise UsageError(
-            f"{str(path)!r} has version {metadata.get('version')!r} of the format, not {VERSION}; update rnnbench"
+            f"{str(path)!r} has version {metadata.get('version')!r:.60} of the format, not {VERSION}; update rnnbench"
         )
     if missing := [name for name in (*WORDS, *SIZES, "bidirectional") if name not in metadata]:
         raise UsageError(f"{str(path)!r} does not say its {missing[0]}; write it anew")
     sizes = {name: _size(path, name, metadata[name]) for name in SIZES}
     if metadata["bidirectional"] not in TRUTH:
-        raise UsageError(f"{str(path)!r} says bidirectional is {metadata['bidirectional']!r}; it must be true or false")
+        raise UsageError(
+            f"{str(path)!r} says bidirectional is {metadata['bidirectional']!r:.60}; it must be true or false"
+        )
     if (sizes["layers"] or 0) > tensors:  # before anything is made for every layer that a stranger claims
         raise UsageError(f"{str(path)!r} says it has {sizes['layers']} layers but holds {tensors} tensors")
-    words = {name: metadata[name] for name in WORDS}
+    words = {name: fitted(Name, metadata[name], name) for name in WORDS}
     try:
         return Model(**words, **sizes, bidirectional=TRUTH[metadata["bidirectional"]])  # type: ignore[arg-type]
     except UsageError as error:

@@ -12,11 +12,16 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from rnnbench.errors import UsageError
-from rnnbench.model import DTYPES, Array, Model, Params
+from rnnbench.model import DTYPES, READOUTS, Array, Model, Params
 from rnnbench.weights.spec import Trained
 
 CELLS = {4: ("lstm",), 3: ("gru",), 1: ("rnn-tanh", "rnn-relu")}  # torch's, by their number of gates
 FIRST = re.compile(r"(.*)weight_ih_l0")
+NOTHING: Mapping[str, str] = {}
+GUESSED = (
+    "a state_dict does not tell what is read of the recurrent layer; taken: {head}, on the final state (of each "
+    "direction); say it in the file: save_file(..., metadata={{'readout': 'last'}}), or 'all' for every step"
+)
 RECURRENT = re.compile(r"(weight|bias)_(ih|hh|hr)_l\d+(_reverse)?")
 
 
@@ -62,7 +67,7 @@ def canonical(model: Model, tensors: Mapping[str, Array], recurrent: str, head: 
     def array(name: str, shape: tuple[int, ...], required: bool = True) -> Array:
         if name not in tensors:
             if required:
-                raise UsageError(f"the state_dict has no {name!r}; it holds {', '.join(sorted(tensors)[:8])}")
+                raise UsageError(f"the state_dict has no {name!r}; it holds {', '.join(sorted(tensors)[:4])}")
             return np.zeros(shape, model.dtype)
         if tensors[name].shape != shape:
             raise UsageError(f"{name!r} must be {shape} for this model; got {tensors[name].shape}")
@@ -93,19 +98,24 @@ def is_state_dict(names: Iterable[str]) -> bool:
     return any(FIRST.fullmatch(name) for name in names)
 
 
-def recognised(state_dict: Mapping[str, Array], cell: str | None = None) -> Trained:
+def recognised(state_dict: Mapping[str, Array], cell: str | None = None, said: Mapping[str, str] = NOTHING) -> Trained:
     """Return the model that a state_dict is of, known by its names and shapes alone, and its parameters.
 
-    cell: for an RNN, whose nonlinearity nothing tells. The readout, which nothing tells either, is the last state.
-    Raises UsageError for more than one recurrent module, more than one linear layer after it, or another kind of cell.
+    cell: for an RNN, whose nonlinearity nothing tells. said: by the file's metadata: "head", the name of the linear
+    layer, and "readout", as a `Model` has it. Without, the readout is taken to be the last state, and a remark says so.
+    Raises UsageError for more than one recurrent module, more than one linear layer, one that may as well come before
+    the recurrent module, or another kind of cell.
     """
     found = [match.group(1) for name in state_dict if (match := FIRST.fullmatch(name))]
     if len(found) != 1:
         raise UsageError(
-            f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)))}); one is read"
+            f"it holds {len(found)} recurrent modules ({', '.join(map(repr, sorted(found)[:4]))}); one is read"
         )
-    head = _head(state_dict, found[0])
     W, R = _first_layer(state_dict, found[0])
+    both = f"{found[0]}weight_ih_l0_reverse" in state_dict
+    head = _head(state_dict, found[0], said.get("head"), W.shape[1], R.shape[1] * (2 if both else 1))
+    if (readout := said.get("readout", "last")) not in READOUTS:
+        raise UsageError(f"its metadata says the readout is {readout!r}; it must be {' or '.join(READOUTS)}")
     gates = len(R) // R.shape[1]
     known = CELLS.get(gates, ())
     if not known:
@@ -116,9 +126,10 @@ def recognised(state_dict: Mapping[str, Array], cell: str | None = None) -> Trai
         raise UsageError(f"its recurrent layer has {gates} gates a step, so it is {' or '.join(known)}, not {cell}")
     output_size = None if head is None else len(state_dict[f"{head}weight"])
     layers = next(n for n in itertools.count() if f"{found[0]}weight_ih_l{n}" not in state_dict)
-    both = f"{found[0]}weight_ih_l0_reverse" in state_dict
-    model = Model(cell or known[0], W.shape[1], R.shape[1], output_size, layers, both, dtype=W.dtype.name)
-    return Trained(model, from_state_dict(model, state_dict, found[0], head or ""))
+    model = Model(cell or known[0], W.shape[1], R.shape[1], output_size, layers, both, readout, W.dtype.name)
+    params = from_state_dict(model, state_dict, found[0], head or "")
+    guessed = () if "readout" in said else (GUESSED.format(head=(head or "").rstrip(".") or "no head"),)
+    return Trained(model, params, guessed)
 
 
 def _first_layer(state_dict: Mapping[str, Array], recurrent: str) -> tuple[Array, Array]:
@@ -135,8 +146,8 @@ def _first_layer(state_dict: Mapping[str, Array], recurrent: str) -> tuple[Array
     return W, R
 
 
-def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:
-    """Return what stands before the names of the one linear layer; None where there is none."""
+def _head(state_dict: Mapping[str, Array], recurrent: str, said: str | None, I: int, F: int) -> str | None:
+    """Return what stands before the names of the one linear layer; None where there is none. F: what it would read."""
     others = [name for name in sorted(state_dict) if not RECURRENT.fullmatch(name.removeprefix(recurrent))]
     prefixes = {re.sub(r"(weight|bias)$", "", name) for name in others}
     if not others:
@@ -145,6 +156,18 @@ def _head(state_dict: Mapping[str, Array], recurrent: str) -> str | None:
     weight = state_dict.get(f"{prefix}weight")
     if more or weight is None or weight.ndim != 2 or not {f"{prefix}weight", f"{prefix}bias"}.issuperset(others):
         raise UsageError(f"it holds {', '.join(map(repr, others[:4]))} besides; one linear layer is understood")
+    name, unlike_embedding = prefix.rstrip("."), f"{prefix}bias" in state_dict or weight.shape[1] != I
+    if said not in (None, name):
+        raise UsageError(f"its metadata says the head is {said!r}; the linear layer it holds is {name!r}")
+    if said is None and not unlike_embedding:
+        raise UsageError(
+            f"'{prefix}weight' {weight.shape} may be an embedding before the recurrent layer, which is not read; "
+            f"if it is the head, say so: save_file(..., metadata={{'head': {name!r}}})"
+        )
+    if weight.shape[1] != F and weight.shape[0] == I:
+        raise UsageError(
+            f"'{prefix}weight' {weight.shape} comes before the recurrent layer; only a head after it is read"
+        )
     return prefix
 
 

@@ -22,6 +22,19 @@ class Failure(Exception):
         self.action = ACTIONS.get(status, "") if action is None else action
 
 
+def blame(error: BaseException, reason: str, action: str) -> Failure:
+    """Return how a row ends by an error that is a task's or a cell's fault, unless there was too little memory for it:
+    then a smaller case is what helps."""
+    return Failure("oom", reason) if isinstance(error, MemoryError) else Failure("crashed", reason, action)
+
+
+def told(status: str, reason: str) -> Failure:
+    """Return the failure that another process tells of. Raises ValueError for what is none."""
+    if status not in (*ACTIONS, "unsupported") or not isinstance(reason, str):
+        raise ValueError(f"{status!r} is no way to fail")
+    return Failure(status, reason)
+
+
 def fault(error: BaseException) -> tuple[str, str]:
     """Return the status and reason by which an error ends a row."""
     from rnnbench.errors import Unsupported

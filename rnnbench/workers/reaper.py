@@ -7,10 +7,28 @@ reason, the reaper ends those that are left and removes the run's temporary fold
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import psutil
 
 MARKER = "RNNBENCH_WORKER"
 SWEEPS = 5  # a process may start another while we look; five rounds without end would be a fork bomb
+
+
+def marked(marker: str) -> "Iterator[tuple[str, psutil.Process]]":
+    """Yield every process whose environment holds a marker that starts so, except this one, each with its marker."""
+    import psutil
+
+    with suppress(OSError):  # no list of processes at all, without /proc
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                own = process.environ().get(MARKER, "")
+                if process.pid != os.getpid() and own.startswith(marker):
+                    yield own, process
 
 
 def end_all(marker: str) -> None:
@@ -19,13 +37,10 @@ def end_all(marker: str) -> None:
 
     for _ in range(SWEEPS):
         found = False
-        for process in psutil.process_iter():
-            try:
-                if process.pid != os.getpid() and process.environ().get(MARKER, "").startswith(marker):
-                    process.kill()
-                    found = found or process.status() != psutil.STATUS_ZOMBIE
-            except (psutil.Error, OSError):
-                continue
+        for _, process in marked(marker):
+            with suppress(psutil.Error, OSError):
+                process.kill()
+                found = found or process.status() != psutil.STATUS_ZOMBIE
         if not found:
             return
 

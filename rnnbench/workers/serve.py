@@ -24,21 +24,29 @@ class BackendLoader:
         self._actions = actions
 
     def load(
-        self, factory: str, work: str, threads: int, loading_cores: list[int], cores: list[int], plugins: list[str]
+        self,
+        factory: str,
+        work: str,
+        threads: int,
+        loading_cores: list[int],
+        cores: list[int],
+        plugins: list[str],
+        needed: list[str] | None,
     ) -> str:
         """Import the backend and what measures it; return the backend's version.
 
-        factory: of the backend. work: import path of what makes actions of it. plugins: requests for
-        `registry.configure`.
+        factory: of the backend. work: import path of what makes actions of it. plugins, needed: requests for
+        `registry.configure`, and the names of those that are imported; None for all.
         """
         pin(loading_cores)
         from rnnbench import registry as finder
         from rnnbench.backends.base import load_factory
         from rnnbench.workers.messages import answering
 
-        finder.configure(plugins)
+        measuring = load_factory(work)  # before any plugin, which may change the modules that tell the time
+        finder.configure(plugins, needed)
         backend = load_factory(factory)(threads)
-        self._actions.update(answering(load_factory(work)(backend, threads)))
+        self._actions.update(answering(measuring(backend, threads)))
         pin(cores)
         return str(backend.version)
 
@@ -48,6 +56,7 @@ def main() -> None:
     from rnnbench.workers.failure import fault
     from rnnbench.workers.messages import answering
 
+    adopt_orphans()
     actions: dict[str, Action] = {}
     actions.update(answering(BackendLoader(actions)))
     serve(actions, fault)
@@ -55,7 +64,9 @@ def main() -> None:
 
 def serve(actions: Mapping[str, "Action"], fault: Callable[[BaseException], tuple[str, str]]) -> None:
     """Answer requests until there are no more: by an action's result or, whatever it raises (SystemExit too), by the
-    status and reason that `fault` makes of that. `actions` may grow meanwhile."""
+    status and reason that `fault` makes of that. `actions` may grow meanwhile. A child that an action has forked, and
+    that comes back here, ends: there is one answer."""
+    own = os.getpid()
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "rb")
@@ -69,8 +80,18 @@ def serve(actions: Mapping[str, "Action"], fault: Callable[[BaseException], tupl
             reply: dict[str, object] = {"done": action(request["with"])}
         except BaseException as error:
             reply = {"failed": fault(error)}
+        if os.getpid() != own:
+            os._exit(1)
         replies.write(json.dumps(reply, default=asdict).encode() + b"\n")
         replies.flush()
+
+
+def adopt_orphans() -> None:
+    """Become the parent of whatever is left behind below us, where the system can: who ends us can then see it."""
+    if sys.platform == "linux":
+        from ctypes import CDLL
+
+        CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def pin(cores: list[int]) -> None:

@@ -3,14 +3,16 @@
 Whatever a worker does, `ask` ends: with its reply, or with a `Failure` that has a status of the record's closed set.
 """
 
+import errno
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,21 +21,46 @@ from typing import Concatenate
 import psutil
 
 from rnnbench.units import GIB, MIB
-from rnnbench.workers.failure import Failure, printable
+from rnnbench.workers.failure import Failure, printable, told
 from rnnbench.workers.messages import Actor, P, Reply, decode_reply, encode
-from rnnbench.workers.reaper import MARKER, end_all
+from rnnbench.workers.reaper import MARKER, end_all, marked
 
 POLL_SECONDS = 0.25
+LONGEST_POLL_SECONDS = 2.0  # what it takes under the worst load; longer, and we were stopped, by Ctrl-Z for one
 SHARE_OF_MEMORY = 0.8  # a worker above it would soon take the machine down with it
 LAST_WORDS = 160  # characters of a dead worker's log that its reason quotes
+LOG_END = 4096  # bytes of it that are read for them
+PARTING_SECONDS = 1.0  # for what an ended process leaves in its pipe, or for the pipe's end
 
 
 def memory_limit() -> int:
     """Return the bytes a worker and its children may hold: a share of the machine's memory, or of the container's."""
-    total = psutil.virtual_memory().total
+    total = sys.maxsize  # without /proc nobody tells
+    with suppress(OSError):
+        total = psutil.virtual_memory().total
     with suppress(OSError, ValueError):  # "max" where there is no limit
         total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
     return int(total * SHARE_OF_MEMORY)
+
+
+@contextmanager
+def bounded_memory(allowed: int | None = None) -> Iterator[None]:
+    """Have this process and what it starts meanwhile ask for so many bytes more at most, where the system can: beyond,
+    a MemoryError. None: as many as a worker may hold."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        yield
+        return
+    before, held = resource.getrlimit(resource.RLIMIT_DATA), 0
+    with suppress(psutil.Error, OSError):
+        held = getattr(psutil.Process().memory_info(), "data", 0)
+    limits = [held + (memory_limit() if allowed is None else allowed), *(n for n in before if n >= 0), sys.maxsize]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
 @dataclass(frozen=True)
@@ -65,7 +92,11 @@ class Worker:
             )
         self._replies: SimpleQueue[bytes | None] = SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        try:
+            self._reader.start()
+        except RuntimeError:  # no more threads: as where no process can be had
+            self._process.kill()
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
         self.closed = False
 
     @property
@@ -91,6 +122,8 @@ class Worker:
         assert self._process.stdin is not None
         if self.closed:
             raise Failure("crashed", "its process had ended before this case")
+        if not self._replies.empty() and self.alive:
+            raise self._end(Failure("bad_output", "answered what it was not asked; does it write to our pipe?"))
         with suppress(BrokenPipeError):  # `receive` finds out how it died
             self._process.stdin.write(encode(action, *given, **named))
             self._process.stdin.flush()
@@ -98,13 +131,15 @@ class Worker:
     def receive(self, action: Callable[..., Reply], seconds: float | None = None) -> Reply:
         """Wait for the result of an action that was called, so many seconds at most. Raises Failure, as `ask` does."""
         limit = self.limits.call_seconds if seconds is None else seconds
-        deadline = time.monotonic() + limit
+        left, now = limit, time.monotonic()
         while True:
             try:
-                line = self._replies.get(timeout=min(POLL_SECONDS, max(0.0, deadline - time.monotonic())))
+                line = self._replies.get(timeout=min(POLL_SECONDS, max(0.0, left)))
             except Empty:
+                before, now = now, time.monotonic()
+                left -= min(now - before, LONGEST_POLL_SECONDS)
                 if self._process.poll() is None:
-                    self._check(deadline, limit)
+                    self._check(left, limit)
                     continue
                 line = self._parting_reply()
             return self._decode(action, line)
@@ -132,9 +167,24 @@ class Worker:
         assert self._process.stdout is not None
         with suppress(OSError):  # closing flushes what could not be sent
             self._process.stdin.close()
-        self._reader.join()
-        self._process.stdout.close()
+        self._reader.join(PARTING_SECONDS)
+        if self._reader.is_alive():  # somebody who cannot be told by the marker holds the other end
+            self._end_holders(self._process.stdout.fileno())
+            self._reader.join(PARTING_SECONDS)
+        if not self._reader.is_alive():
+            self._process.stdout.close()
         self.closed = True
+
+    def _end_holders(self, pipe: int) -> None:
+        """Kill every other process that holds a pipe of ours, where the system tells."""
+        with suppress(OSError):
+            end = os.readlink(f"/proc/self/fd/{pipe}")
+            for process in psutil.process_iter():
+                with suppress(psutil.Error, OSError):
+                    folder = f"/proc/{process.pid}/fd"
+                    held = [os.readlink(f"{folder}/{number}") for number in os.listdir(folder)]
+                    if process.pid != os.getpid() and end in held:
+                        process.kill()
 
     def _signal(self, name: str) -> None:
         """Send a signal to the process's group, where the system has such."""
@@ -160,30 +210,30 @@ class Worker:
     def _parting_reply(self) -> bytes | None:
         """Return what an ended process had still sent. A child of its may hold the pipe open: do not wait long."""
         with suppress(Empty):
-            return self._replies.get(timeout=1)
+            return self._replies.get(timeout=PARTING_SECONDS)
         return None
 
-    def _check(self, deadline: float, limit: float) -> None:
+    def _check(self, left: float, limit: float) -> None:
         """End the worker and raise Failure where it holds too much or takes too long."""
         if (held := self._resident_bytes()) > self.limits.memory_bytes:
             raise self._end(
                 Failure("oom", f"held {held / GIB:.1f} GiB; {self.limits.memory_bytes / GIB:.1f} are allowed")
             )
-        if time.monotonic() >= deadline:
+        if left <= 0:
             raise self._end(Failure("timeout", f"gave no answer within {limit:g} s"))
 
     def _decode(self, action: Callable[..., Reply], line: bytes | None) -> Reply:
         """Return the reply that a line holds. Raises Failure, and ends the worker unless it has told that itself."""
         if line is None:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=1)  # the pipe closes a moment before the process is gone
+                self._process.wait(timeout=PARTING_SECONDS)  # the pipe closes a moment before the process is gone
             raise self._end(Failure("crashed", self._obituary()))
         if len(line) > self.limits.reply_bytes:
             raise self._end(Failure("bad_output", f"answered with more than {self.limits.reply_bytes} bytes"))
         try:
             answer = json.loads(line)
             if "failed" in answer:
-                raise Failure(*answer["failed"])
+                raise told(*answer["failed"])
             done = answer["done"]
         except (ValueError, KeyError, TypeError, RecursionError):
             why = "answered with something that is not a reply; does it write to our pipe?"
@@ -208,9 +258,14 @@ class Worker:
             how = f"its process was ended by {signal.Signals(-code).name}"
         else:
             how = f"its process exited with code {code} without an answer"
-        words = self._log.read_bytes()[-4096:].decode(errors="replace").split("\n") if self._log.is_file() else []
-        last = next((word.strip() for word in reversed(words) if word.strip()), "")
+        last = next((word.strip() for word in reversed(self._log_end().split("\n")) if word.strip()), "")
         return f"{how}; its last words: {printable(last)[:LAST_WORDS]}" if last else how
+
+    def _log_end(self) -> str:
+        with suppress(OSError), self._log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_END))
+            return log.read(LOG_END).decode(errors="replace")
+        return ""
 
     def _tree(self) -> list[psutil.Process]:
         """Return the process and all below it."""
@@ -226,4 +281,14 @@ class Worker:
         for process in self._tree():
             with suppress(psutil.Error):
                 total += process.memory_info().rss
+        return total
+
+    def started_seconds(self) -> float:
+        """Return the processor seconds, so far, of those of its processes that live and are not the worker itself."""
+        total = 0.0
+        for _, process in marked(self.marker):
+            if process.pid != self._process.pid:
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    total += times.user + times.system
         return total

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 LISTS = (
     "Plugins",
     "Workers",
+    "Lies",
     "Store and comparison",
     "Files from strangers",
     "Output",
@@ -22,7 +23,7 @@ def clauses_of(text):
     """The lists of the page, cut at the semicolons outside of brackets."""
     found = []
     for name in LISTS:
-        body = " ".join(re.search(rf"^{name}: (.*?)\n\n", text, re.DOTALL | re.MULTILINE).group(1).split())
+        body = " ".join(re.search(rf"^{name}[^:]*: (.*?)\n\n", text, re.DOTALL | re.MULTILINE).group(1).split())
         depth, clause = 0, ""
         for char in body.removesuffix("."):
             depth += {"(": 1, ")": -1}.get(char, 0)

@@ -1,6 +1,8 @@
 """Any bytes at all in every kind of file that strangers send: a right result or one line, in bounded time and memory.
 
-Half of the cases are noise; the others are sound files with a few bytes changed, which come further in.
+Half of the cases are noise; the others are sound files with a few bytes changed, which come further in. What comes
+furthest are files whose structure is damaged and whose seal is right: tools/validation/fuzz.py makes any number, of
+which the first are here, and the wrongs that were found by it.
 """
 
 import json
@@ -16,11 +18,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from validation import fuzz
+from validation.damage import ENDLESS, nested
+from validation.strangers import resealed, sound_store, use_store
 
 import rnnbench
 from rnnbench.comparison.description import Description
 from rnnbench.errors import UsageError
-from rnnbench.records import sealed
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
@@ -168,11 +172,6 @@ def stored_files():
 ROW = Record("adding", "gru", "numpy", 2, 8, 1, False, "float32", 1, 0, "ok", score=0.5)
 
 
-def resealed(content):
-    """With a checksum that is right: a stranger can make one too."""
-    return json.dumps({"schema": 1, "checksum": sealed._checksum(content), "content": content}).encode()
-
-
 def finite_json(value):
     try:
         json.dumps(value, allow_nan=False)
@@ -186,7 +185,7 @@ FORGED = st.fixed_dictionaries({}, optional=dict.fromkeys(PARTS, JSON)).filter(f
 
 
 @fuzzed
-@given(st.integers(0, 2), damaged([content for _, content in stored_files()]) | FORGED.map(resealed))
+@given(st.integers(0, 2), damaged([content for _, content in stored_files()]) | FORGED.map(resealed).map(str.encode))
 def test_any_file_of_a_store_is_read_or_named_and_hides_no_other(tmp_path_factory, which, content):
     root = tmp_path_factory.mktemp("fuzz")
     for number, (name, sound) in enumerate(stored_files()):
@@ -225,3 +224,97 @@ def test_any_row_is_a_record_or_one_line(changes, whole):
         return
     assert Record.from_json(found.as_json()) == found
     json.dumps(found.as_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("kind", "count"), [(kind, 12 if kind == "stores" else 120) for kind in fuzz.KINDS])
+def test_a_file_of_damaged_structure_is_read_or_told_in_one_line(kind, count):
+    if kind == "onnx":
+        pytest.importorskip("onnx")
+    ends, wrong = fuzz.trials(kind, 0, count)
+    assert wrong == []
+    assert set(ends) == {"read", "refused"}  # the damage is neither too small nor too large to mean anything
+    assert sum(ends.values()) == count
+
+
+def change(where, to):
+    def changed(content):
+        *path, last = where
+        for name in path:
+            content = content[name]
+        content[last] = to(content[last]) if callable(to) else to
+
+    return changed
+
+
+RUN, GROUP = "run.json", "groups/sine_gru_h8-l1-uni_float32_t1_s0.json"
+ROUNDS = ("samples", "numpy", "infer_seconds")
+FOUND = {
+    "a number that is infinite once it is read": (RUN, change(("settings", "seed"), ENDLESS), "beyond all bounds"),
+    "a whole number without end": (GROUP, change(("records", 0, "score"), 10**400), "score cannot be 1000"),
+    "a number whose square is infinite": (GROUP, change(("records", 0, "score"), 1e300), "score cannot be 1e+300"),
+    "a number whose inverse is infinite": (GROUP, change(("records", 0, "score"), 5e-324), "score cannot be 5e-324"),
+    "a time of nothing": (GROUP, change(("records", 0, "infer_seconds"), 0.0), "infer_seconds cannot be 0.0"),
+    "no size at all": (GROUP, change(("records", 0, "hidden_size"), 0), "hidden_size cannot be 0"),
+    "a truth for a number": (GROUP, change(("records", 0, "seed"), True), "seed cannot be True"),
+    "a cache of no kind": (GROUP, change(("records", 0, "compile_cache"), "3"), "compile_cache cannot be '3'"),
+    "half a character": (GROUP, change(("records", 0, "task"), "\ud800"), "task cannot be"),
+    "a name without end": (GROUP, change(("records", 0, "cell"), "x" * 10_000), "cell cannot be 'xxx"),
+    "a name that is empty": (RUN, change(("",), lambda _: 0), "'' is unknown"),
+    "a list for a text": (RUN, change(("created",), []), "created cannot be []"),
+    "a machine that is no name": (RUN, change(("machine", "id"), None), "id cannot be None"),
+    "brackets without end": (RUN, change(("machine", "cpu"), nested(400)), "cpu cannot be"),
+    "a row twice": (GROUP, change(("records",), lambda rows: [*rows, rows[0]]), "two rows of one backend"),
+    "rows of two seeds": (GROUP, change(("records", 0, "seed"), 1), "rows of several groups"),
+    "rows of another run": (GROUP, change(("records", 0, "run_id"), "20200101-000000-abcdef"), "another run or group"),
+    "rounds of no time": (GROUP, change(ROUNDS, [0.0, 1.0, 2.0]), "infer_seconds cannot be 0.0"),
+    "rounds that are texts": (GROUP, change(ROUNDS, ["1"]), "infer_seconds cannot be '1'"),
+    "rounds of another number": (GROUP, change(ROUNDS, [1e-3]), None),
+    "a row without rounds": (GROUP, change(("samples",), {}), None),
+    "counts that are missing": (GROUP, change(("records", 0, "parameters"), None), None),
+}
+
+
+class Holder(dict):
+    """An object in which any name can be looked up, to be set."""
+
+    def __missing__(self, name):
+        return None
+
+
+@pytest.fixture(scope="module")
+def sound_runs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sound")
+    sound_store(root, seeds=2)
+    return root
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_what_is_beyond_its_type_or_bounds_is_named_and_hides_nothing_else(sound_runs, name):
+    file, damage, why = FOUND[name]
+    sound = {path: path.read_bytes() for path in sound_runs.rglob("*.json")}
+    run = Store(sound_runs).runs()[0]
+    content = json.loads(sound[run.path / file], object_hook=Holder)["content"]
+    damage(content)
+    (run.path / file).write_text(resealed(content))
+    try:
+        assert use_store(sound_runs, sound, [run.path / file]) == ("refused" if why else "read")
+        told = [*Store(sound_runs).problems(), *run.problems()]
+        assert [why in problem for problem in told] == ([True] if why else [])
+        for problem in told:
+            one_line(problem)
+    finally:
+        (run.path / file).write_bytes(sound[run.path / file])
+
+
+def test_a_group_that_lies_there_twice_counts_once(sound_runs):
+    run = Store(sound_runs).runs()[0]
+    before = [(row.value("score"), len(row.records)) for row in run.rows()]
+    content = json.loads((run.path / GROUP).read_bytes())["content"]
+    again = run.path / "groups" / "again.json"
+    again.write_text(resealed({**content, "key": "again"}))
+    try:
+        assert [(row.value("score"), len(row.records)) for row in run.rows()] == before
+        (problem,) = run.problems()
+        assert problem.endswith(f"again.json holds the rows that {Path(GROUP).name} holds; skipped")
+    finally:
+        again.unlink()

@@ -14,7 +14,7 @@ from rnnbench.records.record import Record
 from rnnbench.records.store import Store
 
 KEYS = st.sampled_from(["g0", "g1", "g2"])
-SCORES = st.floats(-1, 1)
+SCORES = st.integers(-(2**52), 2**52).map(lambda whole: whole / 2**52)
 STORES = ("here", "there")
 
 
@@ -22,8 +22,10 @@ class Killed(BaseException):
     """The process is gone: nothing of ours runs after it."""
 
 
-def rows(score):
-    return [Record("adding", "gru", backend, 2, 8, 1, False, "float32", 1, 0, "ok", score=score) for backend in "ab"]
+def rows(key, score):
+    """A key stands for a seed."""
+    seed = int(key[1:])
+    return [Record("adding", "gru", backend, 2, 8, 1, False, "float32", 1, seed, "ok", score=score) for backend in "ab"]
 
 
 class Torn:
@@ -88,15 +90,15 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=runs, key=KEYS, score=SCORES)
     def append(self, place, key, score):
-        self.open(place).append(key, rows(score), {"a": {"infer_seconds": [score]}})
+        self.open(place).append(key, rows(key, score), {"a": {"train_losses": [score]}})
         self._acknowledged(place, key, score)
 
     @rule(place=runs, key=KEYS, one=SCORES, other=SCORES)
     def append_by_two_writers(self, place, key, one, other):
         """Both were opened before either wrote; the later one's word stands."""
         first, second = self.open(place), self.open(place)
-        first.append(key, rows(one), {})
-        second.append(key, rows(other), {})
+        first.append(key, rows(key, one), {})
+        second.append(key, rows(key, other), {})
         self._acknowledged(place, key, other)
 
     def _acknowledged(self, place, key, score):
@@ -105,7 +107,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(place=runs, key=KEYS, score=SCORES, room=st.integers(0, 3000), nameless=st.booleans())
     def killed_at_a_byte(self, place, key, score, room, nameless):
-        self._killed(lambda run: run.append(key, rows(score), {}), place, room, nameless)
+        self._killed(lambda run: run.append(key, rows(key, score), {}), place, room, nameless)
         self.tried[place].setdefault(key, set()).add(score)
 
     @rule(place=runs, room=st.integers(0, 1000), nameless=st.booleans())

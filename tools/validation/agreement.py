@@ -12,7 +12,7 @@ from rnnbench.comparison.backend_run import BackendRun
 from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
 from rnnbench.comparison.plan import Group, training
 from rnnbench.comparison.plan import Settings as PlanSettings
-from rnnbench.comparison.timing import take_sample
+from rnnbench.comparison.timing import SECRET, take_sample
 from rnnbench.registry import Registry, configure
 from rnnbench.tasks.model_file import model_task
 from rnnbench.workers.sandbox import Sandbox, parent_cores
@@ -31,7 +31,7 @@ class TorchTimedActions(CaseActions):
         """Return the seconds of a call: time as many as our sample has; torch warms up with two of its own."""
         from torch.utils.benchmark import Timer
 
-        timer = Timer("call()", globals={"call": self._call}, num_threads=self.threads)
+        timer = Timer("call(x)", globals={"call": self._call(), "x": self._inputs.x}, num_threads=self.threads)
         return float(timer.timeit(self.calibration.calls).median)
 
 
@@ -60,9 +60,12 @@ def _row(place: Sandbox, registry: Registry, backend: str, batch: int, steps: in
     inputs = _inputs(CaseFiles(place.folder), batch, steps)
     run.ask(CaseActions.open, inputs.opening(False))
     run.ask(CaseActions.verify, str(place.folder / "verified.npz"))
-    run.ask(CaseActions.calibrate)
+    run.samples.calls_per_sample = run.ask(CaseActions.calibrate).calls
     theirs: list[float] = []
-    takers = (lambda: take_sample(run, inputs), lambda: theirs.append(run.ask(TorchTimedActions.time_by_torch)))
+    takers = (
+        lambda: take_sample(run, inputs, SECRET.randrange(2**32)),
+        lambda: theirs.append(run.ask(TorchTimedActions.time_by_torch)),
+    )
     for take in interleaved(takers, count, Random(0)):
         take()
     place.dismiss(worker)

@@ -1,4 +1,5 @@
-"""Comparisons that are stopped at a random moment, outright or by Ctrl-C: what was acknowledged must be there."""
+"""Writing commands that are stopped at a random moment, outright or by a signal: what was acknowledged must be there,
+what was written is whole or old, and nothing is left behind."""
 
 import json
 import os
@@ -17,6 +18,8 @@ from typing import Any
 import psutil
 
 import rnnbench
+from rnnbench.loading import save_weights
+from rnnbench.model import Model
 from rnnbench.records.store import Run, Store
 
 FAULTY = Path(__file__).resolve().parents[2] / "tests" / "plugins" / "faulty.py"
@@ -32,7 +35,17 @@ RESUMED = 10  # every so many trials the run is resumed and its scores compared 
 SECONDS_TO_CLEAN_UP = 5.0
 PATIENCE = 60.0
 # 130: interrupted; 0: it was done already; the signal itself: Python had not come to our first line yet
-EXITS = {signal.SIGINT: (130, 0, -signal.SIGINT), signal.SIGKILL: (-signal.SIGKILL, 0)}
+EXITS = {
+    **{number: (130, 0, -number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)},
+    signal.SIGKILL: (-signal.SIGKILL, 0),
+}
+# Commands that write other things than runs; {folder} is the trial's own.
+ROOT = FAULTY.parents[2]
+WRITERS: dict[str, list[str]] = {
+    "convert": ["convert", "{folder}/in.safetensors", "{folder}/out/model.safetensors"],
+    "warmup": ["warmup", "--cell", "rnn-relu", "--no-training"],
+    "gate": ["gate", "HEAD", "HEAD", "--cell", "gru", "--processes", "2", "--json", "{folder}/out/gate.json"],
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +63,7 @@ def kills(count: int, first: int = 0) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as folder:
         seconds, scores = undisturbed(Path(folder))
     found: dict[str, Any] = {"count": count, "seconds_undisturbed": seconds}
-    for number in (signal.SIGINT, signal.SIGKILL):
+    for number in EXITS:
         trials = []
         for position in range(first, first + count):
             trials.append(trial(number, position, seconds, scores))
@@ -65,7 +78,65 @@ def kills(count: int, first: int = 0) -> dict[str, Any]:
             "exits": dict(sorted(Counter(str(one.code) for one in trials).items())),
             "wrong": [f"trial {n}: {one.wrong}" for n, one in enumerate(trials, first) if one.wrong],
         }
+    for name in WRITERS:
+        with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as folder:
+            start = time.monotonic()
+            subprocess.run(
+                **prepared(name, Path(folder)), check=False, stdout=subprocess.DEVNULL
+            )  # gate may find noise
+            longest = time.monotonic() - start
+        wrong = [f"trial {n}: {why}" for n in range(first, first + count) if (why := written(name, n, longest))]
+        print(f"{name}: {count} trials, {len(wrong)} wrong", *wrong, flush=True)
+        found[name] = {"seconds_undisturbed": longest, "wrong": wrong}
     return found
+
+
+def prepared(name: str, folder: Path) -> dict[str, Any]:
+    """Return how a writing command is begun in a folder of its own, whose out/model.safetensors is an old model."""
+    model = Model("lstm", 64, 256, 1)
+    for made in ("scratch", "out", "cache"):
+        (folder / made).mkdir()
+    save_weights(folder / "out" / "model.safetensors", model, model.init(1))
+    save_weights(folder / "in.safetensors", model, model.init(2))
+    (folder / "out" / "gate.json").write_text("{}")
+    arguments = [argument.format(folder=folder) for argument in WRITERS[name]]
+    environment = {**os.environ, "TMPDIR": str(folder / "scratch"), "RNNBENCH_CACHE_DIR": str(folder / "cache")}
+    return {
+        "args": [sys.executable, "-m", "rnnbench", *arguments],
+        "env": environment,
+        "cwd": ROOT,
+        "stderr": subprocess.DEVNULL,
+        "start_new_session": True,
+    }
+
+
+def written(name: str, position: int, longest: float) -> str:
+    """Stop a writing command at a random moment, by a random signal to it or to its group; return what is wrong."""
+    random = Random(f"{name} {position}")
+    number, to_group = random.choice(list(EXITS)), random.random() < 0.5
+    with tempfile.TemporaryDirectory(prefix="rnnbench-kills-") as place:
+        folder = Path(place)
+        begun = prepared(name, folder)
+        whole = [(folder / file).read_bytes() for file in ("in.safetensors", "out/model.safetensors")]
+        process = subprocess.Popen(**begun, stdout=subprocess.DEVNULL)
+        time.sleep(random.uniform(0, 1.1 * longest))
+        if process.poll() is None:
+            os.killpg(process.pid, number) if to_group else process.send_signal(number)
+        try:
+            process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return f"did not end within {PATIENCE:g} s"
+        if wrong := left_behind(folder / "scratch", folder / "out"):
+            return f"{number.name}: {wrong}"
+        if (folder / "out" / "model.safetensors").read_bytes() not in whole:
+            return f"{number.name}: the model is neither the old one nor the new one"
+        try:
+            json.loads((folder / "out" / "gate.json").read_text())
+        except ValueError:
+            return f"{number.name}: half a JSON file"
+        half = [path.name for path in (folder / "cache").rglob(".*") if path.is_file()]
+        return f"{number.name}: half-written kernels {half}" if half else ""
 
 
 def undisturbed(folder: Path) -> tuple[float, dict[int, float | None]]:

@@ -5,8 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnbench import atomic
 from rnnbench.records import statistics
 from rnnbench.report import markdown
+from validation import cheats_page
+from validation.kills import WRITERS
 from validation.pairs import MOST_SECONDS
 from validation.slowed import AGAIN
 
@@ -22,8 +25,8 @@ Line = tuple[str, str, bool | None]  # promise, what was found, whether that kee
 
 def write_page(parts: Parts) -> None:
     sections = [HEAD, *_promises(parts), *_rule(), *_coverage(parts), *_comparisons(parts), *_agreement(parts)]
-    sections += [*_kills(parts), *_origins(parts)]
-    PAGE.write_text("\n".join(sections).rstrip() + "\n", encoding="utf-8")
+    sections += [*_kills(parts), *_fuzz(parts), *_origins(parts)]
+    atomic.write(PAGE, "\n".join(sections).rstrip() + "\n")
 
 
 def promises(parts: Parts) -> Iterator[Line]:
@@ -34,6 +37,8 @@ def promises(parts: Parts) -> Iterator[Line]:
     yield from _of_agreement(parts.get("agreement"))
     yield from _of_faults(parts.get("faults"))
     yield from _of_kills(parts.get("kills"))
+    yield from ((promise, found or NOT_YET, kept) for promise, found, kept in cheats_page.promises(parts))
+    yield from _of_fuzz(parts.get("fuzz"))
 
 
 def _promises(parts: Parts) -> Iterator[str]:
@@ -109,6 +114,24 @@ def _of_kills(part: Mapping[str, Any] | None) -> Iterator[Line]:
         else:
             wrong = len(part[name]["wrong"])
             yield promise, f"{part['count'] - wrong} of {part['count']}", wrong == 0
+    for name in sorted({"SIGTERM", "SIGHUP", *WRITERS} & (part or {}).keys()):
+        assert part is not None
+        wrong = len(part[name]["wrong"])
+        promise = (
+            f"{part['count']} stops of `{name}`" if name in WRITERS else f"{part['count']} {name} at random moments"
+        )
+        done = f"{part['count'] - wrong} of {part['count']}"
+        yield f"{promise}: nothing is half written, nothing is left behind", done, wrong == 0
+
+
+def _of_fuzz(part: Mapping[str, Any] | None) -> Iterator[Line]:
+    promise = "10,000 damaged files of each kind: a right result or one line, in bounded time and memory"
+    if part is None:
+        yield promise, NOT_YET, None
+        return
+    wrong = sum(kind["wrong"] for kind in part["kinds"].values())
+    count = part["count"] * len(part["kinds"])
+    yield promise, f"{count - wrong} of {count}", wrong == 0
 
 
 def _rule() -> Iterator[str]:
@@ -186,6 +209,19 @@ def _kills(parts: Parts) -> Iterator[str]:
         stored = ", ".join(f"{groups} groups: {count}" for groups, count in part[name]["stored"].items())
         rows.append((what, stored, "; ".join(part[name]["wrong"]) or "nothing"))
     yield _table(("how", "found afterwards", "wrong"), rows)
+
+
+def _fuzz(parts: Parts) -> Iterator[str]:
+    part = parts.get("fuzz")
+    if part is None:
+        return
+    yield f"\n## Files from strangers\n\n{part['count']} files of each kind, sound ones whose structure is damaged; the"
+    yield "seal, where there is one, is made anew, and all is done with them that a user does.\n"
+    rows = [
+        (kind, str(found["ends"].get("read", 0)), str(found["ends"].get("refused", 0)), "; ".join(found["first"]))
+        for kind, found in part["kinds"].items()
+    ]
+    yield _table(("kind", "read", "refused in one line", "wrong"), [(*row[:3], row[3] or "nothing") for row in rows])
 
 
 def _origins(parts: Parts) -> Iterator[str]:

@@ -20,6 +20,7 @@ from rnnbench.backends.turns import one_call_at_a_time
 from rnnbench.errors import UsageError
 from rnnbench.kernels.compiled import LOG, prepare
 from rnnbench.kernels.layer import PackedHead, PackedLayer
+from rnnbench.kernels.target import check_settings
 from rnnbench.model import Array, Model, Params, State
 from rnnbench.training import DEFAULT_ADAM, Adam, fitting_target, loss_and_gradient
 
@@ -204,6 +205,7 @@ class NumbaBackend:
     def __init__(self, threads: int) -> None:
         if threads < 1:
             raise UsageError(f"threads must be at least 1; got {threads}")
+        check_settings()
         prepare()  # while workers load side by side, and before any clock runs
         self.threads = threads
 

@@ -94,7 +94,8 @@ def one_step(model: Model, x_t: Array) -> Array:
     """
     if model.bidirectional:
         raise Unsupported(WHOLE_SEQUENCE)
-    x_t = plain("x_t", x_t)
+    if type(x_t) is not np.ndarray:  # looked at here already: a call is a fortieth of a short step
+        x_t = plain("x_t", x_t)
     if x_t.ndim != 2 or x_t.shape[1] != model.input_size or not len(x_t):
         raise UsageError(f"x_t must be [B, {model.input_size}]; got shape {x_t.shape}")
     _real("x_t", x_t)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import numpy as np
 
@@ -26,6 +26,8 @@ WARM_UPS = 3  # at most before a sample: nobody can count from a sample's first 
 
 class CaseActions:
     """One backend and, after `open`, one case. Its public methods are what can be asked for."""
+
+    _now = staticmethod(perf_counter)  # of the class: whoever changes the modules' clocks later does not reach it
 
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
@@ -94,13 +96,13 @@ class CaseActions:
         """Take up to so many steps, one at least, and no more once so many seconds have passed. Work that the last step
         has left undone is done, and counted, when the weights are read."""
         progress, data = Progress(), Stopwatch(self._stream)
-        start = perf_counter()
+        start = self._now()
         with clock.no_collection():
-            while len(progress.losses) < steps and (perf_counter() < start + seconds or not progress.losses):
+            while len(progress.losses) < steps and (self._now() < start + seconds or not progress.losses):
                 train(self.session, data, 1, progress)
                 if not np.isfinite(progress.losses[-1]):
                     break
-            looped = perf_counter() - start - data.seconds
+            looped = self._now() - start - data.seconds
             waited, reading = (clock.timed(self.session.parameters, 1)[0] for _ in range(2))
         return _taken(progress, looped + max(0.0, waited - reading))
 
@@ -178,9 +180,9 @@ class CaseActions:
         self._steps()
         first: list[int] = []
         later: list[int] = []
-        end = monotonic() + seconds
+        end = self._now() + seconds
         with clock.no_collection():
-            while len(later) < count and (monotonic() < end or not passes):
+            while len(later) < count and (self._now() < end or not passes):
                 outputs: list[Array] = []
                 keep = partial(_keep_output, outputs)
                 taken = clock.timed_steps(self.session.step, stream(row, seed, len(passes), m.STREAM_STEPS), keep)
@@ -247,6 +249,8 @@ class CaseActions:
 class Stopwatch:
     """An iterator that knows how long it has taken to give its items."""
 
+    _now = staticmethod(perf_counter)
+
     def __init__(self, items: Iterator[Split]) -> None:
         self._items, self.seconds = items, 0.0
 
@@ -254,9 +258,9 @@ class Stopwatch:
         return self
 
     def __next__(self) -> Split:
-        start = perf_counter()
+        start = self._now()
         item = next(self._items)
-        self.seconds += perf_counter() - start
+        self.seconds += self._now() - start
         return item
 
 

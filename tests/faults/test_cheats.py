@@ -37,7 +37,6 @@ RARE = {
     "watched": ("after 1 steps",),
     "affinity": ("within each call",),
     "bursts": ("1 of 16 calls", "1 of 64 calls"),
-    "every-clock": ("50%", "75%", "90%", "95%"),  # of a first call alone: what is timed again and again is safe
 }
 PASSES = ROUNDING | RARE
 

@@ -638,7 +638,7 @@ def slow_clock(_, strength):
         from rnnbench.comparison import actions
 
         timing = [actions.train, *(f for f in vars(actions.clock).values() if inspect.isfunction(f))]
-        used = [actions.perf_counter, *(default for each in timing for default in each.__defaults__ or ())]
+        used = [actions.CaseActions._now, *(default for each in timing for default in each.__defaults__ or ())]
         note((1 - rate) * any(clock in self.slow.values() for clock in used))
         return Dishonest.session(self, *given)
 

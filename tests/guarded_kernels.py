@@ -164,7 +164,14 @@ def update_parameters(memory, dtype):
         theta, gradient, mean, square = (memory.array(size, dtype, ZERO) for _ in range(4))
         slot, one = memory.copy(np.array([gradient.ctypes.data])), memory.array(1, np.float64, ZERO)
         share = TeamShare(part=0, parts=1, arrivals=one, expected=one)
-        memories = {"theta": theta, "mean": mean, "square": square, "sums": one, "scales": memory.copy(np.ones(2))}
+        memories = {
+            "steps": memory.copy(np.zeros(1, np.int64)),
+            "theta": theta,
+            "mean": mean,
+            "square": square,
+            "sums": one,
+            "scales": memory.copy(np.ones(2)),
+        }
         settings = {"clip": 1.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
         with mock.patch.object(records, "np", GuardedNumPy(memory)):
             args = record(AdamArgs(share=share, gradient=Slot(slot.ctypes.data), size=size, **memories, **settings))

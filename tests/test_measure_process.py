@@ -298,7 +298,9 @@ def test_a_folder_of_our_name_where_the_user_stands_is_not_imported(tmp_path, mo
     with Sandbox(WorkerLimits()) as sandbox:
         worker = sandbox.start(BackendInfo("beside", "Beside", "beside:make"), 1, plugins=[])
         assert worker.receive(BackendLoader.load, 60)
-        assert sandbox._reaper.poll() is None
+        reapers = [child for child in psutil.Process().children() if sandbox.marker in child.cmdline()]
+        assert len(reapers) == 1  # it lives: a wrong one would have ended at once
+        assert reapers[0].status() != psutil.STATUS_ZOMBIE
 
 
 def test_nan_is_a_reply_where_it_means_something(worker):

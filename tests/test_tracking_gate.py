@@ -234,7 +234,7 @@ def test_a_commit_whose_modules_lie_elsewhere_is_measured(checkout: Path, tmp_pa
     package = older / "rnnbench"
     (package / "measure").mkdir()
     (package / "comparison" / "arrays.py").rename(package / "measure" / "arrays.py")
-    for room in ("comparison", "workers", "machine", "clock.py"):
+    for room in ("comparison", "clock.py"):
         shutil.rmtree(package / room) if (package / room).is_dir() else (package / room).unlink()
     found = measure(
         Checkout(older), Checkout(checkout), replace(TINY, cells=("gru", "gro"), processes=1), lambda _: None

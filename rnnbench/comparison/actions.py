@@ -155,8 +155,8 @@ class CaseActions:
         """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
         self._inputs.renew(seed)
         call, windows = self._call(), self._inputs.windows(self.calibration.calls)
-        for _ in range(1 + seed % WARM_UPS):
-            clock.warm_up(partial(call, windows.other()), self.calibration)
+        for number in range(1 + seed % WARM_UPS):
+            clock.warm_up(partial(call, windows.other(number)), self.calibration)
         before = ThreadReading.now()
         seconds, _ = clock.timed_on(call, windows, settle=self._keep)
         after = ThreadReading.now()

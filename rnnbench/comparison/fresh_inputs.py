@@ -68,9 +68,10 @@ class Windows:
             cycle(self._views), -self._calls % len(self._views), -self._calls % len(self._views) + self._calls
         )
 
-    def other(self) -> Array:
-        """Return an input in memory of its own, of which nothing is right later: the first window's negative."""
-        return np.negative(self._views[0])
+    def other(self, number: int) -> Array:
+        """Return an input in memory of its own, another for each number: nothing that is computed of it is right
+        later."""
+        return np.multiply(self._views[0], -1.0 - number, dtype=self._views[0].dtype)
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:

@@ -105,14 +105,18 @@ def unknown_loss(loss: str) -> UsageError:
 def fitting_target(loss: str, shape: tuple[int, ...], dtype: DTypeLike, target: Array) -> Array:
     """Return the target of a prediction of this shape, C-contiguous: for "mse" in its dtype, for "cross-entropy" a copy
     as int64, so that what is checked is what is used. Raises UsageError for a loss that is none, or a misfit."""
-    if loss not in LOSSES:
+    given = target if type(target) is np.ndarray else plain("target", target)
+    if loss == "mse":
+        if given.shape == shape and given.dtype.kind in "fiu":
+            return np.ascontiguousarray(given, dtype)
+        wanted = f"real numbers {shape}"
+    elif loss == "cross-entropy":
+        if given.shape == shape[:-1] and given.dtype.kind in "iu":
+            return given.astype(np.int64, order="C")
+        wanted = f"class indices {shape[:-1]}"
+    else:
         raise unknown_loss(loss)
-    numbers = loss == "mse"
-    shape, kinds, what = (shape, "fiu", "real numbers") if numbers else (shape[:-1], "iu", "class indices")
-    given = plain("target", target)
-    if given.shape != shape or given.dtype.kind not in kinds:
-        raise UsageError(f"the target of {loss} must be {what} {shape}; got {given.dtype} {given.shape}")
-    return np.ascontiguousarray(given, dtype) if numbers else given.astype(np.int64, order="C")
+    raise UsageError(f"the target of {loss} must be {wanted}; got {given.dtype} {given.shape}")
 
 
 def _mean_squared_error(prediction: Array, target: Array, valid: Array | None) -> tuple[float, Array]:

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 import rnnbench
-from rnnbench.backends import inputs
+from rnnbench.backends import inputs, turns
 from rnnbench.backends.graph_session import GraphSession
 from rnnbench.backends.numba_cpu import partition
+from rnnbench.backends.numpy_reference import NumpyBackend
 from rnnbench.errors import UsageError
 from rnnbench.model import Model
 from rnnbench.training import Adam, fitting_target
@@ -336,6 +337,7 @@ def test_the_interpreter_ends_whatever_the_threads_do(last):
     code = f"""
 import os, sys, threading, numpy as np, rnnbench
 from rnnbench.backends.numba_cpu import partition
+from rnnbench.backends.numpy_reference import NumpyBackend
 partition.OPERATIONS_WORTH_A_THREAD = 1
 model = rnnbench.Model("gru", 3, 40)
 one, x = rnnbench.session("numba", model, model.init(0), threads=2), np.ones((5, 4, 3), np.float32)
@@ -420,3 +422,11 @@ def test_an_interrupt_at_any_line_leaves_a_whole_step_or_none(backend, threads):
         history.append(alone.parameters())
     one.train_step(x, target)
     assert equal(one.parameters(), history[taken + 1])
+
+
+def test_a_lock_that_an_interrupt_left_with_nobody_is_taken_over(monkeypatch):
+    monkeypatch.setattr(turns, "LOOK_SECONDS", 0.01)
+    session = NumpyBackend(1).session(Model("gru", 1, 2, 1), Model("gru", 1, 2, 1).init(0))
+    session._turn.lock.acquire()
+    assert session.forward(np.zeros((1, 1, 1), np.float32))[0].shape == (1, 1)
+    assert session.forward(np.zeros((1, 1, 1), np.float32))[0].shape == (1, 1)

@@ -18,7 +18,7 @@ def sequence(model: Model, x: Array, lengths: Array | None = None) -> tuple[Arra
     Steps past a row's length may hold anything, NaN too: they are zeroed in a copy. Raises UsageError for a wrong
     shape, an empty axis, a dtype that is not a number's, or a length outside 1..T.
     """
-    x = plain("x", x)[...]  # a view of our own, whose shape no other thread changes
+    x = (x if type(x) is np.ndarray else plain("x", x))[...]  # a view of our own, whose shape no other thread changes
     if x.ndim != 3 or x.shape[2] != model.input_size:
         raise UsageError(f"x must be [T, B, {model.input_size}]; got shape {x.shape}")
     if 0 in x.shape[:2]:

@@ -160,7 +160,7 @@ class NumbaSession:
     def train_step(self, x: Array, target: Array, lengths: Array | None = None) -> float:
         # The kernel counts the step as it changes the weights: whatever ends a call, both have happened or neither.
         scales, self._packed = self._adam.scales, False  # beforehand: an interrupt is raised when the step is done
-        scales[0], scales[1] = self.optimiser.scales(int(self._adam.steps[0]) + 1)
+        scales[0], scales[1] = self.optimiser.scales(self._adam.steps.item(0) + 1)
         return self._run(CallPlan.training, x, target, lengths, None, self._gradient)
 
     @cached_property

@@ -29,7 +29,8 @@ class FreshInputs:
         row = base.x[0].nbytes
         self._stride = LINE // gcd(LINE, row) if row else 1  # steps from one window to the next
         valid = base.x[np.isfinite(base.x)]
-        self._filling = valid if valid.size else np.zeros(1, base.x.dtype)
+        self._valid = valid if valid.size else np.zeros(1, base.x.dtype)
+        self._filling = self._valid  # numbers like the base's, enough for any sample so far
 
     def renew(self, seed: int) -> None:
         """Take the contents of a seed: the base's rows in another order, each made smaller."""
@@ -44,9 +45,13 @@ class FreshInputs:
         """Return the inputs of so many calls. What comes before the contents of the seed are numbers like them."""
         count = min(calls, MOST_WINDOWS)
         shape = ((count - 1) * self._stride, *self.x.shape[1:])
-        before = self._random.choice(self._filling, shape) * self._random.uniform(SMALLEST, 1, shape)
+        size = int(np.prod(shape))
+        if self._filling.size < size:
+            self._filling = self._random.choice(self._valid, size) * self._random.uniform(SMALLEST, 1, size)
         memory = aligned((shape[0] + len(self.x), *shape[1:]), self.x.dtype)
-        memory[: shape[0]], memory[shape[0] :] = before, self.x
+        factor = self._random.uniform(SMALLEST, 1)
+        np.multiply(self._filling[:size].reshape(shape), factor, out=memory[: shape[0]], casting="same_kind")
+        memory[shape[0] :] = self.x
         starts = range(0, shape[0] + 1, self._stride)
         return Windows([memory[start : start + len(self.x)] for start in starts], calls)
 

@@ -12,7 +12,7 @@ import pytest
 
 from rnnbench import clock
 from rnnbench.backends.numpy_reference import NumpyBackend
-from rnnbench.comparison import arrays
+from rnnbench.comparison import arrays, trees
 from rnnbench.comparison.actions import CaseActions
 from rnnbench.comparison.backend_run import BackendRun, DraftRecord, RunSamples
 from rnnbench.comparison.case_inputs import timed_batch
@@ -231,8 +231,8 @@ def test_a_tree_of_arrays_travels_whole(tmp_path):
         [split, None, True, "x"],
         Outputs({"y": np.zeros(2)}, {"y": 1.5}),
     ]
-    arrays.save_tree(tmp_path / "t.npz", tree)
-    named, (found, *plain), outputs = arrays.load_tree(tmp_path / "t.npz")
+    trees.save_tree(tmp_path / "t.npz", tree)
+    named, (found, *plain), outputs = trees.load_tree(tmp_path / "t.npz")
     np.testing.assert_array_equal(named.pop("array"), np.arange(3))
     assert (named, plain) == ({"by name": 0.1 + 0.2}, [None, True, "x"])
     assert type(found) is Split

@@ -21,7 +21,7 @@ from rnnbench.tasks.spec import Split
 from rnnbench.training_loop import Progress, train
 from rnnbench.workers.failure import Failure
 
-WARM_UPS = 3  # at most before a sample: nobody can count from a sample's first call to its last
+WARM_UPS = 2  # at most before a sample: nobody can count from a sample's first call to its last
 
 
 class CaseActions:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Concatenate
 
 from rnnbench.backends.base import Backend, BackendInfo
-from rnnbench.comparison import arrays
+from rnnbench.comparison import arrays, trees
 from rnnbench.model import Model
 from rnnbench.registry import registry
 from rnnbench.tasks.spec import Task, Training
@@ -48,9 +48,9 @@ class CaseWork:
 
     def compute(self, model: Model, loss: str, training: Training, method: str, asked: str, answer: str) -> None:
         """Write what a method of the reference returns. asked: a file with its splits and the method's arguments."""
-        batch, first, given, named = arrays.load_tree(Path(asked))
+        batch, first, given, named = trees.load_tree(Path(asked))
         found = getattr(Oracle(model, loss, training, batch, first), method)(*given, **named)
-        arrays.save_tree(Path(answer), found)
+        trees.save_tree(Path(answer), found)
 
 
 class PluginProcesses:
@@ -105,11 +105,11 @@ class OracleAway(Oracle):
 
     def _compute(self, method: str, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         asked, answer = self.folder / "asked.npz", self.folder / "answer.npz"
-        arrays.save_tree(asked, [self.batch, self.first, given, named])
+        trees.save_tree(asked, [self.batch, self.first, given, named])
         case = self.model, self.loss, self.training
         self.processes.ask("cells", self.model.cell, CaseWork.compute, *case, method, str(asked), str(answer))
         with at_fault("cells", self.model.cell):
-            return arrays.load_tree(answer)
+            return trees.load_tree(answer)
 
 
 def _asking(method: str) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from rnnbench.workers.failure import Failure
 
 LATENCY_STEPS = 2000  # a 99th percentile with twenty values above it
 LATENCY_SECONDS = 0.05  # 250 steps of 200 µs, as NumPy takes: the least a 99th percentile can be made of
-LOOKS = 5  # rounds whose outputs are held to the reference, while that takes no longer than
+LOOKS = 3  # rounds whose outputs are held to the reference, while that takes no longer than
 LOOKING_SECONDS = 0.05
 SECRET = SystemRandom()  # nobody can know which moments are looked at
 CONFIRMED = 0.8  # of a second here, that a worker's clock must have counted

@@ -63,6 +63,10 @@ def _trained(onnx: ModuleType, file: "ModelProto") -> Trained:
         for attribute in node.attribute:
             if attribute.type in (kinds.GRAPH, kinds.GRAPHS, kinds.SPARSE_TENSOR, kinds.SPARSE_TENSORS):
                 raise UsageError(f"{node.op_type} {node.name!r} holds a graph or a sparse tensor of its own")
+            if attribute.ref_attr_name:
+                raise UsageError(
+                    f"{node.op_type} {node.name!r} takes {attribute.name!r:.60} from a function, which is not there"
+                )
             for tensor in (attribute.t, *attribute.tensors):
                 if attribute.type in (kinds.TENSOR, kinds.TENSORS):
                     _array(onnx, tensor, f"a constant of {node.name!r}")

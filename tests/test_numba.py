@@ -15,6 +15,7 @@ from gradient_check import Problem, relative_errors
 
 import rnnbench
 from rnnbench.backends.numba_cpu import partition, thread_team, workspace
+from rnnbench.backends.numba_cpu.plan import Planner
 from rnnbench.errors import UsageError
 from rnnbench.kernels.args import LossArgs
 from rnnbench.kernels.compiled import common
@@ -215,6 +216,21 @@ def test_a_step_leaves_a_state_that_is_not_its_own_alone():
     session.step(x[0], tuple(reversed(state)))
     for now, then in zip(state, before, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_sequence_that_begins_makes_no_plan_and_leaves_the_one_before_alone(layers, monkeypatch):
+    model = Model("lstm", 2, 5, 1, layers=layers)
+    session, reference = (rnnbench.session(backend, model, model.init(0)) for backend in ("numba", "numpy"))
+    x = np.random.default_rng(0).standard_normal((4, 3, 2)).astype(np.float32)
+    before = expected = None
+    for x_t in x[:3]:
+        _, before = session.step(x_t, before)
+        _, expected = reference.step(x_t, expected)
+    monkeypatch.setattr(Planner, "plan", None)
+    session.step(x[3], None)
+    y, _ = session.step(x[3], before)
+    np.testing.assert_allclose(y, reference.step(x[3], expected)[0], rtol=1e-5)
 
 
 def test_a_bidirectional_model_cannot_stream():

@@ -34,19 +34,23 @@ class Stream:
 
     def __init__(self, session: "NumbaSession", states: Array) -> None:
         model = session.model
-        self.state = tuple(states)
         B = self.batch_size = states.shape[2]
         workspace = self._workspace = Workspace(model.dtype, len(session.layers))
         context = session.context(workspace)
-        workspace.bind("start", states)
-        workspace.bind("final", states)
         self.x = workspace.buffer("sequence.0", (B, model.input_size))
-        for layer in range(1, model.layers):
-            workspace.bind(f"sequence.{layer}", states[0, layer - 1])
+        self.restart(states)
         if session.head:
             workspace.buffer(context.features, (B, model.features))
         self.y = workspace.buffer(context.outputs, (B, model.output_size or model.features))
         self.program: Program = Planner(context, session.threads).plan(1, B, None).all_layers()
+
+    def restart(self, states: Array) -> None:
+        """Go on from other states; those of before stay as they are, with whoever has them."""
+        self.state = tuple(states)
+        self._workspace.bind("start", states)
+        self._workspace.bind("final", states)
+        for layer in range(1, states.shape[1]):
+            self._workspace.bind(f"sequence.{layer}", states[0, layer - 1])
 
 
 @one_call_at_a_time
@@ -123,8 +127,10 @@ class NumbaSession:
         copied first."""
         x = inputs.one_step(self.model, x_t)
         stream = self._stream
-        if stream is None or state is not stream.state or stream.batch_size != len(x):
+        if stream is None or stream.batch_size != len(x):
             stream = self._stream = Stream(self, self._start(state, len(x)))
+        elif state is not stream.state:
+            stream.restart(self._start(state, len(x)))
         self._pack()
         stream.x[...] = x
         self._team.run(stream.program)

@@ -745,8 +745,8 @@ LIES = (
     Lie("leaves-out", LeavesOutSteps, shares(1, 2, 4, 8, 16), ("its batches' gradients",)),
     Lie("stops", StopsTraining, after("steps", CHECKED_STEPS, STEPS // 2, STEPS - 10), ("its batches' gradients",)),
     Lie("watched", TrainsWhenLookedAt, after("steps", 1, 4), ("its losses", "gradients"), saves=True),
-    Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
-    Lie("daemon", DaemonComputes, {"half": 1 / 2, "an eighth": 1 / 8}, (THREADS,), trains=False),
+    Lie("child", ChildComputes, {"half": 1 / 2, "an eighth": 1 / 8}, ("processes that it started",), trains=False),
+    Lie("daemon", DaemonComputes, {"half": 1 / 2, "an eighth": 1 / 8}, ("processes that it started",), trains=False),
     Lie(
         "affinity",
         MovesAway,

@@ -76,6 +76,7 @@ def test_without_any_plugin_everything_is_there_but_the_peers(machine: Machine) 
     assert {row["backend"]: row["status"] for row in rows} == {"numba": "ok", "numpy": "ok"}
 
 
+@pytest.mark.slow
 def test_a_framework_that_is_missing_is_named_with_the_line_that_installs_it(machine: Machine) -> None:
     machine.with_plugins()
     rows = {row["backend"]: row for row in json.loads(machine.run("list", "backends", "--json").stdout)["rows"]}

@@ -36,6 +36,7 @@ def export(reset):
     return "net.onnx"
 
 
+@pytest.mark.slow
 def test_a_right_export_is_compared(torch_weights, capsys):
     assert main(["compare", "--model", export(1), "--against", torch_weights, *OPTIONS]) == 0
     assert "warning" not in capsys.readouterr().err

@@ -70,6 +70,7 @@ def test_an_honest_backend_keeps_every_promise(defective: plugins.Registry) -> N
     assert tuple(findings) == NAMES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_breaks_exactly_its_property(defective: plugins.Registry, defect: str) -> None:
     findings = inspected(defective, defect)

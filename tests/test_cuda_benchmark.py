@@ -27,6 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=600), folder
 
 
+@pytest.mark.slow
 def test_it_checks_every_cell_and_times_those_it_names(
     run: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:

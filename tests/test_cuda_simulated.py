@@ -40,6 +40,7 @@ def errors(results: Results, name: str) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_cell_agrees_with_the_reference(results: Results, cell_id: str, dtype: str) -> None:
     found = errors(results, f"{cell_id} {dtype}")

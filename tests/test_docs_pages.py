@@ -90,6 +90,7 @@ def test_add_a_backend(folder: Path) -> None:
     follow("add-a-backend.md", folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="needs onnx, which the page's model is saved with")
 def test_bring_a_trained_model(folder: Path) -> None:
     follow("trained-models.md", folder)

@@ -105,6 +105,7 @@ def test_the_command_prints_every_topic_and_keeps_the_noise(tmp_path, monkeypatc
     assert Store(Path(tmp_path)).known_noise(machine_id(cpu_model(), core_count())) == KNOWN
 
 
+@pytest.mark.slow
 def test_noise_is_measured_between_numba_and_its_control(monkeypatch):
     """Whatever the machine's noise is meanwhile."""
     load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)
@@ -120,6 +121,7 @@ def test_noise_that_cannot_be_measured_is_one_line(monkeypatch):
         aa_noise.measure_noise(Quiet(), pairs=1)
 
 
+@pytest.mark.slow
 def test_noise_of_fewer_pairs_than_were_asked_for_is_refused(monkeypatch):
     """The second pair's rounds are gone: one pair is no noise of two."""
     load(monkeypatch, FAULTY, STAND_IN, NO_NUMBA)

@@ -30,6 +30,7 @@ def test_every_example_is_run_here_and_says_how() -> None:
     assert [name for name, text in scripts.items() if f"python examples/{name}" not in text] == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(rnnbench, "compare"), reason="needs rnnbench.compare")
 def test_compare(tmp_path: Path) -> None:
     shown = printed(tmp_path, "compare.py").splitlines()

@@ -69,6 +69,7 @@ def case(cell, kernel, cpu):
 CASES = [case(cell, kernel, cpu) for cpu in (HERE, *ELSEWHERE) for cell, kernel in COLUMNS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "kernel", "cpu"), CASES)
 def test_a_k_loop_is_multiply_adds_on_whole_registers(cell, kernel, cpu):
     if cpu != HERE and not X86:

@@ -245,6 +245,7 @@ def parts(session, T, B):
     return len(plan.rows), plan.launches.by_units
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("shared", ["rows", "units"])

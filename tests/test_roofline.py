@@ -106,6 +106,7 @@ def test_every_element_is_read_every_turn(dtype: str) -> None:
     assert out.sum() == 5 * data.sum()
 
 
+@pytest.mark.slow
 def test_this_machine_has_limits_in_their_order() -> None:
     """Only what noise cannot turn round: the first cache is many times as fast as memory."""
     found = limits("float32")

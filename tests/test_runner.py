@@ -109,6 +109,7 @@ def test_no_steps_score_the_untrained_model(without_numba, tmp_path):
     assert row.score > trained.records[0].score
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -285,6 +286,7 @@ def _gone(folder):
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("signals", [[2], [2, 2], [15], [1], [1, 15, 2]], ids=str)
 def test_a_signal_ends_a_run_and_leaves_nothing(hanging_run, signals):
@@ -297,6 +299,7 @@ def test_a_signal_ends_a_run_and_leaves_nothing(hanging_run, signals):
     assert _gone(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="POSIX signals")
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_signal_to_all_processes_of_a_run_leaves_nothing_even_if_we_are_killed(number, hanging_run):

@@ -161,6 +161,7 @@ def test_work_of_first_calls_is_said_in_the_row():
     assert runs[1].samples.leak_times == pytest.approx(3, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_backend_that_hangs_again_and_again_is_not_tried_for_ever(tmp_path, monkeypatch):
     load(monkeypatch, FAULTY, NO_NUMBA)
     limits = WorkerLimits(load_seconds=60.0, call_seconds=1.0)

@@ -74,6 +74,7 @@ from rnnbench.backends.numpy_reference import NumpyBackend as make
 KILLED, RAISES = "os.kill(os.getpid(), 9)", "raise OSError('too many open files')"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "when", "statuses", "tries"),
     [
@@ -230,6 +231,7 @@ def test_the_tasks_after_it_are_none_the_worse(task_rows):
     assert (task_rows["fine"].status, task_rows["fine"].reason) == ("ok", "")
 
 
+@pytest.mark.slow
 def test_a_task_that_hangs_again_and_again_is_not_tried_for_ever(plugin, tmp_path):
     plugin(task_plugin=TASK + BAD_DATA.replace("CHANGE", "time.sleep(600)").replace("NAME", "'bad'"))
     limits = WorkerLimits(load_seconds=60.0, call_seconds=1.0)
@@ -269,6 +271,7 @@ CELL_FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CELL_FAULTS)
 def test_a_cell_that_fails_is_a_failed_row_that_names_it(plugin, tmp_path, kind):
     change, status, reason = CELL_FAULTS[kind]
@@ -330,6 +333,7 @@ REPORTED = {
 }
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_costs_its_own_row(plugin, tmp_path):
     plugin(reports=REPORTS)
     chosen = settings(backends=("good", *REPORTED, "version-endless"), steps=1)
@@ -402,6 +406,7 @@ def options(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "named"),
     [
@@ -423,6 +428,7 @@ def test_a_run_is_not_resumed_with_another_source(options, tmp_path, file, named
     assert len(rnnbench.compare(**options, resume=True).records()) == 2
 
 
+@pytest.mark.slow
 def test_a_run_of_before_that_has_no_digests_is_resumed(options, tmp_path):
     run = begun(**options)
     del run.settings["sources"]

@@ -65,6 +65,7 @@ def test_every_kind_is_here(told):
     assert set(PASSES) <= set(KINDS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", QUICK)
 def test_a_bold_lie_gets_no_figures_or_true_ones(told, kind):
     hold(quick_ones()[kind], told[kind].answer)

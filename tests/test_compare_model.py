@@ -54,6 +54,7 @@ def compare(model: rnnbench.Model, *options: str) -> int:
     return main(["compare", "-p", "own.py", "--model", "My net.safetensors", "--quick", *options])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_a_trained_model_is_checked_and_timed_and_neither_trained_nor_scored(model, workplace, capsys):
     backends = ("--backend", "refusing,swapped,picky,numpy", "--batch", "3", "--seq-len", "5")

@@ -75,6 +75,7 @@ def test_a_row_holds_everything_that_was_measured(stand_in, tmp_path):
     assert len(samples["numba"]["train_losses"]) == 12
 
 
+@pytest.mark.slow
 def test_the_control_gives_the_machines_noise_for_the_first_cell_alone(stand_in, tmp_path):
     chosen = settings(backends=("numba",), cells=("gru", "lstm"), seeds=2, steps=0)
     outcome, run = carry_out(tmp_path, chosen)
@@ -131,6 +132,7 @@ def test_every_shape_of_a_case_is_ok(without_numba, tmp_path, changes):
             assert row.forward_error < 1e-12
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_again(without_numba, tmp_path):
     chosen = settings(backends=("good",), seeds=2)
     first, second = (carry_out(tmp_path, chosen)[0].records for _ in range(2))
@@ -153,6 +155,7 @@ def _absent(registry):
     registry.backends["absent"] = replace(registry.backend("good"), id="absent", requires=need)
 
 
+@pytest.mark.slow
 def test_what_is_not_installed_is_left_out_unless_it_was_named(without_numba, tmp_path):
     _absent(without_numba)
     everyone = choose(settings(), [], without_numba)

@@ -330,6 +330,7 @@ def test_a_fork_while_another_thread_calls_leaves_that_session_refused_and_other
     busy.forward(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "last", ["pass", "os.fork() or sys.exit(3)", "threading.Thread(target=one.forward, args=(x,)).start()"]
 )

@@ -80,6 +80,7 @@ def test_no_lie_of_its_kind_gets_figures_that_are_not_true(told, kind):
             hold(found, lie.answer)
 
 
+@pytest.mark.slow
 def test_a_cell_whose_backward_is_wrong_is_named_and_no_backend_blamed():
     (found,) = cheats.cells(0, chosen=(0.1, 0.0))
     assert found.verdict == CAUGHT, found.sentence

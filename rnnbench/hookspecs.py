@@ -7,6 +7,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
+    from rnnbench.baselines.spec import Baseline
     from rnnbench.cells.spec import Cell
     from rnnbench.tasks.spec import Task
     from rnnbench.weights.spec import Converter
@@ -23,6 +24,11 @@ def rnnbench_cells() -> "Iterable[Cell]":  # type: ignore[empty-body]
 @hookspec
 def rnnbench_tasks() -> "Iterable[Task]":  # type: ignore[empty-body]
     """Return the sequence tasks this plugin offers."""
+
+
+@hookspec
+def rnnbench_baselines() -> "Iterable[Baseline]":  # type: ignore[empty-body]
+    """Return the methods without recurrence this plugin offers, which cells have to beat."""
 
 
 @hookspec

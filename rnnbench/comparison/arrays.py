@@ -4,6 +4,7 @@ import os
 import stat
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,10 @@ def load_split(path: Path) -> Split:
 
 def cast(data: Data, dtype: str) -> Data:
     """Return the data as all backends and the reference get them: rounded to the row's dtype, but for class indices."""
-    return Data(_cast(data.train, dtype), _cast(data.test, dtype))
+    validation = None if data.validation is None else _cast(data.validation, dtype)
+    return Data(_cast(data.train, dtype), _cast(data.test, dtype), validation)
 
 
 def _cast(split: Split, dtype: str) -> Split:
     target = split.target.astype(dtype) if split.target.dtype.kind == "f" else split.target
-    return Split(np.ascontiguousarray(split.x, dtype), np.ascontiguousarray(target), split.lengths, split.every_step)
+    return replace(split, x=np.ascontiguousarray(split.x, dtype), target=np.ascontiguousarray(target))

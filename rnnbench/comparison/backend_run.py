@@ -24,6 +24,11 @@ class DraftRecord:
     backend_version: str = ""
     seq_len: int | None = None
     score: float | None = None
+    mae: float | None = None
+    rmse: float | None = None
+    mase: float | None = None
+    smape: float | None = None
+    persistence_ratio: float | None = None
     learned: bool | None = None
     train_steps: int | None = None
     train_seconds: float | None = None
@@ -61,6 +66,8 @@ class RunSamples:
     train_step_seconds: list[float] | None = None
     train_losses: list[float | None] | None = None
     scores: list[tuple[int, float]] | None = None  # after so many steps
+    losses: list[float] | None = None  # the score's, by test time or series
+    lead_scores: list[float] | None = None  # by step ahead
     peak_flops_per_second: float | None = None
     subnormal_times: float | None = None
     leak_times: float | None = None

@@ -101,6 +101,7 @@ def training(task: Workload, settings: Settings) -> Training:
         optimiser=optimiser,
         recurrent=budget.recurrent,
         forget_bias=budget.forget_bias,
+        patience=budget.patience,
     )
 
 

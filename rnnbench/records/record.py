@@ -11,6 +11,7 @@ from typing import Any, Literal
 from rnnbench.records.fields import Amount, Count, Name, Positive, Size, fitted, hints, named
 
 SCHEMA = 1
+BASELINE = "baseline"  # in place of a backend
 
 NOT_FAILURES = ("ok", "unsupported")
 STATUSES = (*NOT_FAILURES, "load_error", "mismatch", "diverged", "timeout", "oom", "crashed", "bad_output")
@@ -22,6 +23,10 @@ class Record:
 
     parameters: canonical; parameters_two_bias: as torch and cuDNN count. learned: the score beats the trivial baseline
     by the margin the task names. batch_size is training's and the timed inference's, seq_len that of the inference.
+    mae, rmse: in the series' own unit; mase: over the mean absolute step of the training part, a season apart; smape in
+    percent; persistence_ratio: the absolute error over that of the last value. fold: of a rolling origin, from 1; None
+    for the test part. A row whose backend is `BASELINE` is a method without recurrence: `cell` is its id, its sizes are
+    0, train_seconds is its fit and infer_seconds its answer to the same batch.
     forward_error, gradient_error: max |Δ| / max |reference| of the worst tensor, against the float64 reference.
     """
 
@@ -29,8 +34,8 @@ class Record:
     cell: Name
     backend: Name
     input_size: Size
-    hidden_size: Size
-    layers: Size
+    hidden_size: Count
+    layers: Count
     bidirectional: bool
     dtype: Name
     threads: Size
@@ -41,13 +46,19 @@ class Record:
     backend_version: Name = ""
     batch_size: Size | None = None
     seq_len: Size | None = None
-    parameters: Size | None = None
-    parameters_two_bias: Size | None = None
+    parameters: Count | None = None
+    parameters_two_bias: Count | None = None
     score_name: Name = ""
     score: float | None = None
+    mae: Amount | None = None
+    rmse: Amount | None = None
+    mase: Amount | None = None
+    smape: Amount | None = None
+    persistence_ratio: Amount | None = None
     score_baseline: float | None = None
     score_better: Literal["lower", "higher", ""] = ""
     learned: bool | None = None
+    fold: Size | None = None
     train_steps: Count | None = None
     train_seconds: Positive | None = None
     train_step_seconds: Positive | None = None
@@ -80,6 +91,13 @@ class Record:
             object.__setattr__(self, name, fitted(hint, getattr(self, name), name))
         if self.status not in STATUSES:
             raise ValueError(f"status must be one of {', '.join(STATUSES)}; got {self.status!r:.60}")
+        if (self.hidden_size == 0 or self.layers == 0) and not self.is_baseline:
+            raise ValueError("hidden_size and layers are 0 of a baseline alone")
+
+    @property
+    def is_baseline(self) -> bool:
+        """Tell whether this is a method without recurrence."""
+        return self.backend == BASELINE
 
     @property
     def failed(self) -> bool:

@@ -2,8 +2,8 @@
 
 Beside it, the workload of a trained model, which has no score."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,16 +13,55 @@ from rnnbench.training import Adam
 
 
 @dataclass(frozen=True)
+class Windows:
+    """Which windows of which series the N sequences of a forecasting split are, and how to get back to their unit.
+
+    series: of each series, its known target values [n] in their own unit, oldest first: in a training split they end
+    where training ends. which int64 [N]: each sequence's series. origin int64 [N]: how many values of it are past when
+    it is forecast. leads: the steps ahead that the O outputs stand for, 1 the first after the window. offset, scale
+    float64 [S]: of each series, so that target[n, o] is (series[which[n]][origin[n] + leads[o] - 1] - offset) / scale.
+    season: steps of a period, where one is known. names: of the series.
+    """
+
+    series: tuple[Array, ...]
+    which: Array
+    origin: Array
+    leads: tuple[int, ...]
+    offset: Array
+    scale: Array
+    season: int | None = None
+    names: tuple[str, ...] = ()
+
+    def past(self, number: int) -> Array:
+        """Return what is known of its series when a sequence is forecast, [n] in its own unit."""
+        return self.series[self.which[number]][: self.origin[number]]
+
+    def scaled(self, values: Array) -> Array:
+        """Return forecasts [N, O] in the series' unit as the targets are."""
+        return (values - self.offset[self.which, None]) / self.scale[self.which, None]
+
+    def unscaled(self, values: Array) -> Array:
+        """Return targets or predictions [N, O] in the series' own unit."""
+        return values * self.scale[self.which, None] + self.offset[self.which, None]
+
+    def rows(self, index: Array | slice) -> "Windows":
+        """Return those of the sequences that `index` picks."""
+        return replace(self, which=self.which[index], origin=self.origin[index])
+
+
+@dataclass(frozen=True)
 class Split:
     """Sequences and what is to be predicted.
 
     x [T, N, I]; target [N, O] or [T, N, O] of floats, or class indices [N] or [T, N]; lengths int64 [N] or None.
+    windows: where the sequences come from, of series that are forecast.
     """
 
     x: Array
     target: Array
     lengths: Array | None = None
     every_step: bool = False  # the target has a time axis
+    windows: Windows | None = None
 
     @property
     def count(self) -> int:
@@ -37,15 +76,20 @@ class Split:
             np.ascontiguousarray(target),
             None if self.lengths is None else self.lengths[index],
             self.every_step,
+            None if self.windows is None else self.windows.rows(index),
         )
 
 
 @dataclass(frozen=True)
 class Data:
-    """What one seed gives. A time series is split by time, so that no test value was seen in training."""
+    """What one seed gives. A time series is split by time, so that no test value was seen in training.
+
+    validation: what early stopping looks at, neither trained on nor tested on; None where the budget's steps are taken.
+    """
 
     train: Split
     test: Split
+    validation: Split | None = None
 
 
 CLIPPED = Adam(learning_rate=1e-2, clip_norm=1.0)
@@ -53,13 +97,18 @@ CLIPPED = Adam(learning_rate=1e-2, clip_norm=1.0)
 
 @dataclass(frozen=True)
 class Training:
-    """How a model is trained. recurrent, forget_bias: options of `Model.init`."""
+    """How a model is trained. recurrent, forget_bias: options of `Model.init`.
+
+    patience: where the data have a validation part, training ends after so many evaluations without a better score on
+    it, and the weights of the best one are kept; steps are the most that are taken then.
+    """
 
     steps: int
     batch_size: int = 32
     optimiser: Adam = CLIPPED
     recurrent: str = "uniform"
     forget_bias: float | None = None
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +144,9 @@ class Task(Workload):
     score: (prediction, test split) -> figure; prediction as the model gives it for the whole test split.
     baseline: the score of the best trivial answer, computed exactly. margin: by how much a score must beat it to count
     as learned, in the score's own unit.
+    figures: what else is recorded of a prediction, by the columns of a `Record` ("mae", "rmse", "mase", "smape",
+    "persistence_ratio"). losses: the score's loss by test time, or by series where there are several, [M], for paired
+    verdicts; by_lead: the score by step ahead, [O].
     """
 
     score_name: str
@@ -102,6 +154,9 @@ class Task(Workload):
     baseline: float
     margin: float
     score: Callable[[Array, Split], float]
+    figures: Callable[[Array, Split], Mapping[str, float]] | None = None
+    losses: Callable[[Array, Split], Array] | None = None
+    by_lead: Callable[[Array, Split], Array] | None = None
 
     def learned(self, score: float) -> bool:
         """Tell whether a score beats the baseline by the margin."""

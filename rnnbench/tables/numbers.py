@@ -66,10 +66,11 @@ def read_numbers(cells: Sequence[str], decimal: str | None, elsewhere: Callable[
 
     Values are those of `float`, to the last bit. Raises BadCell.
     """
-    if decimal != ",":
-        values = _as_python_writes(cells)
-        if values is not None and (decimal or not _may_be_thousands(cells)):
-            return Numbers(values, "." if any("." in cell for cell in cells) else None)
+    for mark in decimal or ".,":
+        values = _of_plain(cells, mark)
+        if values is not None and (decimal or not _may_be_thousands(cells, mark)):
+            seen = any(mark in cell for cell in cells)
+            return Numbers(values, mark if seen else None, ("decimal commas",) if seen and mark == "," else ())
     written = _written(cells)
     _one_unit(cells, written)
     mark = _mark(cells, written, decimal, elsewhere)
@@ -83,20 +84,25 @@ def read_numbers(cells: Sequence[str], decimal: str | None, elsewhere: Callable[
     return Numbers(values, *_seen(written, mark))
 
 
-def _as_python_writes(cells: Sequence[str]) -> Array | None:
-    """Return the values where all are finite and written like 1234.5 or 1e3: the most frequent case, and fast."""
+def _of_plain(cells: Sequence[str], mark: str) -> Array | None:
+    """Return the values where each cell is empty or written like 1234.5 or 1e3: the most frequent case, and fast."""
+    text = "".join(cells)  # float takes 1_000 and digits of other scripts; other programs do not
+    if "_" in text or not text.isascii() or (mark == "," and "." in text):
+        return None
     try:
-        values = np.fromiter(map(float, cells), np.float64, len(cells))
+        values = np.array(
+            [float(cell.replace(",", ".") if mark == "," else cell) if cell else np.nan for cell in cells]
+        )
     except ValueError:
         return None
-    text = "".join(cells)  # float takes 1_000 and digits of other scripts; other programs do not
-    return values if np.isfinite(values).all() and text.isascii() and "_" not in text else None
+    return values if np.isfinite(values).sum() == sum(map(bool, cells)) else None
 
 
-def _may_be_thousands(cells: Sequence[str]) -> bool:
-    """Tell whether each point may stand between thousands, and there is one."""
-    pointed = [cell for cell in cells if "." in cell]  # most often the first of them says no
-    return bool(pointed) and all(_GRAMMARS[","].fullmatch(cell.strip().lstrip("+-")) for cell in pointed)
+def _may_be_thousands(cells: Sequence[str], mark: str) -> bool:
+    """Tell whether each such mark may stand between thousands, and there is one."""
+    grammar = _GRAMMARS["," if mark == "." else "."]
+    marked = [cell for cell in cells if mark in cell]  # most often the first of them says no
+    return bool(marked) and all(grammar.fullmatch(cell.lstrip("+-")) for cell in marked)
 
 
 def _written(cells: Sequence[str]) -> list[_Written]:

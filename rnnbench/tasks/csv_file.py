@@ -13,10 +13,11 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.model import Array
+from rnnbench.tables.place import Place
 from rnnbench.tasks.forecast import Forecast, ForecastTask
 from rnnbench.tasks.scores import persistence
 from rnnbench.tasks.spec import Budget, Task
-from rnnbench.tasks.table import Place, read_columns
+from rnnbench.tasks.table import read_columns
 
 WINDOW = 24
 
@@ -64,7 +65,7 @@ def _check(place: Place, target: str, series: Array, cut: Forecast) -> None:
             f"{rows} rows, and a window of {cut.window} with a horizon of {cut.horizon} needs {needed}; "
             "give more rows or a shorter window"
         )
-    column = Place(place.path, column=target)
+    column = Place(place.source, column=target)
     try:
         with np.errstate(over="raise", divide="raise", invalid="raise"):
             test = cut.data(series).test

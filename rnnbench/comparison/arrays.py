@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.model import Array
-from rnnbench.tasks.spec import Data, Split
+from rnnbench.tasks.spec import Data, Split, Windows
 from rnnbench.workers.failure import Failure, explain
 from rnnbench.workers.worker import memory_limit
 
@@ -46,12 +46,34 @@ def _without_following(path: str, flags: int) -> int:
 
 def save_split(path: Path, split: Split) -> None:
     lengths = {} if split.lengths is None else {"lengths": split.lengths}
-    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths})
+    windows = {} if split.windows is None else _of_windows(split.windows)
+    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths, **windows})
 
 
 def load_split(path: Path) -> Split:
     stored = load(path)
-    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]))
+    windows = _windows(stored) if "which" in stored else None
+    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]), windows)
+
+
+def _of_windows(windows: Windows) -> dict[str, Array]:
+    return {
+        "series": np.concatenate(windows.series),
+        "ends": np.cumsum([len(values) for values in windows.series]),
+        **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
+        "leads": np.array(windows.leads),
+        "season": np.array(windows.season or 0),
+        "names": np.array(windows.names, dtype=str),
+    }
+
+
+def _windows(stored: Mapping[str, Array]) -> Windows:
+    return Windows(
+        tuple(np.split(stored["series"], stored["ends"][:-1])),
+        *(stored["which"], stored["origin"], tuple(stored["leads"].tolist()), stored["offset"], stored["scale"]),
+        season=int(stored["season"]) or None,
+        names=tuple(stored["names"].tolist()),
+    )
 
 
 def cast(data: Data, dtype: str) -> Data:

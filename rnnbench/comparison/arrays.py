@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.model import Array
-from rnnbench.tasks.spec import Data, Split
+from rnnbench.tasks.spec import Data, Split, Windows
 from rnnbench.workers.failure import Failure, explain
 from rnnbench.workers.worker import memory_limit
 
@@ -45,13 +45,35 @@ def _without_following(path: str, flags: int) -> int:
 
 
 def save_split(path: Path, split: Split) -> None:
+    """Write a split, with its windows."""
     lengths = {} if split.lengths is None else {"lengths": split.lengths}
-    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths})
+    windows = {} if split.windows is None else _windows(split.windows)
+    every_step = np.array(split.every_step)
+    save(path, {"x": split.x, "target": split.target, "every_step": every_step, **lengths, **windows})
 
 
 def load_split(path: Path) -> Split:
+    """Read what `save_split` wrote."""
     stored = load(path)
-    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]))
+    windows = None
+    if "which" in stored:
+        series = tuple(np.split(stored["series"], np.cumsum(stored["rows"])[:-1]))
+        names, leads = tuple(map(str, stored["names"])), tuple(map(int, stored["leads"]))
+        arrays = {name: stored[name] for name in ("which", "origin", "offset", "scale")}
+        windows = Windows(series, leads=leads, season=int(stored["season"]) or None, names=names, **arrays)
+    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]), windows)
+
+
+def _windows(windows: Windows) -> dict[str, Array]:
+    """Return them as arrays: a file of thousands of arrays, one a series, would take long to write."""
+    return {
+        **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
+        "series": np.concatenate([np.empty(0), *windows.series]),
+        "rows": np.array([len(values) for values in windows.series]),
+        "leads": np.array(windows.leads),
+        "season": np.array(windows.season or 0),
+        "names": np.array(windows.names, dtype=np.str_),
+    }
 
 
 def cast(data: Data, dtype: str) -> Data:

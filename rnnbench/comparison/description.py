@@ -11,7 +11,7 @@ from typing import Any
 
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
-from rnnbench.records.fields import made
+from rnnbench.records.fields import Size, made
 from rnnbench.tasks.spec import Training, Workload
 
 SCHEMA = 1
@@ -19,10 +19,18 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class TaskNote:
-    """What a report says of a task, and how its models were trained."""
+    """What a report says of a task, and how its models were trained.
+
+    Of forecasts: inferred, what was found out about the table, each in a few words; series, how many there are; lead,
+    how many test times ahead the last step of one is; season, the steps that MASE is scaled by.
+    """
 
     title: str
     training: Training
+    inferred: tuple[str, ...] = ()
+    series: Size = 1
+    lead: Size = 1
+    season: Size | None = None
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ def named(group: Group) -> str:
 
 
 def outcome(records: Sequence[Record]) -> str:
-    """Return how a group ended: all ok, or which backends did not come through."""
-    bad = [f"{record.backend} {record.status}" for record in records if record.status != "ok"]
+    """Return how a group ended: all ok, or which backends or baselines did not come through."""
+    bad = [f"{r.cell if r.is_baseline else r.backend} {r.status}" for r in records if r.status != "ok"]
     return "; ".join(bad) or "ok"
 
 

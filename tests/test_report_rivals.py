@@ -203,10 +203,10 @@ def test_the_times_of_folds_follow_each_other_and_seeds_are_averaged() -> None:
 
     groups = [*rows(2, [[5.0], [7.0]]), *rows(1, [[1.0, 2.0], [3.0, 4.0]])]
     (times,) = Losses.of(groups, TaskNote("", Training(1))).of_rows.values()
-    assert times == [2.0, 3.0, 6.0]
+    assert times.tolist() == [2.0, 3.0, 6.0]
     groups = [*rows(2, [[5.0, 9.0]]), *rows(1, [[1.0, 2.0]])]
     (series,) = Losses.of(groups, TaskNote("", Training(1), series=2)).of_rows.values()
-    assert series == [3.0, 5.5]
+    assert series.tolist() == [3.0, 5.5]
 
 
 def test_what_a_failed_row_lost_does_not_count() -> None:

@@ -38,7 +38,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("score", "mean ± 95 %", tuple(map(score_text, rows))),
         Column("learned", runs, tuple("{}/{}".format(*row.learned) if row.learned else DASH for row in rows), 2),
         *_errors(rows),
-        _seconds("train", rows, "train_seconds", 4),
+        _seconds("train", rows, "train_seconds", 3),
         *_steps(rows),
         _seconds("to learn", rows, "seconds_to_learn", 9),
         *_inference(rows),
@@ -54,7 +54,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 def _errors(rows: Sequence[Row]) -> list[Column]:
     """Return the scores of forecasts beside the one that ranks."""
-    heads = {"mae": ("MAE", 3), "mase": ("MASE", 5), "rmse": ("RMSE", 14), "smape": ("sMAPE", 14)}
+    heads = {"mae": ("MAE", 4), "mase": ("MASE", 5), "rmse": ("RMSE", 14), "smape": ("sMAPE", 14)}
     heads["persistence_ratio"] = ("/ persistence", 14)
     return [
         Column(head, "%" if name == "smape" else "", _figures(rows, name, significant), priority)

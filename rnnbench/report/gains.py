@@ -11,6 +11,7 @@ from statistics import fmean
 import numpy as np
 
 from rnnbench.comparison.description import TaskNote
+from rnnbench.model import Array
 from rnnbench.records.comparisons import sampled
 from rnnbench.records.forecast_tests import Paired, diebold_mariano, enough, friedman, signed_rank
 from rnnbench.records.statistics import (
@@ -38,7 +39,7 @@ class Losses:
     lead: how many test times ahead was forecast.
     """
 
-    of_rows: Mapping[RowKey, Sequence[float]]
+    of_rows: Mapping[RowKey, Array]
     series: int = 1
     lead: int = 1
 
@@ -53,14 +54,13 @@ class Losses:
             ]
             if all(len(set(map(len, seeds))) == 1 for seeds in folds):
                 parts = [np.mean(seeds, axis=0) for seeds in folds]
-                over_folds = np.mean(parts, axis=0) if note.series > 1 else np.concatenate(parts)
-                found[key] = over_folds.tolist()
+                found[key] = np.mean(parts, axis=0) if note.series > 1 else np.concatenate(parts)
         return cls(found, note.series, note.lead)
 
     def compared(self, one: Row, other: Row) -> Paired | None:
         """Return what the losses of two rows say; None where they are not known of both. Too few say nothing."""
-        a, b = (self.of_rows.get(row.key, ()) for row in (one, other))
-        if not a or len(a) != len(b):
+        a, b = (self.of_rows.get(row.key) for row in (one, other))
+        if a is None or b is None or len(a) != len(b):
             return None
         if not enough(len(a), 1 if self.series > 1 else self.lead):
             return Paired(False, 1.0)
@@ -68,7 +68,7 @@ class Losses:
 
     def alike(self, rows: Iterable[Row]) -> float:
         """Return the p-value that more than two rows rank alike over series; 0 where that is no question."""
-        known = [own for row in dict.fromkeys(rows) if (own := self.of_rows.get(row.key))]
+        known = [self.of_rows[key] for key in dict.fromkeys(row.key for row in rows) if key in self.of_rows]
         if self.series == 1 or len(known) < 3 or len({*map(len, known)}) > 1:
             return 0.0
         return friedman(known)

@@ -130,6 +130,8 @@ class CaseFiles:
                 arrays.save_split(train, data.train)
                 arrays.save_split(test, data.test)
             for name, split in vars(data).items():
+                if split is None:
+                    continue
                 with at_fault("tasks", task.id):
                     if complaint := misfit(split, model, task.loss):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")

@@ -280,5 +280,7 @@ def test_early_stopping_is_told() -> None:
 
 def test_what_was_inferred_of_a_table_is_told() -> None:
     note = TaskNote("load.csv", Training(1), season=7, inferred=("semicolons", "daily"))
-    assert notes.inferred_line(note) == "Table: semicolons, daily; MASE is over steps of 7 rows in the training part."
+    mase = "MASE: over the mean step of 7 rows in the training part."
+    assert notes.inferred_line(note) == f"Table: semicolons, daily. {mase}"
+    assert notes.inferred_line(replace(note, inferred=())) == mase
     assert notes.inferred_line(TaskNote("adding", Training(1))) is None

@@ -67,10 +67,10 @@ def timing_line(rows: Sequence[Row]) -> str | None:
 
 def inferred_line(note: TaskNote) -> str | None:
     """State what was found out about a user's table, and the scale of MASE; None of other tasks."""
-    words = [", ".join(note.inferred)] if note.inferred else []
+    words = [f"Table: {', '.join(note.inferred)}."] if note.inferred else []
     if note.season is not None:
-        words.append(f"MASE is over steps of {counted(note.season, 'row')} in the training part")
-    return f"Table: {'; '.join(words)}." if words else None
+        words.append(f"MASE: over the mean step of {counted(note.season, 'row')} in the training part.")
+    return " ".join(words) or None
 
 
 def trouble_lines(rows: Sequence[Row]) -> list[str]:

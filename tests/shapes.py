@@ -177,6 +177,7 @@ def places() -> list[Place]:
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
     from rnnbench.registry import registry
+    from rnnbench.tables.reading import Table
     from rnnbench.tasks.spec import Data, Split
     from rnnbench.weights import state_dict
     from rnnbench.weights.spec import Trained
@@ -194,6 +195,7 @@ def places() -> list[Place]:
         ),  # what readers give and writers take
         Place(state_dict, "from_state_dict", lambda call: {"return": params_of(call["model"])}),
         Place(training, "loss_and_gradient", of_loss),
+        Place(Table, "numbers", lambda call: {"return": Float64[Array, str(len(call["self"].rows))]}),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
     ]

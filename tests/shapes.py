@@ -188,6 +188,7 @@ def places() -> list[Place]:
     from rnnbench.backends.base import Session, load_factory
     from rnnbench.baselines.least_squares import LinearMap
     from rnnbench.registry import registry
+    from rnnbench.tables.reading import Table
     from rnnbench.tasks.cut import Cutter
     from rnnbench.tasks.forecast_scores import Scoring
     from rnnbench.tasks.spec import Data, Split, Windows
@@ -208,6 +209,7 @@ def places() -> list[Place]:
         Place(state_dict, "from_state_dict", lambda call: {"return": params_of(call["model"])}),
         Place(training, "loss_and_gradient", of_loss),
         Place(LinearMap, "__init__", lambda call: {"weights": Float64[Array, "P O"], "intercept": Float64[Array, "O"]}),
+        Place(Table, "numbers", lambda call: {"return": Float64[Array, str(len(call["self"].rows))]}),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
         Place(Windows, "__init__", of_windows),

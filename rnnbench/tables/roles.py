@@ -34,25 +34,27 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
 
     Raises UsageError for a name that is not there, that has two roles, or that would have to be guessed.
     """
-    past, known, static = (_named(table, names) for names in (options.past, options.known, options.static))
+    lists = (options.target, options.past, options.known, options.static)
+    target, *others = (_taken_apart(table, names) for names in lists)
+    past, known, static = (_named(table, names) for names in others)
     time = None if options.time is None else _named(table, (options.time,))[0]
     id = None if options.id is None else _named(table, (options.id,))[0]
     taken = {*past, *known, *static} | ({time, id} - {None})
-    exact = [name for name in options.target if name in table.columns]
+    exact = [name for name in target if name in table.columns]
     found = []
     if id is None and "unique_id" in table.columns and "unique_id" not in (*taken, *exact):
         id = "unique_id"
         found.append("series by unique_id")
     taken |= {id} - {None}
-    asked = time is not None
-    time = time if asked else find_times(table, taken | set(exact))
+    told = time is not None
+    time = time if told else find_times(table, taken | set(exact))
     clock = None if time is None else find_clock(table, time, {time, *taken, *exact})
-    if clock is not None or (time is not None and not asked):
+    if clock is not None or (time is not None and not told):
         found.append(f"times in {time or 'the column without a name'}" + (f" and {clock}" if clock is not None else ""))
     taken |= {time, clock} - {None}
     free = [name for name in table.columns if name not in taken]
-    if options.target:
-        targets = tuple(dict.fromkeys(name for asked in options.target for name in _matching(table, asked, free)))
+    if target:
+        targets = tuple(dict.fromkeys(name for asked in target for name in _matching(table, asked, free)))
     else:
         targets = (_only_target(table, free),)
         found.append(f"target {targets[0]}")
@@ -60,6 +62,12 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
     roles = Roles(targets, time, clock, id, past, known, static, tuple(found))
     _check(table, roles)
     return roles
+
+
+def _taken_apart(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names with commas between each by itself, but for one that a column has with its commas."""
+    parts = ([name] if name in table.columns else name.split(",") for name in names)
+    return tuple(part.strip() for own in parts for part in own)
 
 
 def _named(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:

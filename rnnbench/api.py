@@ -51,6 +51,8 @@ def compare(
     seed: int | None = None,
     threads: Numbers = None,
     quick: bool = False,
+    folds: int | None = None,
+    all_backends: bool = False,
     csv: PathLike | None = None,
     target: str | None = None,
     features: Names = None,

@@ -76,7 +76,7 @@ def test_options_become_the_settings_that_the_command_line_makes(monkeypatch: py
             quick=True,
         )
     assert plans[0].settings == plans[1].settings
-    assert plans[0].groups == plans[1].groups
+    assert plans[0].choice == plans[1].choice
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def samples(runs: Iterable[BackendRun]) -> Samples:
 
 
 def _of_group(group: Group, task: Workload, training: Training) -> Columns:
-    columns = {**asdict(group), "input_size": task.input_size, "batch_size": training.batch_size}
+    own = {name: value for name, value in asdict(group).items() if name != "timed"}
+    columns = {**own, "input_size": task.input_size, "batch_size": training.batch_size}
     if isinstance(task, Task):
         columns |= {
             "score_name": task.score_name,

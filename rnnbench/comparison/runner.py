@@ -7,17 +7,19 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, product
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.comparison import rows
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
+from rnnbench.comparison.folds import folded
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.comparison.sources import digests
+from rnnbench.comparison.stages import Choice, ComparisonStage, choosable, stages
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -41,6 +43,15 @@ class Selection:
     control: bool = True
     plugins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def scout(self) -> "Selection | None":
+        """Return the one backend whose scores decide what all of them run: the trainer, else the first that trains, or
+        one that the trainer helps out; None where nothing trains."""
+        there = [info for info in self.infos if info.missing() is None]
+        for info in sorted(there, key=lambda info: (info.id != TRAINER, not info.trains)):
+            if info.trains or self.trainer:
+                return replace(self, infos=(info,), trainer=None if info.trains else self.trainer, control=False)
+        return None
+
     def listed(self) -> list[WorkerSpec]:
         """Return a process for each backend that is installed."""
         return [self._spec(info.id, info) for info in self.infos if info.missing() is None]
@@ -57,13 +68,22 @@ class Selection:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded."""
+    """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded.
+
+    tasks: by id and fold. scout: the backend of groups that are only scored, where there are some.
+    """
 
     settings: Settings
-    tasks: dict[str, Workload]
-    groups: tuple[Group, ...]
+    tasks: dict[tuple[str, int | None], Workload]
+    choice: Choice
     selection: Selection
+    scout: Selection
     description: Description
+
+    @property
+    def stages(self) -> tuple[ComparisonStage, ...]:
+        """Return what is carried out, one after the other."""
+        return stages(self.choice)
 
 
 def plan_comparison(
@@ -84,7 +104,19 @@ def plan_comparison(
     selection = replace(selection, control=control, plugins=plugins)
     unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
     sources = digests(registry, settings, [info.id for info in selection.infos])
-    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads, sources))
+    scout = selection.scout()
+    folds: dict[tuple[str, int | None], Workload] = {(name, None): task for name, task in tasks.items()}
+    if settings.folds is not None:
+        if scout is None:
+            raise UsageError(f"--folds needs a backend that trains; give --backend {TRAINER} too")
+        for number, (name, task) in product(range(1, settings.folds + 1), tasks.items()):
+            folds[name, number] = folded(task, number, settings.folds)
+    several = scout is not None and len(selection.infos) > 1
+    staged = choosable(settings, workloads, unfolded, set(extra) if several else set())
+    scout = scout or selection
+    choice = Choice(settings, unfolded, staged, scout.infos[0].id)
+    description = replace(Description.of(settings, workloads, sources), left_out=choice.announced())
+    return ComparisonPlan(settings, folds, choice, selection, scout, description)
 
 
 def carry_out(
@@ -96,14 +128,13 @@ def carry_out(
     limits: what a worker may take. Raises UsageError for a folder that cannot be written, or a run that was begun on
     another machine.
     """
-    done = run.finished()
-    waiting = [group for group in plan.groups if group.key not in done]
-    _refuse_another_machine(run, resuming=bool(done))
-    count, selection = len(plan.groups), plan.selection
-    listener.planned(count, count - len(waiting), [info.id for info in selection.infos], [*notices, *selection.notices])
+    _refuse_another_machine(run, resuming=bool(run.finished()))
+    selection = plan.selection
+    told = [*notices, *selection.notices, *plan.description.left_out]
+    listener.planned(*_progress(plan, run), [info.id for info in selection.infos], told)
     try:
         with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
-            Comparison(plan, run, listener, sandbox).carry_out(waiting)
+            Comparison(plan, run, listener, sandbox).carry_out()
         run.finish()
     except KeyboardInterrupt:
         return False
@@ -132,38 +163,64 @@ def choose(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
 
 
 class Comparison:
-    """All waiting groups, one pool of workers after the other."""
+    """All groups that a run lacks, stage by stage, one pool of workers after the other."""
 
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
-        self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
+        self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files, self.state = CaseFiles(sandbox.folder, PluginProcesses(sandbox)), RunState()
+        self.files = CaseFiles(sandbox.folder, PluginProcesses(sandbox), plan.settings.folds)
+        self.state = RunState()
         self.refused: dict[str, Failure] = {}
         self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}
         for record in run.records():
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
-    def carry_out(self, waiting: Iterable[Group]) -> None:
+    def carry_out(self) -> None:
+        for number, stage in enumerate(self.plan.stages):
+            stored, done = self.run.groups(scored=True), self.run.finished()
+            if number:
+                self.listener.chosen(_progress(self.plan, self.run)[0], stage.told(stored))
+            groups = stage.groups(stored)
+            self._carry_out(groups, [group for group in groups if group.key not in done])
+
+    def _carry_out(self, groups: Sequence[Group], waiting: Iterable[Group]) -> None:
+        """Measure those of a stage's groups that wait. The control accompanies the first of its cells."""
+        cells = {group.cell for group in groups}
+        controlled = next((cell for cell in self.settings.cells if cell in cells), "")
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
-            specs = [*self.selection.listed(), *self.selection.helpers()]
+            selection = self._selection(groups[0])
+            specs = [*selection.listed(), *selection.helpers()]
             pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
             with parent_cores(self.sandbox.cores, threads), pool:
                 for group in team_groups:
-                    self._measure(group, pool)
+                    self._measure(group, pool, with_control=group.cell == controlled)
 
-    def _measure(self, group: Group, pool: WorkerPool) -> None:
+    def _selection(self, group: Group) -> Selection:
+        return self.plan.selection if group.timed else self.plan.scout
+
+    def _measure(self, group: Group, pool: WorkerPool, with_control: bool) -> None:
         start = time.monotonic()
-        task = self.tasks[group.task]
+        task, selection = self.tasks[group.task, group.fold], self._selection(group)
         settings = training(task, self.settings)
-        with_control = group.cell == self.settings.cells[0]
-        helpers = [spec for spec in self.selection.helpers() if with_control or spec.name != CONTROL]
+        helpers = [spec for spec in selection.helpers() if with_control or spec.name != CONTROL]
         runs = GroupRun(
-            group, task, settings, self.selection.infos, helpers, pool, self.files, self.listener, self.state
+            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state
         ).run()
         records = rows.records(runs, group, task, settings, self.run, self.versions)
         self.run.append(group.key, records, rows.samples(runs))
         self.listener.finished(group, records, time.monotonic() - start)
+
+
+def _progress(plan: ComparisonPlan, run: Run) -> tuple[int, int]:
+    """Return how many groups a run will have, as far as that is known, and how many of them it holds."""
+    stored, finished = run.groups(scored=True), run.finished()
+    total, done = 0, 0
+    for stage in plan.stages:
+        known = stage.groups(stored) if done == total else None
+        total += stage.count if known is None else len(known)
+        done += sum(group.key in finished for group in known or ())
+    return total, done
 
 
 def _refuse_another_machine(run: Run, resuming: bool) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LATEST, RUN_FILE = "latest", "run.json"
+SCORED = "_scored"  # ends the key of a group that one backend has scored, and nobody timed
 INFER = "infer_seconds"  # one value per round: seconds of a call
 Samples = dict[str, dict[str, Any]]  # backend -> name -> values
 SAMPLES = {INFER: list[Positive]}  # what is computed with; the others are kept for people to look at
@@ -91,12 +92,17 @@ class Run:
         content = {"run": self.id, "key": key, "records": [r.as_json() for r in group.records], "samples": samples}
         _write(self.path / "groups" / f"{key}.json", content)
 
-    def groups(self) -> list[StoredGroup]:
-        """Return every group that can be read, oldest first; `problems` names the others."""
-        return [group for _, group in self._read() if isinstance(group, StoredGroup)]
+    def groups(self, scored: bool = False) -> list[StoredGroup]:
+        """Return every group that can be read, oldest first; `problems` names the others.
+
+        scored: with those that were scored on one backend, and then run again on all.
+        """
+        groups = [group for _, group in self._read() if isinstance(group, StoredGroup)]
+        again = {f"{group.key}{SCORED}" for group in groups}
+        return [group for group in groups if scored or group.key not in again]
 
     def finished(self) -> set[str]:
-        return {group.key for group in self.groups()}
+        return {group.key for group in self.groups(scored=True)}
 
     def records(self) -> list[Record]:
         """Return every record, oldest group first."""
@@ -159,11 +165,11 @@ class Run:
 
 def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
     """Let a group count once: a second file of its rows would count each seed twice."""
-    seen: dict[tuple[Variant, int], Path] = {}
+    seen: dict[tuple[Variant, int, int | None, bool], Path] = {}
     for number, (path, group) in enumerate(read):
         if isinstance(group, StoredGroup) and group.records:
             row = group.records[0]
-            first = seen.setdefault((Variant.of(row), row.seed), path)
+            first = seen.setdefault((Variant.of(row), row.seed, row.fold, group.key.endswith(SCORED)), path)
             if first is not path:
                 read[number] = path, f"holds the rows that {first.name} holds"
     return read

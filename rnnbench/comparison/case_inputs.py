@@ -146,7 +146,7 @@ class CaseFiles:
                 if split is None:
                     continue
                 with at_fault("tasks", task.id):
-                    if split is not None and (complaint := misfit(split, model, task.loss)):
+                    if complaint := misfit(split, model, task.loss):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")
             self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed or fold comes back
             self._data[key] = data, stem

@@ -52,6 +52,8 @@ def compare(
     threads: Numbers = None,
     quick: bool = False,
     no_baselines: bool = False,
+    folds: int | None = None,
+    all_backends: bool = False,
     csv: PathLike | None = None,
     target: str | None = None,
     features: Names = None,

@@ -69,6 +69,15 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @items_option("--threads", "threads", int, "Threads per backend; 1 by default.")
 @click.option("--quick", is_flag=True, help="A first look: one seed in one process, which allows no verdict.")
 @click.option("--no-baselines", is_flag=True, help="Leave out the methods without recurrence, and the bar they set.")
+@click.option(
+    "--folds",
+    type=int,
+    metavar="K",
+    help="Choose cell and size on K folds inside the training part; only the best one is tested.",
+)
+@click.option(
+    "--all-backends", is_flag=True, help="Run every variant of your own table on every backend, not the best 3."
+)
 @click.option("--csv", "csv", metavar="FILE", help="Forecast a column of your own CSV file.")
 @click.option("--target", metavar="COLUMN", help="The column to forecast, with --csv.")
 @items_option(

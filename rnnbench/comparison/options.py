@@ -22,7 +22,7 @@ from rnnbench.weights.spec import Trained
 from rnnbench.workers.failure import Failure
 
 # What a model's file says itself, or what only training has.
-SETTLED_BY_MODEL = ("task", "csv", "hidden", "layers", "bidirectional", "dtype", "steps", "lr")
+SETTLED_BY_MODEL = ("task", "csv", "hidden", "layers", "bidirectional", "dtype", "steps", "lr", "folds")
 # The field of `Settings` that an option fills, where its name is another.
 FIELDS = {
     "task": "tasks",
@@ -56,6 +56,8 @@ class Options:
     threads: tuple[int, ...] = ()
     quick: bool = False
     no_baselines: bool = False
+    folds: int | None = None
+    all_backends: bool = False
     csv: str | None = None
     target: str | None = None
     features: tuple[str, ...] = ()

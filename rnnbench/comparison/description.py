@@ -4,7 +4,7 @@ Schema history: 1, the first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from reprlib import repr as shortened
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
 from rnnbench.records.fields import Size, made
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.tasks.spec import Training, Workload
 
 SCHEMA = 1
@@ -46,7 +47,7 @@ class Description:
         cls, settings: Settings, tasks: Sequence[Workload], sources: Mapping[str, str] = MappingProxyType({})
     ) -> "Description":
         """Return what is to be stored of such a run."""
-        notes = {task.id: TaskNote(task.title, training(task, settings)) for task in tasks}
+        notes = {task.id: _note(task, settings) for task in tasks}
         return cls(settings, notes, dict(sources))
 
     def as_json(self) -> dict[str, Any]:
@@ -63,3 +64,13 @@ class Description:
             return made(cls, content)
         except ValueError as error:
             raise UsageError(f"this run's settings cannot be read ({error}); was it written by rnnbench?") from None
+
+
+def _note(task: Workload, settings: Settings) -> TaskNote:
+    note = TaskNote(task.title, training(task, settings))
+    if not isinstance(task, ForecastTask):
+        return note
+    lead = -(-task.cut.horizon // task.cut.step)
+    return replace(
+        note, inferred=task.inferred, series=len(task.table.series), lead=lead, season=task.table.season or 1
+    )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LATEST, RUN_FILE = "latest", "run.json"
+SCORED = "_scored"  # ends the key of a group that one backend has scored, and nobody timed
 INFER = "infer_seconds"  # one value per round: seconds of a call
 LOSSES = "losses"  # the score's loss by test time, or by series where there are several
 LEAD_SCORES = "lead_scores"  # the score by step ahead
@@ -96,12 +97,17 @@ class Run:
         content = {"run": self.id, "key": key, "records": [r.as_json() for r in group.records], "samples": samples}
         _write(self.path / "groups" / f"{key}.json", content)
 
-    def groups(self) -> list[StoredGroup]:
-        """Return every group that can be read, oldest first; `problems` names the others."""
-        return [group for _, group in self._read() if isinstance(group, StoredGroup)]
+    def groups(self, scored: bool = False) -> list[StoredGroup]:
+        """Return every group that can be read, oldest first; `problems` names the others.
+
+        scored: with those that were scored on one backend, and then run again on all.
+        """
+        groups = [group for _, group in self._read() if isinstance(group, StoredGroup)]
+        again = {f"{group.key}{SCORED}" for group in groups}
+        return [group for group in groups if scored or group.key not in again]
 
     def finished(self) -> set[str]:
-        return {group.key for group in self.groups()}
+        return {group.key for group in self.groups(scored=True)}
 
     def records(self) -> list[Record]:
         """Return every record, oldest group first."""
@@ -169,10 +175,10 @@ def _case(record: Record) -> tuple[Variant | str, int, int | None]:
 
 def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
     """Let a group count once: a second file of its rows would count each seed twice."""
-    seen: dict[tuple[Variant | str, int, int | None], Path] = {}
+    seen: dict[tuple[Variant | str, int, int | None, bool], Path] = {}
     for number, (path, group) in enumerate(read):
         if isinstance(group, StoredGroup) and group.records:
-            first = seen.setdefault(_case(group.records[0]), path)
+            first = seen.setdefault((*_case(group.records[0]), group.key.endswith(SCORED)), path)
             if first is not path:
                 read[number] = path, f"holds the rows that {first.name} holds"
     return read

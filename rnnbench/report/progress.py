@@ -32,6 +32,8 @@ class Estimate:
 
 def named(group: Group) -> str:
     """Return a group in a few words."""
+    if group.of_baselines:
+        return f"{group.task} {group.cell} seed {group.seed}"
     return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
 
 

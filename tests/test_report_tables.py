@@ -83,7 +83,9 @@ def test_times_too_far_apart_for_one_unit_have_their_own(tmp_path: Path) -> None
 def test_own_units_and_early_ends_are_columns(tmp_path: Path) -> None:
     def change(row: Record) -> Record:
         steps = None if row.train_steps is None else 100 + 20 * row.seed
-        return replace(row, mae=12.34, mase=0.81, rmse=15.0, persistence_ratio=row.score, train_steps=steps)
+        return replace(
+            row, mae=12.34, mase=0.81, rmse=15.0, persistence_ratio=row.score * (1 + 1e-12), train_steps=steps
+        )
 
     run = stored(tmp_path, baselines={"ridge": 0.53}, change=change)
     wide, narrow = (next(line for line in printed(run, width) if line.startswith("cell")) for width in (200, 80))

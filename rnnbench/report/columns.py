@@ -1,5 +1,6 @@
 """The columns of a task's table, as text; what shows them decides how many there is room for."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ def _errors(rows: Sequence[Row]) -> list[Column]:
     return [
         Column(head, "%" if name == "smape" else "", _figures(rows, name, significant), priority)
         for name, (head, priority) in heads.items()
-        if any(row.value(name) != row.value("score") for row in rows)
+        if not all(math.isclose(row.value(name) or 0.0, row.value("score") or 0.0) for row in rows)
     ]
 
 

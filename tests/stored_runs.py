@@ -91,12 +91,12 @@ def stored(
     change: Change = lambda row: row,
     control: bool = True,
     baselines: Mapping[str, float] | None = None,
+    training: Training = Training(200),
 ) -> Run:
     """A complete run in a store at `root`; `change` alters its rows. baselines: their scores, by id."""
     settings = Settings(
         tasks=tuple(tasks), cells=tuple(cells), backends=tuple(backends), hidden_sizes=tuple(hidden_sizes), seeds=seeds
     )
-    training = Training(200)
     description = Description(settings, {task: TaskNote(TITLES.get(task, task), training) for task in tasks})
     run = Store(root).create(description.as_json(), settings.digest(), MACHINE)
     rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ Schema history: 1, the first.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from reprlib import repr as shortened
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +33,15 @@ class TaskNote:
     lead: Size = 1
     season: Size | None = None
 
+    @classmethod
+    def of(cls, task: Workload, training: Training) -> "TaskNote":
+        """Return what is to be stored of a task."""
+        if not isinstance(task, ForecastTask):
+            return cls(task.title, training)
+        table, cut = task.table, task.cut
+        lead = -(-cut.horizon // cut.step)
+        return cls(task.title, training, task.inferred, len(table.series), lead, table.season or 1)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -47,8 +56,7 @@ class Description:
         cls, settings: Settings, tasks: Sequence[Workload], sources: Mapping[str, str] = MappingProxyType({})
     ) -> "Description":
         """Return what is to be stored of such a run."""
-        notes = {task.id: _note(task, settings) for task in tasks}
-        return cls(settings, notes, dict(sources))
+        return cls(settings, {task.id: TaskNote.of(task, training(task, settings)) for task in tasks}, dict(sources))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -64,13 +72,3 @@ class Description:
             return made(cls, content)
         except ValueError as error:
             raise UsageError(f"this run's settings cannot be read ({error}); was it written by rnnbench?") from None
-
-
-def _note(task: Workload, settings: Settings) -> TaskNote:
-    note = TaskNote(task.title, training(task, settings))
-    if not isinstance(task, ForecastTask):
-        return note
-    lead = -(-task.cut.horizon // task.cut.step)
-    return replace(
-        note, inferred=task.inferred, series=len(task.table.series), lead=lead, season=task.table.season or 1
-    )

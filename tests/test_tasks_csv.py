@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from rnnbench.backends.base import ID_PATTERN
 from rnnbench.errors import UsageError
+from rnnbench.tables.place import Place
 from rnnbench.tasks.csv_file import csv_task
 from rnnbench.tasks.scores import persistence
 from rnnbench.tasks.sunspots import SUNSPOTS
-from rnnbench.tasks.table import MOST_COLUMNS, Place, read_columns
+from rnnbench.tasks.table import MOST_COLUMNS, read_columns
 
 ROWS = 60
 

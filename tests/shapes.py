@@ -161,6 +161,16 @@ def of_data(call: dict[str, Any]) -> Hints:
     return {}
 
 
+def of_windows(call: dict[str, Any]) -> Hints:
+    """Take series of any lengths, as many as there are offsets."""
+    hints = {"which": Int64[Array, "N"], "origin": Int64[Array, "N"]}
+    return hints | {
+        "offset": Float64[Array, "S"],
+        "scale": Float64[Array, "S"],
+        "series": (Float64[Array, "_"],) * len(call["series"]),
+    }
+
+
 def present(hints: Hints, call: dict[str, Any]) -> Hints:
     """Keep the hints of what was given: None stands for what may be left out."""
     return {name: hint for name, hint in hints.items() if call.get(name) is not None}
@@ -177,7 +187,9 @@ def places() -> list[Place]:
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
     from rnnbench.registry import registry
-    from rnnbench.tasks.spec import Data, Split
+    from rnnbench.tasks.cut import Cutter
+    from rnnbench.tasks.forecast_scores import Scoring
+    from rnnbench.tasks.spec import Data, Split, Windows
     from rnnbench.weights import state_dict
     from rnnbench.weights.spec import Trained
 
@@ -196,6 +208,14 @@ def places() -> list[Place]:
         Place(training, "loss_and_gradient", of_loss),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
+        Place(Windows, "__init__", of_windows),
+        *(
+            Place(Windows, name, lambda call: {"values": Float[Array, "N O"], "return": Float[Array, "N O"]})
+            for name in ("scaled", "unscaled")
+        ),
+        Place(Cutter, "split", lambda call: {"which": Int64[Array, "N"], "target": Float64[Array, "N O"]}),
+        Place(Scoring, "losses", lambda call: {"prediction": Float[Array, "N O"], "return": Float64[Array, "M"]}),
+        Place(Scoring, "by_lead", lambda call: {"prediction": Float[Array, "N O"], "return": Float64[Array, "O"]}),
     ]
 
 

@@ -6,13 +6,20 @@ from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+from rnnbench.baselines.spec import Baseline
 from rnnbench.cells.spec import Cell
 from rnnbench.records.fields import Amount, Count, Positive, Size, Within, fitted, hints
 from rnnbench.tasks.spec import Task
 from rnnbench.weights.spec import Converter
 
-Offer = Cell | Task | BackendInfo | Converter
-KINDS: dict[str, type[Offer]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
+Offer = Cell | Task | Baseline | BackendInfo | Converter
+KINDS: dict[str, type[Offer]] = {
+    "cells": Cell,
+    "tasks": Task,
+    "baselines": Baseline,
+    "backends": BackendInfo,
+    "converters": Converter,
+}
 
 Line = Annotated[str, Within(1, 200)]
 # What a field of this name may hold, where that is less than its type.

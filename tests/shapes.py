@@ -186,6 +186,7 @@ def places() -> list[Place]:
     """List every function that is looked at. Sessions: those of `numba` and of the reference."""
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
+    from rnnbench.baselines.least_squares import LinearMap
     from rnnbench.registry import registry
     from rnnbench.tasks.cut import Cutter
     from rnnbench.tasks.forecast_scores import Scoring
@@ -206,6 +207,7 @@ def places() -> list[Place]:
         ),  # what readers give and writers take
         Place(state_dict, "from_state_dict", lambda call: {"return": params_of(call["model"])}),
         Place(training, "loss_and_gradient", of_loss),
+        Place(LinearMap, "__init__", lambda call: {"weights": Float64[Array, "P O"], "intercept": Float64[Array, "O"]}),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
         Place(Windows, "__init__", of_windows),

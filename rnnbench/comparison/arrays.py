@@ -14,6 +14,8 @@ from rnnbench.tasks.spec import Data, Split, Windows
 from rnnbench.workers.failure import Failure, explain
 from rnnbench.workers.worker import memory_limit
 
+WINDOWS = "windows "  # begins the names of what a split's windows are
+
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write the arrays. Raises ValueError for one of objects."""
@@ -63,33 +65,38 @@ def load_data(stem: Path) -> Data:
 
 def save_split(path: Path, split: Split) -> None:
     lengths = {} if split.lengths is None else {"lengths": split.lengths}
-    windows = {} if split.windows is None else _of_windows(split.windows)
+    windows = {} if split.windows is None else _flat(split.windows)
     save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths, **windows})
 
 
 def load_split(path: Path) -> Split:
     stored = load(path)
-    windows = _windows(stored) if "which" in stored else None
+    windows = _windows(stored) if f"{WINDOWS}which" in stored else None
     return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]), windows)
 
 
-def _of_windows(windows: Windows) -> dict[str, Array]:
-    return {
-        "series": np.concatenate(windows.series),
-        "ends": np.cumsum([len(values) for values in windows.series]),
-        **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
+def _flat(windows: Windows) -> dict[str, Array]:
+    """Return windows as arrays: the series one after the other, and how long each is; no season is 0."""
+    arrays = {
+        "series": np.concatenate([np.empty(0), *windows.series]),
+        "counts": np.array([len(values) for values in windows.series], np.int64),
         "leads": np.array(windows.leads),
         "season": np.array(windows.season or 0),
-        "names": np.array(windows.names, dtype=str),
+        "names": np.array(windows.names, np.str_),
+        **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
     }
+    return {f"{WINDOWS}{name}": values for name, values in arrays.items()}
 
 
 def _windows(stored: Mapping[str, Array]) -> Windows:
+    own = {name.removeprefix(WINDOWS): values for name, values in stored.items() if name.startswith(WINDOWS)}
+    ends = np.cumsum(own.pop("counts"))
     return Windows(
-        tuple(np.split(stored["series"], stored["ends"][:-1])),
-        *(stored["which"], stored["origin"], tuple(stored["leads"].tolist()), stored["offset"], stored["scale"]),
-        season=int(stored["season"]) or None,
-        names=tuple(stored["names"].tolist()),
+        series=tuple(np.split(own.pop("series"), ends[:-1])) if len(ends) else (),
+        leads=tuple(own.pop("leads").tolist()),
+        season=int(own.pop("season")) or None,
+        names=tuple(own.pop("names").tolist()),
+        **own,
     )
 
 

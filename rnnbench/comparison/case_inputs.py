@@ -13,6 +13,7 @@ from rnnbench.comparison.plan import Group
 from rnnbench.comparison.scoring import Scores
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
+from rnnbench.registry import registry
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
 from rnnbench.verify.reference import Oracle, Outputs
@@ -22,7 +23,8 @@ from rnnbench.workers.failure import Failure, blame, explain
 @dataclass(frozen=True)
 class CaseInputs:
     """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
-    losses: what the oracle gives for the initial weights."""
+    losses: what the oracle gives for the initial weights. bar: the best trivial answer that is known, in place of the
+    task's own."""
 
     group: Group
     task: Workload
@@ -38,6 +40,7 @@ class CaseInputs:
     files: CasePaths
     processes: PluginProcesses | None = None
     folds: int | None = None
+    bar: float | None = None
 
     @property
     def scored(self) -> Task:
@@ -51,21 +54,15 @@ class CaseInputs:
         assert found is not None, "nobody asks for a part that is not there"
         return found
 
-    def learned(self, score: float, part: PartName) -> bool:
-        """Tell whether a score on that part of the data counts as learned."""
-        return self.scored.learned(score)
+    def learned(self, score: float) -> bool:
+        """Tell whether a score counts as learned."""
+        return self.scored.learned(score, self.bar)
 
     def scores(self, predictions: Path, y: Array, part: PartName) -> Scores:
         """Return what is recorded of predictions for that part of the data. Raises Failure, which names the task."""
-        task, file = self.scored, self.files.test if part == "test" else self.files.validation
-        if self.processes and self.processes.serves("tasks", task.id):
-            asked = TaskPart(task.id, self.group.fold, self.folds)
-            return self.processes.ask("tasks", task.id, CaseWork.score, asked, str(predictions), str(file))
-        with at_fault("tasks", task.id):
-            try:
-                return Scores.of(task, y, self.split(part))
-            except Exception as error:  # a task may raise anything
-                raise Failure("crashed", f"its score: {explain(error)}") from error
+        file = self.files.test if part == "test" else self.files.validation
+        asked = TaskPart(self.task.id, self.group.fold, self.folds)
+        return _scores(self.scored, asked, self.processes, (predictions, y), (self.split(part), file or ""))
 
     def opening(self, trains: bool) -> CaseRequest:
         """Return the request that opens this case."""
@@ -83,7 +80,7 @@ class CaseFiles:
         self._folder, self._processes, self._folds = folder, processes, folds
         self._data: dict[tuple[str, int, str, int | None], tuple[Data, Path]] = {}
 
-    def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
+    def inputs(self, group: Group, task: Workload, training: Training, bar: float | None = None) -> CaseInputs:
         """Make a case's inputs. Raises Failure where the task or the cell is at fault: that ends the group for every
         backend."""
         try:
@@ -118,7 +115,27 @@ class CaseFiles:
             *(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files),
             processes=self._processes,
             folds=self._folds,
+            bar=bar,
         )
+
+    def data(self, group: Group, task: Task) -> tuple[Data, str]:
+        """Return a task's data for what needs no model, and the file of its test split. Raises Failure."""
+        form = task.input_size, 1, task.output_size  # of any cell: what the data are held to
+        try:
+            model = Model(next(iter(registry().cells)), *form, readout=task.readout, dtype=group.dtype)
+            data, stem = self._data_of(group, task, model)
+        except Failure:
+            raise
+        except Exception as error:  # a plugin's task may raise anything
+            raise blame(
+                error, f"task {task.id!r}: {explain(error)}", f"leave it out: --task without {task.id}"
+            ) from error
+        return data, arrays.data_paths(stem, data)["test"]
+
+    def scores(self, group: Group, task: Task, predictions: tuple[Path, Array], split: tuple[Split, str]) -> Scores:
+        """Return all that is recorded of predictions for a split, both with their files. Raises Failure, which names
+        the task."""
+        return _scores(task, TaskPart(task.id, group.fold, self._folds), self._processes, predictions, split)
 
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
@@ -146,11 +163,27 @@ class CaseFiles:
                 if split is None:
                     continue
                 with at_fault("tasks", task.id):
-                    if complaint := misfit(split, model, task.loss):
+                    if split is not None and (complaint := misfit(split, model, task.loss)):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")
             self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed or fold comes back
             self._data[key] = data, stem
         return self._data[key]
+
+
+def _scores(
+    task: Task,
+    asked: TaskPart,
+    processes: PluginProcesses | None,
+    predictions: tuple[Path, Array],
+    split: tuple[Split, str],
+) -> Scores:
+    if processes and processes.serves("tasks", task.id):
+        return processes.ask("tasks", task.id, CaseWork.score, asked, str(predictions[0]), split[1])
+    with at_fault("tasks", task.id):
+        try:
+            return Scores.of(task, predictions[1], split[0])
+        except Exception as error:  # a task may raise anything
+            raise Failure("crashed", f"its score: {explain(error)}") from error
 
 
 def misfit(split: Split, model: Model, loss: str) -> str | None:

@@ -57,6 +57,7 @@ class Options:
     quick: bool = False
     folds: int | None = None
     all_backends: bool = False
+    no_baselines: bool = False
     csv: str | None = None
     target: str | None = None
     features: tuple[str, ...] = ()

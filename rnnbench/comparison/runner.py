@@ -5,12 +5,14 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 
 from rnnbench.backends.base import BackendInfo
+from rnnbench.baselines.spec import Baseline
 from rnnbench.comparison import rows
+from rnnbench.comparison.baselines import Bar, BaselineGroup
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
@@ -23,6 +25,7 @@ from rnnbench.comparison.stages import Choice, ComparisonStage, choosable, stage
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
+from rnnbench.records.record import Record
 from rnnbench.records.store import Run
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task, Workload
@@ -79,6 +82,7 @@ class ComparisonPlan:
     selection: Selection
     scout: Selection
     description: Description
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
 
     @property
     def stages(self) -> tuple[ComparisonStage, ...]:
@@ -112,11 +116,13 @@ def plan_comparison(
         for number, (name, task) in product(range(1, settings.folds + 1), tasks.items()):
             folds[name, number] = folded(task, number, settings.folds)
     several = scout is not None and len(selection.infos) > 1
-    staged = choosable(settings, workloads, unfolded, set(extra) if several else set())
+    rivals = tuple(group for group in unfolded if group.of_baselines)
+    cells = tuple(group for group in unfolded if not group.of_baselines)
+    staged = choosable(settings, workloads, cells, set(extra) if several else set())
     scout = scout or selection
-    choice = Choice(settings, unfolded, staged, scout.infos[0].id)
+    choice = Choice(settings, cells, staged, scout.infos[0].id, rivals)
     description = replace(Description.of(settings, workloads, sources), left_out=choice.announced())
-    return ComparisonPlan(settings, folds, choice, selection, scout, description)
+    return ComparisonPlan(settings, folds, choice, selection, scout, description, registry.baselines)
 
 
 def carry_out(
@@ -168,8 +174,10 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
         self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files = CaseFiles(sandbox.folder, PluginProcesses(sandbox), plan.settings.folds)
-        self.state = RunState()
+        self.processes, self.state = PluginProcesses(sandbox), RunState()
+        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds)
+        self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
+        self.bar.add(run.records())
         self.refused: dict[str, Failure] = {}
         self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}
@@ -182,14 +190,17 @@ class Comparison:
             if number:
                 self.listener.chosen(_progress(self.plan, self.run)[0], stage.told(stored))
             groups = stage.groups(stored)
-            self._carry_out(groups, [group for group in groups if group.key not in done])
+            waiting = [group for group in groups if group.key not in done]
+            for group in waiting:
+                if group.of_baselines:
+                    self._measure_baselines(group)
+            self._carry_out({group.cell for group in groups}, [group for group in waiting if not group.of_baselines])
 
-    def _carry_out(self, groups: Sequence[Group], waiting: Iterable[Group]) -> None:
-        """Measure those of a stage's groups that wait. The control accompanies the first of its cells."""
-        cells = {group.cell for group in groups}
+    def _carry_out(self, cells: Set[str], waiting: Sequence[Group]) -> None:
+        """Measure groups of cells. The control accompanies the first of the stage's cells."""
         controlled = next((cell for cell in self.settings.cells if cell in cells), "")
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
-            selection = self._selection(groups[0])
+            selection = self._selection(waiting[0])
             specs = [*selection.listed(), *selection.helpers()]
             pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
             with parent_cores(self.sandbox.cores, threads), pool:
@@ -204,12 +215,33 @@ class Comparison:
         task, selection = self.tasks[group.task, group.fold], self._selection(group)
         settings = training(task, self.settings)
         helpers = [spec for spec in selection.helpers() if with_control or spec.name != CONTROL]
+        bar = self.bar.over(task, group.seed, group.fold) if isinstance(task, Task) else None
         runs = GroupRun(
-            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state
+            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state, bar
         ).run()
         records = rows.records(runs, group, task, settings, self.run, self.versions)
         self.run.append(group.key, records, rows.samples(runs))
         self.listener.finished(group, records, time.monotonic() - start)
+
+    def _measure_baselines(self, group: Group) -> None:
+        start = time.monotonic()
+        task = self.tasks[group.task, group.fold]
+        assert isinstance(task, Task)
+        settings = training(task, self.settings)
+        found = BaselineGroup(group, task, settings, self.files, self.processes, self.listener).run(self.plan.baselines)
+        parameters = {run.name: run.parameters for run in found}
+        records = rows.baseline_records(found, parameters, group, task, settings, self.run)
+        self.bar.add(records)
+        records = [self._judged(record, task) for record in records]
+        self.run.append(group.key, records, rows.samples(found))
+        self.listener.finished(group, records, time.monotonic() - start)
+
+    def _judged(self, record: Record, task: Task) -> Record:
+        """Return a baseline's record with whether it learned; of one that is a part of the bar that is not said."""
+        if record.score is None or record.failed:
+            return record
+        bar = self.bar.over(task, record.seed, record.fold)
+        return replace(record, learned=record.cell not in self.bar.blind and task.learned(record.score, bar))
 
 
 def _progress(plan: ComparisonPlan, run: Run) -> tuple[int, int]:

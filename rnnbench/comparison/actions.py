@@ -162,7 +162,7 @@ class CaseActions:
         What the sample before gave is let go first: while it is held, calls have to write to memory that was never
         touched.
         """
-        self._timed = {}
+        self._timed: dict[str, Array] = {}
         self._inputs.renew(seed)
         call, windows = self._call(), self._inputs.windows(self.calibration.calls)
         for number in range(1 + seed % WARM_UPS):

@@ -55,9 +55,9 @@ class Options:
     seed: int | None = None
     threads: tuple[int, ...] = ()
     quick: bool = False
-    no_baselines: bool = False
     folds: int | None = None
     all_backends: bool = False
+    no_baselines: bool = False
     csv: str | None = None
     target: str | None = None
     features: tuple[str, ...] = ()

@@ -32,6 +32,26 @@ class BaselineRun(BackendRun):
 
 
 @dataclass
+class Bar:
+    """What counts as learned: better, by the task's margin, than every blind baseline of the group, and than the task's
+    own trivial answer. scores: of the blind ones, by task, seed and fold."""
+
+    blind: frozenset[str]
+    scores: dict[tuple[str, int, int | None], list[float]] = field(default_factory=dict)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take in what is stored."""
+        for record in records:
+            if record.is_baseline and record.cell in self.blind and record.score is not None and not record.failed:
+                self.scores.setdefault((record.task, record.seed, record.fold), []).append(record.score)
+
+    def over(self, task: Task, seed: int, fold: int | None = None) -> float:
+        """Return the score of the best of all trivial answers."""
+        scores: list[float] = [task.baseline, *self.scores.get((task.id, seed, fold), ())]
+        return min(scores) if task.score_better == "lower" else max(scores)
+
+
+@dataclass
 class BaselineGroup:
     """All baselines on the data of one group. processes: those of plugins."""
 
@@ -79,7 +99,7 @@ class BaselineGroup:
             self._check(answers)
         path = self.files.path("baseline-answers.npz")
         arrays.save(path, {"y": answers})
-        found = self.files.scores(self.group, self.task, path, answers, self.test, self.test_file)
+        found = self.files.scores(self.group, self.task, (path, answers), (self.test, self.test_file))
         for name, value in found.columns().items():
             setattr(run.record, name, value)
         for name, values in found.samples().items():

@@ -18,8 +18,8 @@ DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
 LARGEST = 2**31 - 1  # of a size: far beyond what any memory holds, and what every library can count to
 MOST_GROUPS = 100_000  # of one run: more than a day of work, and few enough to be held
-BASELINES = "baselines"  # in place of a cell
 MOST_FOLDS = 1000
+BASELINES = "baselines"  # in place of a cell
 DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
 
 
@@ -45,9 +45,9 @@ class Settings:
     seed: int = 0
     threads: tuple[int, ...] = (1,)
     quick: bool = False
-    no_baselines: bool = False
     folds: int | None = None
     all_backends: bool = False
+    no_baselines: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden_sizes", "layers", "threads"):

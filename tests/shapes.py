@@ -176,6 +176,7 @@ def places() -> list[Place]:
     """List every function that is looked at. Sessions: those of `numba` and of the reference."""
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
+    from rnnbench.forecasting import conformal
     from rnnbench.registry import registry
     from rnnbench.tasks.spec import Data, Split
     from rnnbench.weights import state_dict
@@ -196,6 +197,8 @@ def places() -> list[Place]:
         Place(training, "loss_and_gradient", of_loss),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
+        Place(conformal, "intervals", lambda call: {"errors": Float[Array, "N O"]}),
+        Place(conformal, "coverage", lambda call: {"errors": Float[Array, "N O"]}),
     ]
 
 

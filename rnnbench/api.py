@@ -51,6 +51,7 @@ def compare(
     seed: int | None = None,
     threads: Numbers = None,
     quick: bool = False,
+    no_baselines: bool = False,
     csv: PathLike | None = None,
     target: str | None = None,
     features: Names = None,
@@ -70,6 +71,7 @@ def compare(
     The options are those of `rnnbench compare`, with its defaults; where several values make sense, one may be given or
     a list. Workers are processes of their own: no main guard is needed, and a notebook or a thread may call this.
 
+    no_baselines: leaves out the methods without recurrence; `learned` then knows the task's own trivial answer alone.
     model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
     the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
     which gives the machine's noise. progress: `print`, or anything that takes a line of text; or a `Listener`.

@@ -33,7 +33,7 @@ def rnnbench_backends():
         BackendInfo("picky", "Only LSTM", "rnnbench.backends.numpy_reference:NumpyBackend", cells=("lstm",)),
     ]
 """
-TINY = ["--task", "sine", "--cell", "rnn-tanh", "--hidden", "3", "--steps", "3", "--batch", "4"]
+TINY = ["--task", "sine", "--cell", "rnn-tanh", "--hidden", "3", "--steps", "3", "--batch", "4", "--no-baselines"]
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,20 @@ def test_a_run_is_printed_stored_and_printed_again(folder: Path, capsys: Capture
     assert [path.name for path in (folder / "results" / "runs").iterdir()] == [payload["run_id"]]
     assert main(["show", payload["run_id"]]) == 0
     assert capsys.readouterr().out == shown.out
+
+
+def test_baselines_are_rows_too_and_no_rows_of_them_are_as_if_nothing_ran(capsys: Capture) -> None:
+    words = [word for word in TINY if word != "--no-baselines"]
+    assert main(["compare", "-p", "tiny.py", *words, "--backend", "picky", "--quick", "--json", "-"]) == 3
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    found = {row["cell"]: row for row in rows if row["backend"] == "baseline"}
+    assert found.keys() >= {"constant", "last-value", "seasonal-last-value", "ridge", "ses"}
+    assert found["last-value"]["score"] == pytest.approx(1.0)
+    assert found["ridge"]["score"] < 1e-6  # a sine follows a recursion of two steps
+    assert found["ridge"]["learned"] is True
+    assert {row["learned"] for name, row in found.items() if name in ("constant", "last-value")} == {False}
+    assert main(["list", "baselines", "--json"]) == 0
+    assert {row["baseline"] for row in json.loads(capsys.readouterr().out)["rows"]} >= found.keys()
 
 
 def test_quick_is_one_seed_and_says_so(capsys: Capture) -> None:
@@ -125,7 +139,7 @@ def test_your_own_csv_file_is_a_task(folder: Path, capsys: Capture) -> None:
         "-",
     ]
     assert main(["compare", "-p", "tiny.py", *tiny, *series]) == 0
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    *_, row = json.loads(capsys.readouterr().out)["rows"]
     assert row["task"].startswith("csv-sales-")
     assert (row["input_size"], row["seq_len"]) == (2, 6)
     assert main(["show", "latest"]) == 0

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from rnnbench.backends.base import ID_PATTERN
 from rnnbench.errors import UsageError
+from rnnbench.tables.place import Place
 from rnnbench.tasks.csv_file import csv_task
 from rnnbench.tasks.scores import persistence
 from rnnbench.tasks.sunspots import SUNSPOTS
-from rnnbench.tasks.table import MOST_COLUMNS, Place, read_columns
+from rnnbench.tasks.table import MOST_COLUMNS, read_columns
 
 ROWS = 60
 
@@ -58,7 +59,7 @@ def test_it_is_scored_as_sunspots_are(file):
     file.write_text(text())
     task = csv_task(file, "a")
     test = task.data(0).test
-    assert (task.baseline, task.score_name, task.score) == (SUNSPOTS.baseline, SUNSPOTS.score_name, SUNSPOTS.score)
+    assert (task.baseline, task.score_name, task.metric) == (SUNSPOTS.baseline, SUNSPOTS.score_name, SUNSPOTS.metric)
     assert task.score(persistence(test), test) == 1
     assert not task.learned(1.0)
 
@@ -138,7 +139,8 @@ def test_harmless_variants_are_read(file, content):
         (text().replace(",", ";"), "series.csv, row 1: there is no column 'a'; separate the columns by commas"),
         (
             text(dict.fromkeys(range(ROWS), 4)),
-            "series.csv, column 'a': it stays as it was in all of the test's 12 rows; there is nothing to forecast",
+            "series.csv, column 'a': it stays as it was in all 12 forecasts of the test part; "
+            "there is nothing to forecast",
         ),
         (
             text({n: 1e300 * n for n in range(ROWS)}),
@@ -214,7 +216,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
 @pytest.mark.parametrize("size", [0, -3])
 def test_sizes_below_one_are_refused_before_the_file_is_read(tmp_path, option, size):
     assert complaint(tmp_path / "no.csv", **{option: size}) == (
-        f"the {option} must be a whole number of at least 1; got {size}"
+        f"--{option} takes a whole number from 1 to 2147483647; got {size}"
     )
 
 

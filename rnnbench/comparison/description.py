@@ -12,6 +12,7 @@ from typing import Any
 from rnnbench.comparison.plan import Settings, training
 from rnnbench.errors import UsageError
 from rnnbench.records.fields import made
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.tasks.spec import Training, Workload
 
 SCHEMA = 1
@@ -19,10 +20,11 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class TaskNote:
-    """What a report says of a task, and how its models were trained."""
+    """What a report says of a task, and how its models were trained. inferred: of a table, each in a few words."""
 
     title: str
     training: Training
+    inferred: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Description:
         cls, settings: Settings, tasks: Sequence[Workload], sources: Mapping[str, str] = MappingProxyType({})
     ) -> "Description":
         """Return what is to be stored of such a run."""
-        notes = {task.id: TaskNote(task.title, training(task, settings)) for task in tasks}
+        notes = {task.id: TaskNote(task.title, training(task, settings), _inferred(task)) for task in tasks}
         return cls(settings, notes, dict(sources))
 
     def as_json(self) -> dict[str, Any]:
@@ -55,3 +57,7 @@ class Description:
             return made(cls, content)
         except ValueError as error:
             raise UsageError(f"this run's settings cannot be read ({error}); was it written by rnnbench?") from None
+
+
+def _inferred(task: Workload) -> tuple[str, ...]:
+    return task.inferred if isinstance(task, ForecastTask) else ()

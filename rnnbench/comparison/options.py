@@ -55,6 +55,7 @@ class Options:
     seed: int | None = None
     threads: tuple[int, ...] = ()
     quick: bool = False
+    no_baselines: bool = False
     csv: str | None = None
     target: str | None = None
     features: tuple[str, ...] = ()

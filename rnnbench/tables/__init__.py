@@ -1,4 +1,6 @@
 """People's tables, read into series with their times, gaps and covariates looked at.
 
-Read `series.py`, what comes out; `options.py`, what may be asked; `reading.py`, files; then `times.py`.
+Read `series.py`, what comes out; `options.py`, what may be asked; `reading.py`, a table of columns, over `opening.py`
+(bytes), `dialect.py` (encoding, separator), `numbers.py` (1.234,5) and `typed.py` (frames, Parquet, Excel), with errors
+at a `place.py`; then `times.py`.
 """

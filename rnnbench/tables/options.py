@@ -1,5 +1,6 @@
 """What may be asked of a table: which columns mean what, and what is to be inferred otherwise."""
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +19,7 @@ class TableOptions:
     season: steps in time. fill: what becomes of gaps, which are refused without it.
     """
 
-    source: "str | pd.DataFrame"
+    source: "str | os.PathLike[str] | pd.DataFrame"
     target: tuple[str, ...] = ()
     time: str | None = None
     id: str | None = None

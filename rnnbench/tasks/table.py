@@ -7,31 +7,17 @@ import csv
 import math
 import reprlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from rnnbench.errors import UsageError, did_you_mean
+from rnnbench.errors import did_you_mean
 from rnnbench.model import Array
+from rnnbench.tables.place import Place
 
 MOST_COLUMNS = 10_000  # with more it is no table of series, and near names would be looked for among them for minutes
 MOST_BYTES = 1 << 28  # far above any series that a cell could be trained on
 MISSING = frozenset(("", "na", "n/a", "nan", "null", "none", "-", "?"))
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where in a file something is wrong."""
-
-    path: Path
-    row: int | None = None
-    column: str | None = None
-
-    def error(self, message: str) -> UsageError:
-        row = "" if self.row is None else f", row {self.row}"
-        column = "" if self.column is None else f", column {self.column!r}"
-        return UsageError(f"{self.path}{row}{column}: {message}")
 
 
 def read_columns(path: Path, names: Sequence[str]) -> Array:

@@ -29,7 +29,8 @@ from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Store
-from rnnbench.tasks.table import read_columns
+from rnnbench.tables.options import TableOptions
+from rnnbench.tables.reading import read_table
 
 MODEL = rnnbench.Model("gru", 2, 3, 1)
 SECONDS = 10.0  # of processor, for a file of some kilobytes, on any machine
@@ -148,13 +149,12 @@ def test_any_table_is_read_or_refused_in_one_line(tmp_path_factory, content, col
     path.write_bytes(content)
     with bounded():
         try:
-            values = read_columns(path, [column])
+            values = read_table(TableOptions(path)).numbers(column)
         except UsageError as error:
             one_line(error)
             return
-    assert values.shape[1] == 1
     assert len(values) <= content.count(b"\n") + content.count(b"\r") + 1
-    assert np.isfinite(values).all()
+    assert not np.isinf(values).any()
 
 
 @cache
@@ -228,8 +228,7 @@ def test_any_row_is_a_record_or_one_line(changes, whole):
 
 @pytest.mark.parametrize(("kind", "count"), [(kind, 12 if kind == "stores" else 120) for kind in fuzz.KINDS])
 def test_a_file_of_damaged_structure_is_read_or_told_in_one_line(kind, count):
-    if kind == "onnx":
-        pytest.importorskip("onnx")
+    pytest.importorskip({"onnx": "onnx", "parquet": "pyarrow", "excel": "openpyxl"}.get(kind, "json"))
     ends, wrong = fuzz.trials(kind, 0, count)
     assert wrong == []
     assert set(ends) == {"read", "refused"}  # the damage is neither too small nor too large to mean anything

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rnnbench.report.text import printable
-from validation import strange_weights, strangers
+from validation import strange_tables, strange_weights, strangers
 from validation.strangers import Trial, Wrong
 
 SECONDS = 20.0  # for a file of some kilobytes; most take a twentieth of a second
@@ -39,6 +39,9 @@ KINDS: dict[str, Callable[[Path], Trial]] = {
     "safetensors": strange_weights.safetensors,
     "onnx": strange_weights.onnx,
     "options": strangers.options,
+    "csv": strange_tables.csv_files,
+    "parquet": strange_tables.parquet_files,
+    "excel": strange_tables.excel_files,
 }
 
 

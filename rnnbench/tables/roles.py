@@ -29,11 +29,13 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
 
     Raises UsageError for a name that is not there, that has two roles, or that would have to be guessed.
     """
-    past, known, static = (_named(table, names) for names in (options.past, options.known, options.static))
+    asked = (options.target, options.past, options.known, options.static)
+    target, *others = (_taken_apart(table, names) for names in asked)
+    past, known, static = (_named(table, names) for names in others)
     time = None if options.time is None else _named(table, (options.time,))[0]
     id = None if options.id is None else _named(table, (options.id,))[0]
     taken = {*past, *known, *static, *filter(None, (time, id))}
-    exact = [name for name in options.target if name in table.columns]
+    exact = [name for name in target if name in table.columns]
     found = []
     if id is None and "unique_id" in table.columns and "unique_id" not in (*taken, *exact):
         id = "unique_id"
@@ -42,8 +44,8 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
         found.append(f"times in {time}")
     taken |= set(filter(None, (time, id)))
     free = [name for name in table.columns if name not in taken]
-    if options.target:
-        targets = tuple(dict.fromkeys(name for asked in options.target for name in _matching(table, asked, free)))
+    if target:
+        targets = tuple(dict.fromkeys(name for asked in target for name in _matching(table, asked, free)))
     else:
         targets = (_only_target(table, free),)
         found.append(f"target {targets[0]}")
@@ -51,6 +53,12 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
     roles = Roles(targets, time, id, past, known, static, tuple(found))
     _check(table, roles)
     return roles
+
+
+def _taken_apart(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names with commas between each by itself, but for one that a column has with its commas."""
+    parts = ([name] if name in table.columns else name.split(",") for name in names)
+    return tuple(part.strip() for own in parts for part in own)
 
 
 def _named(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:

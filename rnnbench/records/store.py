@@ -175,18 +175,10 @@ def _case(record: Record) -> tuple[Variant | str, int, int | None]:
 
 def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
     """Let a group count once: a second file of its rows would count each seed twice."""
-<<<<<<< HEAD
-    seen: dict[tuple[Variant | str, int, int | None], Path] = {}
+    seen: dict[tuple[Variant | str, int, int | None, bool], Path] = {}
     for number, (path, group) in enumerate(read):
         if isinstance(group, StoredGroup) and group.records:
-            first = seen.setdefault(_case(group.records[0]), path)
-=======
-    seen: dict[tuple[Variant, int, int | None, bool], Path] = {}
-    for number, (path, group) in enumerate(read):
-        if isinstance(group, StoredGroup) and group.records:
-            row = group.records[0]
-            first = seen.setdefault((Variant.of(row), row.seed, row.fold, group.key.endswith(SCORED)), path)
->>>>>>> a1b0068a9c79433e7c34825eaf06f5d888183e02
+            first = seen.setdefault((*_case(group.records[0]), group.key.endswith(SCORED)), path)
             if first is not path:
                 read[number] = path, f"holds the rows that {first.name} holds"
     return read

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rnnbench.api import Interrupted, compare, load_run
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
+    from rnnbench.baselines.spec import Baseline
     from rnnbench.cells.spec import Accumulator, Cell, Stage
     from rnnbench.errors import RnnbenchWarning, Unsupported, UsageError
     from rnnbench.hookspecs import hookimpl
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "rnnbench.api": ("Interrupted", "compare", "load_run"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
+    "rnnbench.baselines.spec": ("Baseline",),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
     "rnnbench.errors": ("RnnbenchWarning", "Unsupported", "UsageError"),
     "rnnbench.hookspecs": ("hookimpl",),
@@ -42,6 +44,7 @@ __all__ = [
     "Adam",
     "Backend",
     "BackendInfo",
+    "Baseline",
     "Budget",
     "Case",
     "Cell",

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from rnnbench.tasks.spec import Task
     from rnnbench.weights.spec import Converter
 
-hookspec = pluggy.HookspecMarker("rnnbench")
-hookimpl = pluggy.HookimplMarker("rnnbench")
+hookspec, hookimpl = pluggy.HookspecMarker("rnnbench"), pluggy.HookimplMarker("rnnbench")
 
 
 @hookspec

@@ -6,13 +6,20 @@ from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from rnnbench.backends.base import API_VERSION, ID_PATTERN, BackendInfo
+from rnnbench.baselines.spec import Baseline
 from rnnbench.cells.spec import Cell
 from rnnbench.records.fields import Amount, Count, Positive, Size, Within, fitted, hints
 from rnnbench.tasks.spec import Task
 from rnnbench.weights.spec import Converter
 
-Offer = Cell | Task | BackendInfo | Converter
-KINDS: dict[str, type[Offer]] = {"cells": Cell, "tasks": Task, "backends": BackendInfo, "converters": Converter}
+Offer = Cell | Task | Baseline | BackendInfo | Converter
+KINDS: dict[str, type[Offer]] = {
+    "cells": Cell,
+    "tasks": Task,
+    "baselines": Baseline,
+    "backends": BackendInfo,
+    "converters": Converter,
+}
 
 Line = Annotated[str, Within(1, 200)]
 # What a field of this name may hold, where that is less than its type.
@@ -49,7 +56,7 @@ def complaint(kind: str, offer: object) -> str | None:
         age = "newer rnnbench" if newer else "newer version of the plugin"
         return f"backend {offer.id!r} speaks plugin API {offer.api!r:.80}, this rnnbench {API_VERSION}; install a {age}"
     try:
-        _hold(type(offer), offer, "")
+        _hold(expected, offer, "")
     except ValueError as misfit:
         return f"{kind[:-1]} {offer.id!r}: {misfit}"
     return None
@@ -61,10 +68,11 @@ def _hold(kind: Any, value: object, name: str) -> None:
     if is_dataclass(kind):
         if not isinstance(value, kind):  # type: ignore[arg-type]
             raise ValueError(f"{name} must be a {getattr(kind, '__name__', kind)}; got {type(value).__name__}")
-        for field, hint in hints(type(value)).items():
+        declared = hints(kind)  # type: ignore[arg-type]  # what a kind of task has beside that is its own affair
+        for field, hint in declared.items():
             _hold(BOUNDS.get(field, hint), getattr(value, field), field)
-    elif origin is Callable:
-        if not callable(value):
+    elif Callable in (origin, *map(get_origin, arguments)):
+        if not callable(value) and not (value is None and type(None) in arguments):
             raise ValueError(f"{name} must be a function; got {type(value).__name__}")
     elif origin is tuple and is_dataclass(arguments[0]) and isinstance(value, tuple):
         for item in value:

@@ -1,4 +1,4 @@
-"""Finds cells, tasks and backends: built-ins, installed entry points and one-file plugins, all through the same hooks.
+"""Finds cells, tasks, baselines and backends: built-ins, installed entry points and one-file plugins, by one contract.
 
 A broken plugin is reported by name and left out; the others work on. A plugin runs with the user's rights: this
 contains faults, not malice.
@@ -22,8 +22,9 @@ from typing import ClassVar, TypeVar
 
 import pluggy
 
-from rnnbench import backends, cells, hookspecs, tasks, weights
+from rnnbench import backends, baselines, cells, hookspecs, tasks, weights
 from rnnbench.backends.base import BackendInfo
+from rnnbench.baselines.spec import Baseline
 from rnnbench.cells.spec import Cell
 from rnnbench.errors import UnknownName, UsageError, did_you_mean
 from rnnbench.offers import KINDS, Offer, complaint
@@ -38,7 +39,7 @@ BUILT_IN = "built in"
 
 
 @dataclass(frozen=True)
-class Problem:
+class PluginProblem:
     """A plugin, or one of its offers, that was left out, or what a plugin did to this process."""
 
     plugin: str
@@ -55,12 +56,13 @@ class Registry:
 
     cells: dict[str, Cell] = field(default_factory=dict)
     tasks: dict[str, Task] = field(default_factory=dict)
+    baselines: dict[str, Baseline] = field(default_factory=dict)
     backends: dict[str, BackendInfo] = field(default_factory=dict)
     converters: dict[str, Converter] = field(default_factory=dict)
     plugins: dict[str, str] = field(default_factory=dict)
     owners: dict[tuple[str, str], str] = field(default_factory=dict)
     modules: dict[str, ModuleType] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[PluginProblem] = field(default_factory=list)
 
     def cell(self, name: str) -> Cell:
         """Return the cell of this id."""
@@ -69,6 +71,10 @@ class Registry:
     def task(self, name: str) -> Task:
         """Return the task of this id."""
         return _known("task", self.tasks, name)
+
+    def baseline(self, name: str) -> Baseline:
+        """Return the baseline of this id."""
+        return _known("baseline", self.baselines, name)
 
     def backend(self, name: str) -> BackendInfo:
         """Return what the backend of this id says of itself."""
@@ -212,7 +218,7 @@ class Loader:
                 self._problem(name, f"changes {words} when it is found; it must do so in a backend's factory")
 
     def _problem(self, plugin: str, message: str) -> None:
-        self.registry.problems.append(Problem(plugin, message))
+        self.registry.problems.append(PluginProblem(plugin, message))
 
 
 def _listed(offers: Callable[[], Iterable[Offer]]) -> list[Offer]:
@@ -221,7 +227,7 @@ def _listed(offers: Callable[[], Iterable[Offer]]) -> list[Offer]:
 
 def _builtin_modules() -> Iterator[str]:
     """Yield the modules and packages of the built-in folders that have a hook; no other is imported for it."""
-    for package in (cells, tasks, backends, weights):
+    for package in (cells, tasks, baselines, backends, weights):
         for found in iter_modules(package.__path__, f"{package.__name__}."):
             spec = importlib.util.find_spec(found.name)
             if spec is not None and spec.origin and HOOK in Path(spec.origin).read_bytes():

@@ -54,7 +54,7 @@ class Quiet:
 
 
 def settings(**changes: Any) -> Settings:
-    return Settings(**{"tasks": ("mean",), "cells": ("gru",), "seeds": 1, **changes})
+    return Settings(**{"tasks": ("mean",), "cells": ("gru",), "seeds": 1, "no_baselines": True, **changes})
 
 
 def load(monkeypatch: Any, *requests: str) -> Registry:

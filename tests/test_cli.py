@@ -90,7 +90,7 @@ def test_as_a_module() -> None:
         (["list", "cells", "-p", "absent.py"], "there is no plugin file 'absent.py'"),
         (["list", "cells", "-p", "absent_module"], "there is no module 'absent_module'; -p takes a .py file"),
         (["list", "cells", "-p", "../odd"], "there is no module '../odd'; -p takes a .py file"),
-        (["compare", "--target", "a", "--target=b"], "--target takes one value and is given 2 times; give it once"),
+        (["compare", "--time", "a", "--time=b"], "--time takes one value and is given 2 times; give it once"),
         (["warmup", "--no-training", "--training"], "--training takes one value and is given 2 times; give it once"),
         (["plugins", "new", "x", "--in", "a", "--in", "b"], "--in takes one value and is given 2 times; give it once"),
         (["gate", "HEAD", "--task", "a", "HEAD", "--task", "b"], "--task takes one value and is given 2 times"),
@@ -243,6 +243,13 @@ def test_show_lists_the_stored_runs(capsys: Capture, tmp_path: Path) -> None:
     assert [(row["run"], row["rows"], row["failed"]) for row in rows] == [(first.id, 6, 0), (second.id, 12, 12)]
     assert main(["show", "--results", str(tmp_path)]) == 0
     assert first.id in capsys.readouterr().out
+
+
+def test_baselines_are_neither_cells_nor_backends_of_a_run(capsys: Capture, tmp_path: Path) -> None:
+    stored(tmp_path, seeds=1, cells=("gru",), baselines={"ridge": 0.5})
+    assert main(["show", "--results", str(tmp_path), "--json", "-"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["cells"], row["backends"], row["rows"]) == (["gru"], ["numba", "numpy"], 3)
 
 
 def test_show_prints_a_stored_run_by_any_name(capsys: Capture, tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_add_a_task(folder: Path) -> None:
     follow("add-a-task.md", folder)
 
 
+def test_add_a_baseline(folder: Path) -> None:
+    follow("add-a-baseline.md", folder)
+
+
 @pytest.mark.slow
 def test_add_a_cell(folder: Path) -> None:
     follow("add-a-cell.md", folder)

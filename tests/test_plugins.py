@@ -224,7 +224,7 @@ def test_a_broken_installed_plugin_is_reported_and_can_be_refused(install, built
 
 # ---- broken plugins --------------------------------------------------------------------------------------------------
 
-HOOKS = "the hooks are rnnbench_backends, rnnbench_cells, rnnbench_converters, rnnbench_tasks"
+HOOKS = "the hooks are rnnbench_backends, rnnbench_baselines, rnnbench_cells, rnnbench_converters, rnnbench_tasks"
 BROKEN = {
     "import error": ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
     "syntax error": ("def (", "SyntaxError: "),
@@ -461,7 +461,7 @@ def test_unknown_names_are_one_line_with_a_suggestion():
 # ---- the contract ----------------------------------------------------------------------------------------------------
 
 
-def test_the_hooks_are_the_three_kinds():
+def test_the_hooks_are_the_kinds():
     from rnnbench import hookspecs
 
     marked = [name for name, value in vars(hookspecs).items() if hasattr(value, f"{hookspec.project_name}_spec")]

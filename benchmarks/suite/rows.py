@@ -68,6 +68,8 @@ def measure(grid: Grid) -> dict[str, Row]:
     found: dict[str, list[tuple[Any, Row]]] = {}
     for group in run.groups():
         for record in group.records:
+            if record.backend not in grid.backends:  # a baseline's, which the grid has not
+                continue
             name = key(record.task, record.cell, record.backend, record.hidden_size)
             found.setdefault(name, []).append((record, group.samples.get(record.backend, {})))
     return {name: row for name, seeds in found.items() if (row := summary(seeds)) is not None}

@@ -1,4 +1,4 @@
 """Methods without recurrence, which a cell has to beat: one file each, found by folder.
 
-Read `spec.py`, what a baseline is; then any baseline.
+Read `spec.py`, what a baseline is; `sequences.py` and `series.py`, what they see; then any baseline.
 """

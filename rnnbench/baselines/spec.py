@@ -21,9 +21,12 @@ class Problem:
 
 
 class Fitted(Protocol):
-    """A fitted baseline. parameters: how many numbers it chose by looking at the training split."""
+    """A fitted baseline."""
 
-    parameters: int
+    @property
+    def parameters(self) -> int:
+        """Return how many numbers it chose by looking at the training split."""
+        ...
 
     def predict(self, split: Split) -> Array:
         """Return the answers to a split, [N, O] or [T, N, O] as a model gives them: for classes, larger for likelier.

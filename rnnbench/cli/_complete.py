@@ -19,7 +19,7 @@ def _silent() -> Iterator[None]:
 
 
 def registered(kind: str) -> Complete:
-    """Return what completes names of a kind ("cells", "tasks", "backends"), after a comma too."""
+    """Return what completes names of a kind ("cells", "tasks", ...), after a comma too."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         before, comma, start = incomplete.rpartition(",")

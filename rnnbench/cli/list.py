@@ -1,4 +1,4 @@
-"""`rnnbench list`: the cells, tasks and backends there are."""
+"""`rnnbench list`: the cells, tasks, baselines and backends there are."""
 
 from typing import TYPE_CHECKING
 
@@ -9,22 +9,28 @@ from rnnbench.cli._options import json_flag, load_plugins, plugin_option, traceb
 
 if TYPE_CHECKING:
     from rnnbench.backends.base import BackendInfo
+    from rnnbench.baselines.spec import Baseline
     from rnnbench.cells.spec import Cell
     from rnnbench.tasks.spec import Task
 
 
+KINDS = ("cells", "tasks", "baselines", "backends")
+
+
 @click.command()
-@click.argument("kind", type=click.Choice(["cells", "tasks", "backends"]), metavar="cells|tasks|backends")
+@click.argument("kind", type=click.Choice(KINDS), metavar="|".join(KINDS))
 @plugin_option
 @json_flag
 @traceback_option
 def command(kind: str, plugins: tuple[str, ...], as_json: bool) -> None:
-    """List the cells, tasks or backends that can be compared."""
+    """List the cells, tasks, baselines or backends that can be compared."""
     registry = load_plugins(plugins)
     if kind == "cells":
         show([_cell(cell) for cell in registry.cells.values()], CELL_COLUMNS, as_json)
     elif kind == "tasks":
         show([_task(task) for task in registry.tasks.values()], TASK_COLUMNS, as_json)
+    elif kind == "baselines":
+        show([_method(baseline) for baseline in registry.baselines.values()], BASELINE_COLUMNS, as_json)
     else:
         show([_backend(info) for info in registry.backends.values()], BACKEND_COLUMNS, as_json)
 
@@ -70,6 +76,23 @@ def _task(task: "Task") -> Row:
         "batch": task.budget.batch_size,
         "hidden": task.budget.hidden_size,
         "source": task.source,
+    }
+
+
+BASELINE_COLUMNS = (
+    ListColumn("baseline"),
+    ListColumn("title", wraps=True),
+    ListColumn("blind", lambda row: "yes" if row["blind"] else "no"),
+    ListColumn("source", wraps=True),
+)
+
+
+def _method(baseline: "Baseline") -> Row:
+    return {
+        "baseline": baseline.id,
+        "title": baseline.title,
+        "blind": baseline.blind,
+        "source": baseline.source,
     }
 
 

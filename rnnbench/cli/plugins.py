@@ -1,4 +1,4 @@
-"""`rnnbench plugins`: what was loaded and from where, whether a backend keeps its promises, a new one to begin with."""
+"""`rnnbench plugins`: what was loaded and from where, whether a backend or baseline keeps its promises, a new one."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,22 +46,29 @@ def list_plugins(plugins: tuple[str, ...], as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name", metavar="BACKEND", shell_complete=NAMES["--backend"])
+@click.argument("name", metavar="BACKEND|BASELINE", shell_complete=NAMES["--backend"])
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads it may use.")
 @plugin_option
 @json_flag
 @traceback_option
 def check(name: str, threads: int, plugins: tuple[str, ...], as_json: bool) -> int:
-    """Hold a backend to every promise of the contract, one line each.
+    """Hold a backend or a baseline to every promise of the contract, one line each.
 
     Exit code 0 where it keeps them all, 1 where it breaks one.
     """
     from dataclasses import asdict
 
-    from rnnbench.testing import check_backend
+    from rnnbench.testing import check_backend, check_baseline
 
-    info = load_plugins(plugins).backend(name)
-    findings = check_backend(info, threads, on_result=None if as_json else _print)
+    registry, told = load_plugins(plugins), None if as_json else _print
+    if name in registry.baselines and name not in registry.backends:
+        findings = []
+        for finding in check_baseline(registry.baselines[name]):
+            findings.append(finding)
+            if told:
+                told(finding)
+    else:
+        findings = check_backend(registry.backend(name), threads, on_result=told)
     if as_json:
         put_listing(rows=[asdict(finding) for finding in findings])
     return FAILED if any(finding.ok is False for finding in findings) else OK

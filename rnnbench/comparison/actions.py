@@ -152,7 +152,12 @@ class CaseActions:
         return probes.probe(lambda x: self.session.forward(x, self.batch.lengths), self.batch.x)
 
     def sample(self, seed: int) -> m.Sample:
-        """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave."""
+        """Time one sample on the inputs of a seed, watch the threads meanwhile, and keep what the last call gave.
+
+        What the sample before gave is let go first: while it is held, calls have to write to memory that was never
+        touched.
+        """
+        self._timed: dict[str, Array] = {}
         self._inputs.renew(seed)
         call, windows = self._call(), self._inputs.windows(self.calibration.calls)
         for number in range(1 + seed % WARM_UPS):

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from rnnbench.model import Array
-from rnnbench.tasks.spec import Data, Split
+from rnnbench.tasks.spec import Data, Split, Windows
 from rnnbench.workers.failure import Failure, explain
 from rnnbench.workers.worker import memory_limit
+
+WINDOWS = "windows "  # begins the names of what a split's windows are
 
 
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
@@ -44,14 +46,58 @@ def _without_following(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
+def data_paths(stem: Path, data: Data) -> dict[str, str]:
+    """Return the files of the splits that the data have, by name."""
+    return {name: f"{stem}-{name}.npz" for name, split in vars(data).items() if split is not None}
+
+
+def save_data(stem: Path, data: Data) -> None:
+    """Write a file for each split that there is."""
+    for name, path in data_paths(stem, data).items():
+        save_split(Path(path), getattr(data, name))
+
+
+def load_data(stem: Path) -> Data:
+    """Read the splits that were written. Raises Failure."""
+    train, test, validation = (Path(f"{stem}-{name}.npz") for name in ("train", "test", "validation"))
+    return Data(load_split(train), load_split(test), load_split(validation) if validation.exists() else None)
+
+
 def save_split(path: Path, split: Split) -> None:
     lengths = {} if split.lengths is None else {"lengths": split.lengths}
-    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths})
+    windows = {} if split.windows is None else _flat(split.windows)
+    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths, **windows})
 
 
 def load_split(path: Path) -> Split:
     stored = load(path)
-    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]))
+    windows = _windows(stored) if f"{WINDOWS}which" in stored else None
+    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]), windows)
+
+
+def _flat(windows: Windows) -> dict[str, Array]:
+    """Return windows as arrays: the series one after the other, and how long each is; no season is 0."""
+    arrays = {
+        "series": np.concatenate([np.empty(0), *windows.series]),
+        "counts": np.array([len(values) for values in windows.series], np.int64),
+        "leads": np.array(windows.leads),
+        "season": np.array(windows.season or 0),
+        "names": np.array(windows.names, np.str_),
+        **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
+    }
+    return {f"{WINDOWS}{name}": values for name, values in arrays.items()}
+
+
+def _windows(stored: Mapping[str, Array]) -> Windows:
+    own = {name.removeprefix(WINDOWS): values for name, values in stored.items() if name.startswith(WINDOWS)}
+    ends = np.cumsum(own.pop("counts"))
+    return Windows(
+        series=tuple(np.split(own.pop("series"), ends[:-1])) if len(ends) else (),
+        leads=tuple(own.pop("leads").tolist()),
+        season=int(own.pop("season")) or None,
+        names=tuple(own.pop("names").tolist()),
+        **own,
+    )
 
 
 def cast(data: Data, dtype: str) -> Data:

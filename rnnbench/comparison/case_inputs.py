@@ -10,8 +10,10 @@ from rnnbench.comparison import arrays
 from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, at_fault
 from rnnbench.comparison.messages import CasePaths, CaseRequest
 from rnnbench.comparison.plan import Group
+from rnnbench.comparison.scoring import Scores
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
+from rnnbench.registry import registry
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, FixedModel, Split, Task, Training, Workload
 from rnnbench.verify.reference import Oracle, Outputs
@@ -105,6 +107,30 @@ class CaseFiles:
             processes=self._processes,
         )
 
+    def data(self, group: Group, task: Task) -> tuple[Data, str]:
+        """Return a task's data for what needs no model, and the file of its test split. Raises Failure."""
+        form = task.input_size, 1, task.output_size  # of any cell: what the data are held to
+        try:
+            model = Model(next(iter(registry().cells)), *form, readout=task.readout, dtype=group.dtype)
+            data, _, test = self._data_of(group, task, model)
+        except Failure:
+            raise
+        except Exception as error:  # a plugin's task may raise anything
+            raise blame(
+                error, f"task {task.id!r}: {explain(error)}", f"leave it out: --task without {task.id}"
+            ) from error
+        return data, test
+
+    def scores(self, task: Task, predictions: Path, y: Array, test: Split, test_file: str) -> Scores:
+        """Return all that is recorded of predictions for a test split. Raises Failure, which names the task."""
+        if self._processes and self._processes.serves("tasks", task.id):
+            return self._processes.ask("tasks", task.id, CaseWork.scores, task.id, str(predictions), test_file)
+        with at_fault("tasks", task.id):
+            try:
+                return Scores.of(task, y, test)
+            except Exception as error:  # a task may raise anything
+                raise Failure("crashed", f"its score: {explain(error)}") from error
+
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
         return self._folder / name
@@ -130,8 +156,10 @@ class CaseFiles:
                 arrays.save_split(train, data.train)
                 arrays.save_split(test, data.test)
             for name, split in vars(data).items():
+                if split is None:
+                    continue
                 with at_fault("tasks", task.id):
-                    if complaint := misfit(split, model, task.loss):
+                    if split is not None and (complaint := misfit(split, model, task.loss)):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")
             self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed comes back
             self._data[key] = data, str(train), str(test)

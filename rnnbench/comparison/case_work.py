@@ -1,4 +1,4 @@
-"""What a plugin's task and cell compute, in a process of their own: what is not ours may end, hang, print or fork.
+"""What a plugin's task, cell and baseline compute, in a process of their own: what is not ours may end, hang or fork.
 
 The built-in ones, and a task made of the user's own file, are ours: they are computed where we are, by the same calls.
 """
@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any, Concatenate
 
 from rnnbench.backends.base import Backend, BackendInfo
+from rnnbench.baselines.spec import Problem
 from rnnbench.comparison import arrays, trees
+from rnnbench.comparison.baseline_work import BaselineReply, BaselineRequest, fit_and_time
+from rnnbench.comparison.scoring import Scores
 from rnnbench.model import Model
 from rnnbench.registry import registry
 from rnnbench.tasks.spec import Task, Training
@@ -23,7 +26,8 @@ from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.serve import BackendLoader
 from rnnbench.workers.worker import Worker
 
-OPTIONS = {"tasks": "task", "cells": "cell"}
+OPTIONS = {"tasks": "task", "cells": "cell", "baselines": "baseline"}
+LEAVE_OUT = "leave the baselines out: --no-baselines"
 WORK = f"{__name__}:CaseWork"
 REFERENCE = BackendInfo("numpy", "the reference", "rnnbench.backends.numpy_reference:NumpyBackend")
 
@@ -46,6 +50,21 @@ class CaseWork:
         assert isinstance(known, Task)
         return float(known.score(arrays.load(Path(predictions))["y"], arrays.load_split(Path(test))))
 
+    def scores(self, task: str, predictions: str, test: str) -> Scores:
+        """Return all that is recorded of predictions for a test split."""
+        known = registry().task(task)
+        assert isinstance(known, Task)
+        return Scores.of(known, arrays.load(Path(predictions))["y"], arrays.load_split(Path(test)))
+
+    def answer(self, asked: BaselineRequest) -> BaselineReply:
+        """Fit a baseline, and write its answers to a test split."""
+        train, test, batch = (arrays.load_split(Path(path)) for path in (asked.train, asked.test, asked.batch))
+        problem = Problem(train, asked.loss, asked.output_size, asked.readout, asked.seed)
+        reply, answers = fit_and_time(registry().baseline(asked.baseline), problem, test, batch)
+        if answers is not None:
+            arrays.save(Path(asked.answers), {"y": answers})
+        return reply
+
     def compute(self, model: Model, loss: str, training: Training, method: str, asked: str, answer: str) -> None:
         """Write what a method of the reference returns. asked: a file with its splits and the method's arguments."""
         batch, first, given, named = trees.load_tree(Path(asked))
@@ -54,7 +73,7 @@ class CaseWork:
 
 
 class PluginProcesses:
-    """Our side: a process for each plugin's tasks and cells, started when it is first asked, and again when it died."""
+    """Our side: a process for each plugin's offers, started when it is first asked, and again when it died."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
@@ -62,13 +81,13 @@ class PluginProcesses:
         self._late: Counter[tuple[str, str]] = Counter()
 
     def serves(self, kind: str, name: str) -> bool:
-        """Tell whether a plugin offers the task or cell, so that it is computed here."""
+        """Tell whether a plugin offers the task, cell or baseline, so that it is computed here."""
         return (kind, name) in registry().owners and not registry().built_in(kind, name)
 
     def ask(
         self, kind: str, name: str, action: Callable[Concatenate[Actor, P], Reply], *given: P.args, **named: P.kwargs
     ) -> Reply:
-        """Return the result of an action for the task or cell. Raises Failure, which names it."""
+        """Return the result of an action for the task, cell or baseline. Raises Failure, which names it."""
         with at_fault(kind, name):
             if self._late[kind, name] >= PATIENCE:
                 raise Failure("timeout", f"not tried again after {PATIENCE} timeouts")
@@ -88,11 +107,12 @@ class PluginProcesses:
 
 @contextmanager
 def at_fault(kind: str, name: str) -> Iterator[None]:
-    """Let a failure inside name the task or cell."""
+    """Let a failure inside name the task, cell or baseline."""
     try:
         yield
     except Failure as failure:
-        remedy = None if failure.status == "oom" else f"leave it out: --{OPTIONS[kind]} without {name}"
+        action = LEAVE_OUT if kind == "baselines" else f"leave it out: --{OPTIONS[kind]} without {name}"
+        remedy = None if failure.status == "oom" else action
         raise Failure(failure.status, f"{OPTIONS[kind]} {name!r}: {failure.reason}", remedy) from failure
 
 

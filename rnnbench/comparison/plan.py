@@ -11,12 +11,13 @@ from rnnbench.errors import UsageError
 from rnnbench.model import DTYPES, Model
 from rnnbench.records.summary import Variant
 from rnnbench.registry import Registry
-from rnnbench.tasks.spec import Training, Workload
+from rnnbench.tasks.spec import Task, Training, Workload
 
 DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
 LARGEST = 2**31 - 1  # of a size: far beyond what any memory holds, and what every library can count to
 MOST_GROUPS = 100_000  # of one run: more than a day of work, and few enough to be held
+BASELINES = "baselines"  # in place of a cell
 DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
 
 
@@ -38,6 +39,7 @@ class Settings:
     seed: int = 0
     threads: tuple[int, ...] = (1,)
     quick: bool = False
+    no_baselines: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden_sizes", "layers", "threads"):
@@ -65,13 +67,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Group(Variant):
-    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved."""
+    """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved; or all methods
+    without recurrence on one (task, seed), whose sizes are 0."""
 
     seed: int
 
     @property
+    def of_baselines(self) -> bool:
+        """Tell whether it is of methods without recurrence."""
+        return self.hidden_size == 0
+
+    @property
     def key(self) -> str:
         """Return a file name's worth of identity."""
+        if self.of_baselines:
+            return f"{self.task}_s{self.seed}_{BASELINES}"
         sides = "bi" if self.bidirectional else "uni"
         size = f"h{self.hidden_size}-l{self.layers}-{sides}"
         return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"
@@ -106,7 +116,7 @@ def training(task: Workload, settings: Settings) -> Training:
 
 
 def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Iterator[Group]:
-    """Yield all groups, seeds outermost, because a seed has worker processes of its own.
+    """Yield all groups, those of baselines first, then seeds outermost, because a seed has worker processes of its own.
 
     tasks: those of the settings. Raises UnknownName for a cell that nobody registered, UsageError for more groups than
     one run can hold.
@@ -115,6 +125,9 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
     each = (settings.threads, settings.dtypes, tasks, settings.layers, settings.hidden_sizes or (None,), cells)
     if (count := settings.seeds * prod(map(len, each))) > MOST_GROUPS:
         raise UsageError(f"this makes {count} groups, {MOST_GROUPS} at most are taken; give fewer --seeds or sizes")
+    for seed, task in () if settings.no_baselines else product(range(settings.seeds), tasks):
+        if isinstance(task, Task):
+            yield Group(task.id, BASELINES, 0, 0, False, "float64", 1, settings.seed + seed)
     for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
         for task, layers in product(tasks, settings.layers):
             for hidden in settings.hidden_sizes or (task.budget.hidden_size,):

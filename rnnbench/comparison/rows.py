@@ -33,6 +33,23 @@ def records(
     return [_record(each, shared, versions) for each in runs if each.listed]
 
 
+def baseline_records(
+    runs: Sequence[BackendRun],
+    parameters: Mapping[str, int | None],
+    group: Group,
+    task: Task,
+    training: Training,
+    run: Run,
+) -> list[Record]:
+    """Return the records of methods without recurrence, which are named by their run; parameters: by that name."""
+    shared = {**asdict(group), **_of_task(task, training), **_of_run(run)}
+    for each in runs:
+        _hold_samples(each)
+    names = {each.name: each.name.partition(":")[2] for each in runs}
+    own = [{**shared, "cell": names[each.name], "parameters": parameters[each.name]} for each in runs]
+    return [_record(each, columns, {}) for each, columns in zip(runs, own, strict=True)]
+
+
 def _hold_samples(backend_run: BackendRun) -> None:
     try:
         StoredGroup("", (), samples([backend_run]))
@@ -77,16 +94,20 @@ def samples(runs: Iterable[BackendRun]) -> Samples:
 
 
 def _of_group(group: Group, task: Workload, training: Training) -> Columns:
-    columns = {**asdict(group), "input_size": task.input_size, "batch_size": training.batch_size}
+    model = group.model(task)
+    counts = {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
+    return {**asdict(group), **_of_task(task, training), **counts}
+
+
+def _of_task(task: Workload, training: Training) -> Columns:
+    columns: Columns = {"input_size": task.input_size, "batch_size": training.batch_size}
     if isinstance(task, Task):
         columns |= {
             "score_name": task.score_name,
             "score_baseline": task.baseline,
             "score_better": task.score_better,
         }
-    model = group.model(task)
-    counts = {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
-    return columns | counts
+    return columns
 
 
 def _of_run(run: Run) -> Columns:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 from rnnbench.backends.base import BackendInfo
+from rnnbench.baselines.spec import Baseline
 from rnnbench.comparison import rows
+from rnnbench.comparison.baselines import Bar, BaselineGroup
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
@@ -21,6 +23,7 @@ from rnnbench.comparison.sources import digests
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
+from rnnbench.records.record import Record
 from rnnbench.records.store import Run
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task, Workload
@@ -64,6 +67,7 @@ class ComparisonPlan:
     groups: tuple[Group, ...]
     selection: Selection
     description: Description
+    baselines: Mapping[str, Baseline] = field(default_factory=dict)
 
 
 def plan_comparison(
@@ -84,7 +88,8 @@ def plan_comparison(
     selection = replace(selection, control=control, plugins=plugins)
     unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
     sources = digests(registry, settings, [info.id for info in selection.infos])
-    return ComparisonPlan(settings, tasks, unfolded, selection, Description.of(settings, workloads, sources))
+    description = Description.of(settings, workloads, sources)
+    return ComparisonPlan(settings, tasks, unfolded, selection, description, registry.baselines)
 
 
 def carry_out(
@@ -137,7 +142,10 @@ class Comparison:
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
         self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
         self.run, self.listener, self.sandbox = run, listener, sandbox
-        self.files, self.state = CaseFiles(sandbox.folder, PluginProcesses(sandbox)), RunState()
+        self.processes, self.state = PluginProcesses(sandbox), RunState()
+        self.files, self.baselines = CaseFiles(sandbox.folder, self.processes), plan.baselines
+        self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
+        self.bar.add(run.records())
         self.refused: dict[str, Failure] = {}
         self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}
@@ -145,6 +153,11 @@ class Comparison:
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
     def carry_out(self, waiting: Iterable[Group]) -> None:
+        waiting = list(waiting)
+        for group in waiting:
+            if group.of_baselines:
+                self._measure_baselines(group)
+        waiting = [group for group in waiting if not group.of_baselines]
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
             specs = [*self.selection.listed(), *self.selection.helpers()]
             pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
@@ -158,12 +171,34 @@ class Comparison:
         settings = training(task, self.settings)
         with_control = group.cell == self.settings.cells[0]
         helpers = [spec for spec in self.selection.helpers() if with_control or spec.name != CONTROL]
+        known = self.bar.over(task, group.seed) if isinstance(task, Task) else task
         runs = GroupRun(
-            group, task, settings, self.selection.infos, helpers, pool, self.files, self.listener, self.state
+            group, known, settings, self.selection.infos, helpers, pool, self.files, self.listener, self.state
         ).run()
         records = rows.records(runs, group, task, settings, self.run, self.versions)
         self.run.append(group.key, records, rows.samples(runs))
         self.listener.finished(group, records, time.monotonic() - start)
+
+    def _measure_baselines(self, group: Group) -> None:
+        start = time.monotonic()
+        task = self.tasks[group.task]
+        assert isinstance(task, Task)
+        settings = training(task, self.settings)
+        found = BaselineGroup(group, task, settings, self.files, self.processes, self.listener).run(self.baselines)
+        records = rows.baseline_records(
+            found, {run.name: run.parameters for run in found}, group, task, settings, self.run
+        )
+        self.bar.add(records)
+        against = self.bar.over(task, group.seed)
+        records = [self._judged(record, against) for record in records]
+        self.run.append(group.key, records, rows.samples(found))
+        self.listener.finished(group, records, time.monotonic() - start)
+
+    def _judged(self, record: Record, against: Task) -> Record:
+        """Return a baseline's record with whether it learned; of one that is a part of the bar that is not said."""
+        if record.score is None or record.failed:
+            return record
+        return replace(record, learned=record.cell not in self.bar.blind and against.learned(record.score))
 
 
 def _refuse_another_machine(run: Run, resuming: bool) -> None:

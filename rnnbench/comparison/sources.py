@@ -13,8 +13,9 @@ OF_A_FILE = re.compile(r"^((?:csv|model)(?:-.*)?)-[0-9a-f]{8}$")  # the id of a 
 
 
 def digests(registry: Registry, settings: Settings, backends: Iterable[str]) -> dict[str, str]:
-    """Return a digest of the source of each task, cell and plugin's backend, by its name in words."""
+    """Return a digest of the source of each task, cell, baseline and plugin's backend, by its name in words."""
     asked = {"tasks": settings.tasks, "cells": settings.cells, "backends": tuple(backends)}
+    asked["baselines"] = () if settings.no_baselines else tuple(registry.baselines)
     found = {}
     for kind, name in ((kind, name) for kind, names in asked.items() for name in names):
         owner = registry.owners.get((kind, name))

@@ -33,7 +33,8 @@ def _packed(value: object, found: list[Array]) -> object:
         found.append(value)
         return {"array": str(len(found) - 1)}
     if type(value) in KINDS:
-        return {type(value).__name__: _packed(vars(value), found)}
+        held = {name: item for name, item in vars(value).items() if name != "windows"}  # which no reference looks at
+        return {type(value).__name__: _packed(held, found)}
     if isinstance(value, Mapping):
         return {"by name": {name: _packed(item, found) for name, item in value.items()}}
     return [_packed(item, found) for item in value] if isinstance(value, list | tuple) else value

@@ -28,28 +28,34 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 LATEST, RUN_FILE = "latest", "run.json"
+SCORED = "_scored"  # ends the key of a group that one backend has scored, and nobody timed
 INFER = "infer_seconds"  # one value per round: seconds of a call
-Samples = dict[str, dict[str, Any]]  # backend -> name -> values
-SAMPLES = {INFER: list[Positive]}  # what is computed with; the others are kept for people to look at
+LOSSES = "losses"  # the score's loss by test time, or by series where there are several
+LEAD_SCORES = "lead_scores"  # the score by step ahead
+Samples = dict[str, dict[str, Any]]  # backend, or baseline:ID -> name -> values
+# What is computed with; the others are kept for people to look at.
+SAMPLES = {INFER: list[Positive], LOSSES: list[float], LEAD_SCORES: list[float]}
 MACHINE = {"id": Name, "cpu": Name | None, "cores": Size | None, "packages": dict[Name, Name | None]}
 Signature = tuple[tuple[int, int, int, str], ...]
 
 
 @dataclass(frozen=True)
 class StoredGroup:
-    """A finished group: one record per backend, and per backend the samples its figures were derived from."""
+    """A finished group: one record per backend, and per backend the samples its figures were derived from; or the
+    baselines of a task, a seed and a fold."""
 
     key: str
     records: tuple[Record, ...]
     samples: Samples
 
     def __post_init__(self) -> None:
-        """Raise ValueError for what is not one group: rows of several sizes or seeds, or two of one backend."""
+        """Raise ValueError for what is not one group: rows of several sizes or seeds, or two of one backend or
+        baseline."""
         for samples in self.samples.values():
             facts(SAMPLES, samples, Any)
-        if len({(Variant.of(record), record.seed) for record in self.records}) > 1:
+        if len(set(map(_case, self.records))) > 1:
             raise ValueError("holds rows of several groups")
-        if len({record.backend for record in self.records}) < len(self.records):
+        if len({(record.backend, record.cell) for record in self.records}) < len(self.records):
             raise ValueError("holds two rows of one backend")
 
 
@@ -91,12 +97,17 @@ class Run:
         content = {"run": self.id, "key": key, "records": [r.as_json() for r in group.records], "samples": samples}
         _write(self.path / "groups" / f"{key}.json", content)
 
-    def groups(self) -> list[StoredGroup]:
-        """Return every group that can be read, oldest first; `problems` names the others."""
-        return [group for _, group in self._read() if isinstance(group, StoredGroup)]
+    def groups(self, scored: bool = False) -> list[StoredGroup]:
+        """Return every group that can be read, oldest first; `problems` names the others.
+
+        scored: with those that were scored on one backend, and then run again on all.
+        """
+        groups = [group for _, group in self._read() if isinstance(group, StoredGroup)]
+        again = {f"{group.key}{SCORED}" for group in groups}
+        return [group for group in groups if scored or group.key not in again]
 
     def finished(self) -> set[str]:
-        return {group.key for group in self.groups()}
+        return {group.key for group in self.groups(scored=True)}
 
     def records(self) -> list[Record]:
         """Return every record, oldest group first."""
@@ -157,13 +168,17 @@ class Run:
             return str(error)
 
 
+def _case(record: Record) -> tuple[Variant | str, int, int | None]:
+    """Return what the rows of one group share: of baselines, the task."""
+    return record.task if record.is_baseline else Variant.of(record), record.seed, record.fold
+
+
 def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
     """Let a group count once: a second file of its rows would count each seed twice."""
-    seen: dict[tuple[Variant, int], Path] = {}
+    seen: dict[tuple[Variant | str, int, int | None], Path] = {}
     for number, (path, group) in enumerate(read):
         if isinstance(group, StoredGroup) and group.records:
-            row = group.records[0]
-            first = seen.setdefault((Variant.of(row), row.seed), path)
+            first = seen.setdefault(_case(group.records[0]), path)
             if first is not path:
                 read[number] = path, f"holds the rows that {first.name} holds"
     return read

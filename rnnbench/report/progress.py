@@ -32,12 +32,14 @@ class Estimate:
 
 def named(group: Group) -> str:
     """Return a group in a few words."""
+    if group.of_baselines:
+        return f"{group.task} {group.cell} seed {group.seed}"
     return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
 
 
 def outcome(records: Sequence[Record]) -> str:
-    """Return how a group ended: all ok, or which backends did not come through."""
-    bad = [f"{record.backend} {record.status}" for record in records if record.status != "ok"]
+    """Return how a group ended: all ok, or which backends or baselines did not come through."""
+    bad = [f"{r.cell if r.is_baseline else r.backend} {r.status}" for r in records if r.status != "ok"]
     return "; ".join(bad) or "ok"
 
 

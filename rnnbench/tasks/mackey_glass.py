@@ -16,8 +16,7 @@ import numpy as np
 
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast, ForecastTask
-from rnnbench.tasks.scores import normalised_error, persistence
+from rnnbench.tasks.forecast import Cut, ForecastTask, one_series
 from rnnbench.tasks.spec import Budget, Task
 
 TAU, BETA, GAMMA = 17, 0.2, 0.1
@@ -25,7 +24,7 @@ START = 1.2
 RATE = 10  # steps of the integrator in a unit of time
 SETTLING = 200  # units left out, until the orbit is on its attractor
 LENGTH = 1500
-CUT = Forecast(window=19, horizon=6, border=1000)
+CUT = Cut(window=19, horizon=6, at_horizon=True, test=500)
 
 
 def production(delayed: float) -> float:
@@ -50,17 +49,11 @@ def orbit(units: int, rate: int) -> list[float]:
 
 @cache
 def series() -> Array:
-    """Return [LENGTH, 1], one value per unit of time."""
+    """Return [LENGTH], one value per unit of time."""
     values = orbit(SETTLING + LENGTH - 1, RATE)[SETTLING * RATE :: RATE]
-    sampled = np.array(values)[:, None]
+    sampled = np.array(values)
     sampled.setflags(write=False)
     return sampled
-
-
-def baseline() -> float:
-    """Return what persistence scores."""
-    test = CUT.data(series()).test
-    return normalised_error(persistence(test), test)
 
 
 @hookimpl
@@ -70,11 +63,10 @@ def rnnbench_tasks() -> list[Task]:
             id="mackey-glass",
             title=f"Mackey-Glass, {CUT.horizon} ahead",
             source="Mackey and Glass 1977; Lapedes and Farber 1987",
-            score_name="NRMSE",
-            baseline=baseline(),
-            margin=0.5,
+            share=0.6,
             budget=Budget(steps=400),
-            data=CUT.of(series),
-            score=normalised_error,
+            table=one_series("mackey-glass", series()),
+            cut=CUT,
+            metric="nrmse",
         )
     ]

@@ -26,19 +26,5 @@ def accuracy(prediction: Array, split: Split) -> float:
 
 
 def persistence(split: Split) -> Array:
-    """Return the target as each window saw it last, [N, 1]."""
+    """Return the target as each window saw it last, [N, 1]: the answer to every step ahead."""
     return split.x[-1, :, :1]
-
-
-def relative_error(prediction: Array, split: Split) -> float:
-    """Return the mean absolute error of prediction [N, 1] over that of persistence on the same rows, which scores 1."""
-    return _absolute_error(prediction, split) / _absolute_error(persistence(split), split)
-
-
-def normalised_error(prediction: Array, split: Split) -> float:
-    """Return the root mean squared error of prediction [N, 1] over the targets' deviation; their mean scores 1."""
-    return float(np.sqrt(np.mean((prediction - split.target) ** 2) / np.var(split.target)))
-
-
-def _absolute_error(prediction: Array, split: Split) -> float:
-    return float(np.mean(np.abs(prediction - split.target)))

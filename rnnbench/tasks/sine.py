@@ -7,12 +7,12 @@ import numpy as np
 
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array
-from rnnbench.tasks.forecast import Forecast, ForecastTask
+from rnnbench.tasks.forecast import Cut, ForecastTask, one_series
 from rnnbench.tasks.spec import Budget, Task
 
 STEP = 0.25  # radians
 LENGTH = 500
-CUT = Forecast(window=20, horizon=1, border=400)
+CUT = Cut(window=20, test=100)
 HIGHEST = 20  # Taylor's remainder at 1 is below 1/23! = 4e-23
 
 
@@ -29,23 +29,24 @@ def sine(angle: Array) -> Array:
 
 
 def wave() -> Array:
-    """Return sin(k STEP) for k = 0, 1, ... [LENGTH, 1], by rotation; the error grows to some LENGTH ulps."""
+    """Return sin(k STEP) for k = 0, 1, ... [LENGTH], by rotation; the error grows to some LENGTH ulps."""
     half, imaginary = (float(value) for value in sine(np.array([STEP / 2, STEP])))
     real = 1 - 2 * half * half
     values, (x, y) = [], (1.0, 0.0)
     for _ in range(LENGTH):
         values.append(y)
         x, y = x * real - y * imaginary, x * imaginary + y * real
-    return np.array(values)[:, None]
+    return np.array(values)
 
 
 SINE = ForecastTask(
     id="sine",
     title="Next step of a sine",
     source="the usual first example; periods, window and split as in the module",
-    margin=0.8,
+    share=0.8,
     budget=Budget(steps=200),
-    data=CUT.of(wave),
+    table=one_series("sine", wave()),
+    cut=CUT,
 )
 
 

@@ -34,7 +34,8 @@ class Windows:
 
     def past(self, number: int) -> Array:
         """Return what is known of its series when a sequence is forecast, [n] in its own unit."""
-        return self.series[self.which[number]][: self.origin[number]]
+        own: Array = self.series[self.which[number]]
+        return own[: self.origin[number]]
 
     def scaled(self, values: Array) -> Array:
         """Return forecasts [N, O] in the series' unit as the targets are."""

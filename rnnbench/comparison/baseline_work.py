@@ -1,0 +1,63 @@
+"""One method without recurrence at work: fitted, asked and timed, here or in its plugin's process."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from rnnbench import clock
+from rnnbench.baselines.spec import Baseline, Problem
+from rnnbench.model import Array, Readout
+from rnnbench.tasks.spec import Split
+
+LONGEST = 1.0  # seconds that an answer is timed for; of a slower one, one sample is taken
+
+
+@dataclass(frozen=True)
+class BaselineRequest:
+    """A baseline and its problem, for another process. train, test, batch: files of splits; answers: where they go."""
+
+    baseline: str
+    loss: Literal["mse", "cross-entropy"]
+    output_size: int
+    readout: Readout
+    seed: int
+    train: str
+    test: str
+    batch: str
+    answers: str
+
+
+@dataclass(frozen=True)
+class BaselineReply:
+    """unsuitable: why it cannot answer; then it was not tried. call_seconds: of answers to the timed batch."""
+
+    unsuitable: str | None
+    parameters: int
+    fit_seconds: float
+    call_seconds: list[float]
+
+
+def fit_and_time(baseline: Baseline, problem: Problem, test: Split, batch: Split) -> tuple[BaselineReply, Array | None]:
+    """Return what there is to record, and the answers to the test split; on one thread, as far as libraries heed it.
+
+    test, batch: with blank targets, which are nothing to look at. Raises what the baseline raises.
+    """
+    with threadpool_limits(1):
+        if why := baseline.unsuitable(problem):
+            return BaselineReply(why, 0, 0.0, []), None
+        start = perf_counter()
+        fitted = baseline.fit(problem)
+        fit_seconds = perf_counter() - start
+        answers = np.asarray(fitted.predict(test))
+        calibration = clock.calibrated(lambda: fitted.predict(batch))
+        rounds = clock.FEWEST if clock.FEWEST * calibration.seconds < LONGEST else 1
+        seconds = [clock.sample(lambda: fitted.predict(batch), calibration) for _ in range(rounds)]
+    return BaselineReply(None, int(fitted.parameters), fit_seconds, seconds), answers
+
+
+def blank(split: Split) -> Split:
+    """Return the split without its target: zeros."""
+    return Split(split.x, np.zeros_like(split.target), split.lengths, split.every_step, split.windows)

@@ -119,6 +119,8 @@ def test_numbers_are_read_as_people_write_them(file, name):
 def test_what_a_column_leaves_open_the_file_decides(file):
     assert read(file, "a;b\n1,234;0,5\n").numbers("a").tolist() == [1.234]
     assert read(file, "a;b\n1,234;0.5\n").numbers("a").tolist() == [1234.0]
+    table = read(file, "a;b;c\n1,234;5,678;0.5\n")
+    assert [table.numbers(name).tolist() for name in "ab"] == [[1234.0], [5678.0]]
     assert read(file, "a,b\n1.234,x\n").numbers("a").tolist() == [1.234]  # a comma separates, and so is no decimal mark
     assert read(file, 'a,b\n"1,234",x\n').numbers("a").tolist() == [1234.0]
     assert read(file, 'a,b\n1.234,"0,5"\n').numbers("a").tolist() == [1234.0]

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import stored_runs
 from small_runs import FAULTY, NO_NUMBA, Quiet, carry_out, compare, load, settings
 
 from rnnbench.comparison import arrays
-from rnnbench.comparison.baselines import Bar, joined
+from rnnbench.comparison.bar import Bar
+from rnnbench.comparison.baselines import joined
 from rnnbench.records.record import BASELINE
 from rnnbench.records.store import Run
 from rnnbench.registry import registry
@@ -67,16 +69,24 @@ def test_learned_is_better_than_every_blind_baseline(tmp_path: Path) -> None:
     assert {record.learned for record in run.records()} == {True}
 
 
-def test_the_bar_is_the_best_blind_score_of_the_seed(tmp_path: Path, small: None) -> None:
-    _, run = carry_out(tmp_path, with_baselines())
-    task = registry().task("mean")
-    higher = replace(task, score_better="higher", baseline=-1.0)
-    bar = Bar(frozenset({"constant", "last-frame"}))
-    bar.add(run.records())
-    scores = {name: rows(run)[name].score for name in ("constant", "last-frame")}
-    assert bar.over(task, 0).baseline == min(scores.values())
-    assert bar.over(higher, 0).baseline == max(scores.values())
-    assert bar.over(task, 1).baseline == 100.0
+def test_the_bar_is_every_blind_score_of_the_seed_and_fold(small: None) -> None:
+    task = replace(registry().task("mean"), baseline=5.0, margin=0.5)
+    higher = replace(task, score_better="higher")
+    bar = Bar(frozenset({"constant", "last-value"}))
+    row = stored_runs.record("mean", "gru", BASELINE, 0, hidden_size=0, layers=0, score=4.0)
+    bar.add([replace(row, cell="constant"), replace(row, cell="last-value", score=6.0), row])
+    bar.add([replace(row, cell="constant", seed=1, score=1.0), replace(row, cell="constant", fold=2, score=0.0)])
+    bar.add(
+        [
+            replace(row, cell="constant", score=0.0, status="timeout"),
+            replace(row, cell="constant", backend="x", hidden_size=1, layers=1),
+        ]
+    )
+    assert [bar.passed(task, score, 0, None) for score in (3.5, 3.6)] == [True, False]
+    assert [bar.passed(higher, score, 0, None) for score in (6.5, 6.4)] == [True, False]
+    assert [bar.passed(task, score, 1, None) for score in (0.5, 0.6)] == [True, False]
+    assert bar.passed(task, 0.4, 0, 2) is False
+    assert [bar.passed(task, score, 0, 1) for score in (4.5, 4.6)] == [True, False]  # the task's own number alone
 
 
 @pytest.mark.usefixtures("small")

@@ -1,4 +1,5 @@
-"""One group from start to end: every backend opened, checked, trained, scored and timed, interleaved."""
+"""One group from start to end: every backend opened, checked, trained, scored, and timed where that is asked for; all
+interleaved."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -97,6 +98,13 @@ class GroupRun:
                     learning.check_training(run, inputs)
         self._train(runs, inputs, random)
         self._adopt(runs, inputs)
+        if self.group.timed:
+            self._time(runs, inputs, random)
+        for run in self._running(runs):
+            with run.guarded():
+                self._close(run)
+
+    def _time(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         timed = [run for run in self._running(runs, "timing") if run.listed or run.name == CONTROL]
         with self._clock():
             timing.time_inference(timed, inputs, self.files, random)
@@ -105,9 +113,6 @@ class GroupRun:
                     if run.streams and run.listed:
                         timing.time_steps(run, inputs, self.files)
         self._put_peak(runs)
-        for run in self._running(runs):
-            with run.guarded():
-                self._close(run)
 
     def _train(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         training = [run for run in self._running(runs) if run.info.trains and run.name != CONTROL]
@@ -117,7 +122,7 @@ class GroupRun:
             learning.train(training, inputs, self.files, random)
         for run in self._running(training):
             with run.guarded():
-                learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+                learning.put_scores(run, inputs, self.files)
                 checking.check_trained(run, inputs, self.files)
                 checking.check_predictions(run, inputs)
 
@@ -147,7 +152,7 @@ class GroupRun:
         run.ask(CaseActions.reset, str(path))
         run.weights = weights
         if run.listed:
-            learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+            learning.put_scores(run, inputs, self.files)
 
     def _put_peak(self, runs: Sequence[BackendRun]) -> None:
         """Fill in the share of the machine's peak, where the trainer's process can measure that peak. What is beyond it

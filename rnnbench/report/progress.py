@@ -59,6 +59,11 @@ class LineProgress(Listener):
         kept = f", {done} of them already stored" if done else ""
         self._write(f"{total_groups} groups{kept}, each on {joined(backends)}")
 
+    def chosen(self, total_groups: int, notices: list[str]) -> None:
+        self._estimate.plan(total_groups, self._estimate.done)
+        for notice in notices:
+            self._write(f"note: {notice}")
+
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
         self._estimate.add(seconds)
         position = f"[{self._estimate.done}/{self._estimate.total}]"

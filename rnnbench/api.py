@@ -60,6 +60,8 @@ def compare(
     seed: int | None = None,
     threads: Numbers = None,
     quick: bool = False,
+    folds: int | None = None,
+    all_backends: bool = False,
     no_baselines: bool = False,
     csv: "PathLike | pd.DataFrame | None" = None,
     target: Names = None,

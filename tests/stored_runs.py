@@ -1,6 +1,6 @@
 """Runs made by hand, for what is said of runs: figures are chosen, nothing is measured."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from rnnbench.comparison.description import Description, TaskNote
 from rnnbench.comparison.plan import Group, Settings
 from rnnbench.records.comparisons import CONTROL, INFER
-from rnnbench.records.record import Record
+from rnnbench.records.record import BASELINE, Record
 from rnnbench.records.store import Run, Store
 from rnnbench.tasks.spec import Training
 
@@ -19,6 +19,7 @@ TITLES = {"sunspots": "Sunspots of the next year", "adding": "Adding two marked 
 ERRORS = {"rnn-tanh": 0.72, "lstm": 0.61, "gru": 0.55}  # mean score by cell
 PARAMETERS = {"rnn-tanh": 1121, "lstm": 4385, "gru": 3329}
 SECONDS = {"numba": 2.2e-4, "numpy": 5.1e-3}  # of an inference call, by backend
+BUDGET = Training(200)
 Change = Callable[[Record], Record]
 
 
@@ -65,6 +66,16 @@ def record(task: str, cell: str, backend: str, seed: int, hidden_size: int = 32,
     return replace(row, **changes)
 
 
+def baseline(task: str, name: str, seed: int, score: float, parameters: int = 13, **changes: Any) -> Record:
+    """A row of a method without recurrence."""
+    sizes = {"hidden_size": 0, "layers": 0, "parameters": parameters, "parameters_two_bias": None}
+    untold = ("latency_p50_seconds", "latency_p99_seconds", "first_call_seconds", "compile_seconds", "compile_cache")
+    row = record(task, "gru", "numba", seed, score=score, learned=score <= 0.95)
+    row = replace(row, cell=name, backend=BASELINE, **sizes, **dict.fromkeys(untold))
+    times = {"train_steps": None, "seconds_to_learn": None, "peak_rss_bytes": None, "roofline_fraction": None}
+    return replace(row, **{**times, "train_seconds": 3e-4, "infer_seconds": 2e-6, **changes})
+
+
 def failed(row: Record, status: str, reason: str) -> Record:
     """The row as it looks when its group could not be measured."""
     figures = [name for name, value in row.as_json().items() if isinstance(value, float)]
@@ -80,17 +91,21 @@ def stored(
     seeds: int = 5,
     change: Change = lambda row: row,
     control: bool = True,
+    baselines: Mapping[str, float] | None = None,
+    training: Training = BUDGET,
 ) -> Run:
-    """A complete run in a store at `root`; `change` alters its rows."""
+    """A complete run in a store at `root`; `change` alters its rows. baselines: their scores, by id."""
     settings = Settings(
         tasks=tuple(tasks), cells=tuple(cells), backends=tuple(backends), hidden_sizes=tuple(hidden_sizes), seeds=seeds
     )
-    training = Training(200)
     description = Description(settings, {task: TaskNote(TITLES.get(task, task), training) for task in tasks})
     run = Store(root).create(description.as_json(), settings.digest(), MACHINE)
     rng = np.random.default_rng(0)
     for seed in range(seeds):
         for task in tasks:
+            if baselines:
+                rivals = [change(baseline(task, name, seed, score)) for name, score in baselines.items()]
+                run.append(f"{task}_s{seed}_baselines", rivals, {})
             for hidden in hidden_sizes:
                 for cell in cells:
                     rows = [change(record(task, cell, name, seed, hidden)) for name in backends]

@@ -248,6 +248,13 @@ def test_show_lists_the_stored_runs(capsys: Capture, tmp_path: Path) -> None:
     assert first.id in capsys.readouterr().out
 
 
+def test_baselines_are_neither_cells_nor_backends_of_a_run(capsys: Capture, tmp_path: Path) -> None:
+    stored(tmp_path, seeds=1, cells=("gru",), baselines={"ridge": 0.5})
+    assert main(["show", "--results", str(tmp_path), "--json", "-"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["cells"], row["backends"], row["rows"]) == (["gru"], ["numba", "numpy"], 3)
+
+
 def test_show_prints_a_stored_run_by_any_name(capsys: Capture, tmp_path: Path) -> None:
     run = stored(tmp_path)
     for name in (run.id, run.id[:-1], "latest"):

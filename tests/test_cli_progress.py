@@ -1,8 +1,10 @@
 import io
+import re
 import threading
 import time
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 from stored_runs import failed, record
 
@@ -64,6 +66,22 @@ def test_nothing_is_drawn_while_a_clock_runs(screen: io.StringIO) -> None:
             time.sleep(0.01)
         assert screen.tell() > before
     assert "numba still timing" in screen.getvalue()
+
+
+def test_the_line_does_not_break_where_it_is_too_long(screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(file=screen, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(_progress, "console", lambda stderr: terminal)
+    with LiveProgress() as live:
+        live.planned(4, 0, ["numba"], [])
+        live.stage(
+            Group("csv-shops-of-a-long-name", "rnn-tanh", 128, 1, False, "float32", 1, 0), "onnxruntime", "training"
+        )
+        live._bar.refresh()
+        lines = screen.getvalue().replace("\r", "\n").splitlines()
+        drawn = [cell_len(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)) for line in lines if "csv-shops" in line]
+    assert drawn
+    assert max(drawn) <= 80
+    assert not any("training" in line and "csv-shops" not in line for line in lines)
 
 
 def test_the_bar_tells_time_left_and_failures(screen: io.StringIO) -> None:

@@ -10,7 +10,7 @@ from rnnbench.records.record import Record
 from rnnbench.records.statistics import Interval
 from rnnbench.records.store import Run
 from rnnbench.records.summary import summarise
-from rnnbench.report import notes, sentences
+from rnnbench.report import gains, notes, sentences
 from rnnbench.report.text import printable
 from rnnbench.tasks.spec import Training
 from rnnbench.training import Adam
@@ -213,7 +213,7 @@ def test_compile_times_are_told_cold_and_warm() -> None:
 
 def test_the_paired_share_is_the_geometric_mean_of_the_seeds() -> None:
     best, other = {0: 0.5, 1: 0.2}, {0: 1.0, 1: 0.25}
-    gained = sentences.gain(best, other, lower=True)
+    gained = gains.gain(best, other, lower=True)
     expected = 100 * (1 - math.sqrt(0.5 * 0.8))
     assert gained.text.startswith(f"{expected:.0f}")
     assert gained.seeds == 2

@@ -1,19 +1,23 @@
 import csv
 import io
+import json
 import os
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
-from stored_runs import failed, record, stored
+from stored_runs import baseline, failed, record, stored
 
 from rnnbench.comparison.description import Description
 from rnnbench.errors import UsageError
 from rnnbench.records.record import COLUMNS, Record
-from rnnbench.records.store import Run
+from rnnbench.records.store import Run, Store
 from rnnbench.report import export, markdown, terminal
 from rnnbench.report.document import Report
+from rnnbench.tasks.spec import Training
 
 
 def printed(run: Run, width: int) -> list[str]:
@@ -47,6 +51,81 @@ def test_the_wider_the_more_columns(tmp_path: Path) -> None:
     for column, width in (("params", 80), ("learned", 80), ("95 %", 80), ("to learn", 120), ("first call", 160)):
         assert column in heads[width]
     assert "to learn" not in heads[80]
+
+
+def test_what_there_is_no_room_for_is_said(tmp_path: Path) -> None:
+    run = stored(tmp_path)
+    text = " ".join(line.strip() for line in printed(run, 80))
+    (told,) = re.findall(r"No room for the columns (.*?): a wider terminal shows them, --export report.md writes", text)
+    assert {"step p99", "memory", "first call"} < set(re.split(", | and ", told))
+    heads = " ".join(next(line for line in printed(run, 80) if line.startswith("cell")).split())
+    assert not any(name in heads for name in re.split(", | and ", told) if name != "infer 95 %")
+    assert "No room" not in "\n".join(printed(run, 250))
+
+
+def test_baselines_stand_under_the_cells_best_first_with_a_dash_for_a_backend(tmp_path: Path) -> None:
+    run = stored(tmp_path, baselines={"last-value": 1.0, "ridge": 0.53}, hidden_sizes=(16, 32))
+    lines = printed(run, 120)
+    body = [line.split()[:4] for line in lines[lines.index("") : lines.index("", lines.index("") + 1)][4:]]
+    assert [words[0] for words in body[-2:]] == ["ridge", "last-value"]
+    assert body[-2] == ["ridge", "–", "–", "13"]
+    assert body[0][2] == "16"
+
+
+def test_times_too_far_apart_for_one_unit_have_their_own(tmp_path: Path) -> None:
+    def change(row: Record) -> Record:
+        return row if row.is_baseline else replace(row, train_seconds=75.0)
+
+    lines = printed(stored(tmp_path, baselines={"ridge": 0.53}, change=change), 120)
+    assert any(line.startswith("ridge") and " 300 µs " in line for line in lines)
+    assert any(line.startswith("gru") and " 75.0 s " in line for line in lines)
+
+
+def test_own_units_and_early_ends_are_columns(tmp_path: Path) -> None:
+    def change(row: Record) -> Record:
+        steps = None if row.train_steps is None else 100 + 20 * row.seed
+        return replace(
+            row, mae=12.34, mase=0.81, rmse=15.0, persistence_ratio=row.score * (1 + 1e-12), train_steps=steps
+        )
+
+    early = Training(2000, patience=5)
+    run = stored(tmp_path, baselines={"ridge": 0.53}, change=change, training=early)
+    wide, narrow = (next(line for line in printed(run, width) if line.startswith("cell")) for width in (200, 80))
+    assert all(head in wide.split() for head in ("MAE", "MASE", "RMSE", "steps"))
+    assert "MAE" in narrow.split()
+    assert "/ persistence" not in wide  # it is the score
+    assert any(line.startswith("gru") and " 140 " in line for line in printed(run, 200))
+    assert "steps" not in next(line for line in printed(stored(tmp_path), 200) if line.startswith("cell")).split()
+
+
+def test_folds_have_a_table_of_their_own_and_the_choice_a_sentence(tmp_path: Path) -> None:
+    settings = stored(tmp_path / "settings", cells=("gru", "lstm"))
+    run = Store(tmp_path).create(settings.settings, settings.digest, settings.machine)
+    for fold in (1, 2, None):
+        for seed in range(5):
+            rival = baseline("sunspots", "ridge", seed, 0.54, fold=fold)
+            run.append(f"f{fold}_s{seed}_baselines", [rival], {})
+            for cell in ("gru", "lstm") if fold else ("gru",):
+                run.append(f"f{fold}_s{seed}_{cell}", [record("sunspots", cell, "numba", seed, fold=fold)], {})
+    on_folds, tested = Report.of(run).sections
+    assert on_folds.title.endswith(", on 2 folds of the training part")
+    assert tested.title.endswith(", on the test part")
+    assert [section.columns[0].cells for section in (on_folds, tested)] == [("gru", "lstm", "ridge"), ("gru", "ridge")]
+    assert tested.findings[0].startswith(
+        "Chosen on 2 folds: gru; on the test part, looked at once: 0.550 ± 0.020; ridge"
+    )
+    assert not any(line.startswith("Chosen") for line in on_folds.findings)
+    assert run.problems() == []
+
+
+def test_baselines_are_rows_of_what_other_programs_read(tmp_path: Path) -> None:
+    run = stored(tmp_path, cells=("gru",), baselines={"ridge": 0.53}, seeds=2)
+    rows = [row.as_json() for row in run.rows()]
+    assert [rows[0][name] for name in ("cell", "backend", "hidden_size")] == ["ridge", "baseline", 0]
+    assert json.dumps(rows, allow_nan=False)
+    assert set(run.frame()["backend"]) == {"baseline", "numba", "numpy"}
+    table = export.rows_csv(COLUMNS, (row.as_json().values() for row in run.records()))
+    assert sum(line["backend"] == "baseline" for line in csv.DictReader(io.StringIO(table))) == 2
 
 
 def test_a_missing_figure_is_a_dash_and_its_reason_stands_below(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_file_says_what_was_inferred(tmp_path):
 def test_without_times_the_oldest_is_first():
     found = read(pd.DataFrame({"y": [3.0, 1.0, 2.0]}))
     assert (found.frequency, found.season, found.series[0].times) == (None, None, None)
-    assert found.remarks == ("target y", "oldest first")
+    assert found.remarks == ("target y", "without times, oldest first")
     assert found.series[0].target.tolist() == [3.0, 1.0, 2.0]
     assert "--frequency 'D' needs a column of times" in refused(pd.DataFrame({"y": [1.0, 2.0]}), frequency="D")
 
@@ -105,7 +105,7 @@ def test_numbered_steps():
         ),
         (
             ["2021-01-01", "2021-01-02", "2021-01-03", "2021-01-03 12:00"],
-            "row 5, column 'day': 2021-01-03 12:00:00 does not lie on the steps (daily) of the rows before it; give",
+            "row 5, column 'day': 2021-01-03 12:00:00 is not a whole number of steps (daily) after its",
         ),
     ],
 )
@@ -180,6 +180,16 @@ def test_the_season_may_be_told():
     assert read(daily([1.0, 2.0, 3.0]), season=2).season == 2
     assert read(daily([1.0, 2.0, 3.0]), season=1).season is None
     assert "--season takes a whole number" in refused(daily([1.0, 2.0]), season=0)
+
+
+def test_days_and_times_of_day_in_two_columns(tmp_path):
+    path = tmp_path / "kw.csv"
+    moments = pd.date_range("2021-01-12 22:00", periods=40, freq="15min")
+    path.write_text("Date;Time;kw\n" + "".join(f"{at:%d/%m/%Y};{at:%H:%M:%S};1\n" for at in moments))
+    for options in ({}, {"time": "Date", "target": ("kw",)}, {"target": ("all",)}):
+        found = read(str(path), **options)
+        assert (found.series[0].times == moments.to_numpy()).all()
+        assert "times in Date and Time" in found.remarks
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York"])
@@ -258,8 +268,8 @@ def test_repeated_dates_name_the_column_that_tells_them_apart():
     assert said.endswith("if these are several series, give --id 'shop'")
     assert [series.id for series in read(frame, target=("y",), id="shop").series] == ["a", "b"]
     again = pd.concat([frame, frame])
-    assert refused(again, target=("y",)).endswith("keep one row of each time")
-    assert refused(again, target=("y",), id="shop").endswith("keep one row of each time")
+    assert refused(again, target=("y",)).endswith("keep one row of each time or, of several series, a column for --id")
+    assert refused(again, target=("y",), id="shop").endswith("keep one row of each time of each series")
 
 
 def test_targets_by_name_by_pattern_and_all():

@@ -5,6 +5,7 @@ import gzip
 import io
 import subprocess
 import sys
+import time
 import zipfile
 from datetime import date, datetime
 from decimal import Decimal
@@ -173,6 +174,12 @@ def test_a_single_column_may_have_decimal_commas(file):
     assert read(file, "a\n1201,5\n7\n8\n").numbers("a").tolist() == [1201.5, 7, 8]
 
 
+def test_a_long_single_column_takes_no_longer_than_any_file(file):
+    start = time.process_time()
+    assert len(read(file, "a\n" + "1\n" * 40_000).rows) == 40_000
+    assert time.process_time() - start < 2
+
+
 def test_standard_input_is_read(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(GERMAN.encode())))
     table = read_table(TableOptions("-"))
@@ -305,6 +312,8 @@ BAD = {
     "nothing": ("", "series.csv: the file is empty; it needs a header and a row per time step"),
     "blanks alone": (" \n\n", "series.csv: the file is empty; it needs a header and a row per time step"),
     "a mark alone": (b"\xef\xbb\xbf", "series.csv: the file is empty; it needs a header and a row per time step"),
+    "quotes around nothing": ('""\n""\n', "series.csv: the file is empty; it needs a header and a row per time step"),
+    "separators alone": (";;\n;;\n", "series.csv: the file is empty; it needs a header and a row per time step"),
     "a header alone": ("a,b\n", "series.csv: there is a header and no row under it; it needs a row per time step"),
     "blanks under it": (
         "a,b\n,\n\n",
@@ -329,21 +338,25 @@ BAD = {
     "decimal commas between commas": (
         "a,b\n1,5,2\n",
         "series.csv, row 1: 2 fields in the first line and 3 under it, if commas separate them; "
-        "take out what stands above the header, or name another --separator",
+        "take out what stands above the header, quote what holds commas, or name another --separator",
     ),
     "a title above the header": (
         "Load of 2021\nday;a\nx;1\ny;2\n",
-        "series.csv, row 1: 1 fields in the first line and 2 under it, if semicolons separate them; "
-        "take out what stands above the header, or name another --separator",
+        "series.csv, row 1: 1 field in the first line and 2 under it, if semicolons separate them; "
+        "take out what stands above the header, quote what holds semicolons, or name another --separator",
     ),
     "one name over two fields": (
         "a\n1,5\n2,5\n",
-        "series.csv, row 1: 1 fields in the first line and 2 under it, if commas separate them; "
-        "take out what stands above the header, or name another --separator",
+        "series.csv, row 1: 1 field in the first line and 2 under it, if commas separate them; "
+        "take out what stands above the header, quote what holds commas, or name another --separator",
     ),
     "two separators": (
         "a,a;b\nx,y;z\nx,y;z\n",
         "series.csv: several marks could separate the columns; say which with --separator",
+    ),
+    "a last column without a name": (
+        "day,a,\nx,1,5\ny,2,5\n",
+        "series.csv, row 1: the last column has values and no name; name it",
     ),
     "an open quote": (
         'a,b\n1,2\n"3,4\n',
@@ -456,6 +469,10 @@ BAD = {
     "one column": (
         "x: y\n1\n",
         "series.csv: there is no column 'a'; the only one is 'x: y'; if it is several, give their --separator",
+    ),
+    "a name without end": (
+        "x" * 10_000 + ",b\n1,2\n",
+        "series.csv, row 1: the name of a column has 10000 characters, at most 300 are taken; shorten it",
     ),
     "too many columns": (
         ",".join(f"c{n}" for n in range(MOST_COLUMNS + 1)) + "\n",

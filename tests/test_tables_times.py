@@ -164,6 +164,10 @@ def test_the_plain_column_is_found():
     assert find_times(table([1, 2, 3], "time", y=numbers), ()) is None
     assert find_times(table([1, 2, 3], "ds", y=numbers), ()) == "ds"
     assert find_times(table(dates, "date", created=dates), ()) == "date"
+    assert find_times(table([*dates[:2], "Total"], "Tag"), ()) == "Tag"  # and what is none is refused when it is read
+    assert find_times(table(["monday", "tuesday", "friday"], "date"), ()) == "date"
+    assert find_times(table(["monday", "tuesday", "friday"], "weekday"), ()) is None
+    assert find_times(table(["10:00", "11:00", "12:00"], "time"), ()) is None
     with pytest.raises(UsageError, match=r"times stand in 'from' and in 'to'; say which with --time"):
         find_times(table(dates, "from", to=dates), ())
 

@@ -25,6 +25,7 @@ class LiveProgress(Listener):
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         self._estimate = Estimate()
         self._bar = Progress(
@@ -32,7 +33,8 @@ class LiveProgress(Listener):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}", markup=False),
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+            expand=True,  # to one line: the description has what the others leave, and is cut
             console=console(stderr=True),
             auto_refresh=False,
             transient=True,
@@ -64,6 +66,9 @@ class LiveProgress(Listener):
         for notice in notices:
             self._bar.console.print(f"note: {notice}", style="dim")
         self._bar.update(self._task, total=total_groups, completed=done)
+
+    def chosen(self, total_groups: int, notices: list[str]) -> None:
+        self.planned(total_groups, self._estimate.done, [], notices)
 
     def stage(self, group: "Group", backend: str, what: str) -> None:
         self._bar.update(self._task, description=f"{named(group)}: {backend} {what}")

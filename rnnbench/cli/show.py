@@ -58,12 +58,13 @@ def _list(store: "Store", json_target: str | None) -> None:
 
 def _row(run: "Run") -> dict[str, object]:
     records = run.records()
+    measured = [record for record in records if not record.is_baseline]
     return {
         "run": run.id,
         "state": "complete" if run.complete else "unfinished",
         "rows": len(records),
         "failed": sum(record.failed for record in records),
         "tasks": list(dict.fromkeys(record.task for record in records)),
-        "cells": list(dict.fromkeys(record.cell for record in records)),
-        "backends": list(dict.fromkeys(record.backend for record in records)),
+        "cells": list(dict.fromkeys(record.cell for record in measured)),
+        "backends": list(dict.fromkeys(record.backend for record in measured)),
     }

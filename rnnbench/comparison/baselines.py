@@ -1,7 +1,7 @@
-"""Methods without recurrence in a comparison: fitted, scored as cells are, timed; and the bar that they set."""
+"""Methods without recurrence in a comparison: fitted, scored as cells are, timed."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.figures import FIGURES
-from rnnbench.records.record import BASELINE, Record
+from rnnbench.records.record import BASELINE
 from rnnbench.tasks.spec import Split, Task, Training
 from rnnbench.workers.failure import Failure, blame, explain
 from rnnbench.workers.worker import bounded_memory
@@ -45,10 +45,10 @@ class Bar:
             if record.is_baseline and record.cell in self.blind and record.score is not None and not record.failed:
                 self.scores.setdefault((record.task, record.seed, record.fold), []).append(record.score)
 
-    def over(self, task: Task, seed: int, fold: int | None = None) -> Task:
-        """Return the task with the best of all trivial answers as its baseline."""
-        best = min if task.score_better == "lower" else max
-        return replace(task, baseline=best([task.baseline, *self.scores.get((task.id, seed, fold), ())]))
+    def over(self, task: Task, seed: int, fold: int | None = None) -> float:
+        """Return the score of the best of all trivial answers."""
+        scores: list[float] = [task.baseline, *self.scores.get((task.id, seed, fold), ())]
+        return min(scores) if task.score_better == "lower" else max(scores)
 
 
 @dataclass
@@ -99,7 +99,7 @@ class BaselineGroup:
             self._check(answers)
         path = self.files.path("baseline-answers.npz")
         arrays.save(path, {"y": answers})
-        found = self.files.scores(self.task, path, answers, self.test, self.test_file)
+        found = self.files.scores(self.group, self.task, (path, answers), (self.test, self.test_file))
         for name, value in found.columns().items():
             setattr(run.record, name, value)
         for name, values in found.samples().items():

@@ -3,11 +3,14 @@
 import math
 from collections.abc import Iterable
 
+from rnnbench.records.record import BASELINE
 from rnnbench.records.statistics import Interval, mean_interval, median_interval, ratio, ratio_of_logs
 from rnnbench.records.store import INFER, StoredGroup
+from rnnbench.records.summary import RowKey, Variant
 
 CONTROLLED = "numba"
 CONTROL = "numba (twin)"  # a second process of `numba`; it has samples and no records
+Sampled = dict[RowKey, dict[tuple[int, int], list[float]]]  # by row, then by seed and fold (0: the test part)
 
 
 def speed_ratio(groups: Iterable[StoredGroup], fast: str, slow: str) -> Interval | None:
@@ -36,6 +39,19 @@ def noise(groups: Iterable[StoredGroup]) -> Interval | None:
     if len(by_seed) == 1:
         return ratio([[math.exp(value) for value in rounds]], [[1.0] * len(rounds)])
     return ratio_of_logs([mean_interval(values).value for values in by_seed.values()])
+
+
+def sampled(groups: Iterable[StoredGroup], name: str) -> Sampled:
+    """Return what each row's predictions have under `LOSSES` or `LEAD_SCORES`, where they came through."""
+    found: Sampled = {}
+    for group in groups:
+        for record in group.records:
+            source = f"{BASELINE}:{record.cell}" if record.is_baseline else record.backend
+            values = group.samples.get(source, {}).get(name)
+            if values and record.status == "ok":
+                key = Variant.of(record), record.backend, record.fold is not None
+                found.setdefault(key, {})[record.seed, record.fold or 0] = values
+    return found
 
 
 def _rounds(group: StoredGroup, one: str, other: str) -> tuple[list[float], list[float]] | None:

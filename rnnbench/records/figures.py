@@ -68,8 +68,9 @@ class Figure:
 
     name: what it is called everywhere; column: the record's, where that is another. unit: "s", "B", "1/s", or "" for a
     plain number. better: None where the task says it (scores). over_seeds: of the values of a row's records, one a
-    seed. over_rounds: of the samples that one process took, where the record's value comes from them. pick: the records
-    that count. complete: there is no value unless every record that counts has one.
+    seed; a seed's folds count as one, with their mean. over_rounds: of the samples that one process took, where the
+    record's value comes from them. pick: the records that count. complete: there is no value unless every record that
+    counts has one.
     """
 
     name: str
@@ -82,7 +83,7 @@ class Figure:
     column: str = ""
 
     def of(self, records: Iterable[Record]) -> Interval | None:
-        """Return a row's figure from its records, one a seed; None where nothing is known.
+        """Return a row's figure from its records, one a seed or one a fold of it; None where nothing is known.
 
         The interval is the one between processes; a single process has that of its own rounds, where its record has it.
         """
@@ -90,7 +91,11 @@ class Figure:
         known = [record for record in counted if getattr(record, self.column or self.name) is not None]
         if not known or (self.complete and len(known) < len(counted)):
             return None
-        values = [float(getattr(record, self.column or self.name)) for record in known]
+        of_seeds: dict[int, list[float]] = {}
+        for number, record in enumerate(known):
+            seed = -1 - number if record.fold is None else record.seed
+            of_seeds.setdefault(seed, []).append(float(getattr(record, self.column or self.name)))
+        values = [fmean(own) if len(own) > 1 else own[0] for own in of_seeds.values()]
         if len(known) > 1:
             return self.over_seeds(values)
         low, high = (getattr(known[0], f"{self.name}_{end}", None) for end in ("low", "high"))

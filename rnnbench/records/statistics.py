@@ -38,6 +38,11 @@ class Interval:
         """Return both ends, or None without an interval."""
         return None if self.low is None or self.high is None else (self.low, self.high)
 
+    @property
+    def half(self) -> float | None:
+        """Return how far the upper end is away, or None without an interval."""
+        return None if self.high is None else self.high - self.value
+
     def mapped(self, function: Callable[[float], float]) -> "Interval":
         """Return the interval of a rising function of the value."""
         low, high = (None if end is None else function(end) for end in (self.low, self.high))

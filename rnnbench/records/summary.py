@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
+from statistics import fmean
 from typing import Any, Self
 
 from rnnbench.records.figures import FIGURES, value
@@ -16,7 +17,7 @@ TRAINER = "numba"  # trains in every default run, and lends its weights to backe
 
 @dataclass(frozen=True)
 class Variant:
-    """A cell at a size, dtype and number of threads: what backends are compared on."""
+    """A cell at a size, dtype and number of threads: backends are compared on it. A baseline's sizes are 0."""
 
     task: str
     cell: str
@@ -30,14 +31,37 @@ class Variant:
     def of(cls, record: Record) -> Self:
         return cls(**{field.name: getattr(record, field.name) for field in fields(cls)})
 
+    @property
+    def is_baseline(self) -> bool:
+        """Tell whether this is a method without recurrence."""
+        return self.hidden_size == 0
+
+
+RowKey = tuple[Variant, str, bool]  # backend; whether it is of folds
+
 
 @dataclass(frozen=True)
 class Row:
-    """A variant on one backend, over its seeds."""
+    """A variant on one backend, over its seeds: on the test part, or on the folds of a rolling origin."""
 
     variant: Variant
     backend: str
     records: tuple[Record, ...]
+
+    @property
+    def is_baseline(self) -> bool:
+        """Tell whether this is a method without recurrence."""
+        return self.variant.is_baseline
+
+    @property
+    def folds(self) -> int:
+        """Return on how many folds it was scored; 0 for the test part."""
+        return len({record.fold for record in self.records if record.fold is not None})
+
+    @property
+    def key(self) -> RowKey:
+        """Return what tells it from other rows."""
+        return self.variant, self.backend, self.folds > 0
 
     @property
     def passed(self) -> tuple[Record, ...]:
@@ -67,12 +91,16 @@ class Row:
 
     @property
     def scores(self) -> dict[int, float]:
-        """Return the score by seed."""
-        return {record.seed: record.score for record in self.passed if record.score is not None}
+        """Return the score by seed, the mean of its folds."""
+        found: dict[int, list[float]] = {}
+        for record in self.passed:
+            if record.score is not None:
+                found.setdefault(record.seed, []).append(record.score)
+        return {seed: fmean(scores) for seed, scores in found.items()}
 
     @property
     def learned(self) -> tuple[int, int] | None:
-        """Return on how many seeds, of how many, the score beat the trivial answer by the task's margin."""
+        """Return on how many seeds and folds, of how many, the score beat the trivial answers by the task's margin."""
         known = [record.learned for record in self.passed if record.learned is not None]
         return (sum(known), len(known)) if known else None
 
@@ -80,7 +108,8 @@ class Row:
         """Return what the row is, then its figures, with the ends of their intervals where they may have some."""
         learned, seeds = self.learned or (None, None)
         row: dict[str, Any] = {**asdict(self.variant), "backend": self.backend, "status": self.status}
-        row |= {"seeds": len(self.records), "learned": learned, "scored": seeds}
+        row |= {"seeds": len({record.seed for record in self.records}), "folds": self.folds or None}
+        row |= {"learned": learned, "scored": seeds}
         for name in FIGURES:
             found = self.figure(name)
             row[name] = None if found is None else int(found.value) if name in COUNTS else found.value
@@ -91,24 +120,28 @@ class Row:
 
 def summarise(records: Iterable[Record]) -> tuple[Row, ...]:
     """Return rows in the order of their first record, a variant's backends together."""
-    found: dict[Variant, dict[str, list[Record]]] = {}
+    found: dict[Variant, dict[tuple[str, bool], list[Record]]] = {}
     for record in records:
-        found.setdefault(Variant.of(record), {}).setdefault(record.backend, []).append(record)
+        own = found.setdefault(Variant.of(record), {})
+        own.setdefault((record.backend, record.fold is not None), []).append(record)
     return tuple(
-        Row(variant, backend, tuple(sorted(own, key=lambda record: record.seed)))
-        for variant, backends in found.items()
-        for backend, own in backends.items()
+        Row(variant, backend, tuple(sorted(own, key=lambda record: (record.seed, record.fold or 0))))
+        for variant, rows in found.items()
+        for (backend, _), own in rows.items()
     )
 
 
 def varying(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Return the sizes that tell these rows apart, beside cell and backend."""
+    """Return the sizes that tell these rows apart, beside cell and backend; a baseline has none."""
     names = ("hidden_size", "layers", "bidirectional", "dtype", "threads")
-    return tuple(name for name in names if len({getattr(row.variant, name) for row in rows}) > 1)
+    cells = [row.variant for row in rows if not row.is_baseline]
+    return tuple(name for name in names if len({getattr(variant, name) for variant in cells}) > 1)
 
 
 def label(variant: Variant, names: Sequence[str]) -> str:
-    """Return a variant in a few words: its cell and the sizes in `names`."""
+    """Return a variant in a few words: its cell and the sizes in `names`, or the baseline's id."""
+    if variant.is_baseline:
+        return variant.cell
     words = {
         "hidden_size": f"h{variant.hidden_size}",
         "layers": f"{variant.layers} layers" if variant.layers > 1 else "1 layer",

@@ -2,23 +2,27 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rnnbench.comparison.description import Description, TaskNote
 from rnnbench.errors import UsageError
-from rnnbench.records.comparisons import noise
+from rnnbench.records.comparisons import noise, sampled
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import minimum_effect
-from rnnbench.records.store import Run, StoredGroup
+from rnnbench.records.store import LEAD_SCORES, Run, StoredGroup
 from rnnbench.records.summary import Row, summarise
-from rnnbench.report import notes, sentences
+from rnnbench.report import notes, rivals, sentences
 from rnnbench.report.columns import Column, columns
+from rnnbench.report.gains import Losses, best_first
+from rnnbench.report.text import counted
 
 
 @dataclass(frozen=True)
 class Section:
-    """One task. columns: the table; failed: which of its lines had a failure; basis: how the figures came about;
-    troubles: why figures are missing; findings: what the figures say."""
+    """One task, on its folds or on its test part. columns: the table; failed: which of its lines had a failure; basis:
+    how the figures came about; troubles: why figures are missing; findings: what the figures say; inferred: what was
+    found out about a user's table."""
 
     title: str
     score: str
@@ -27,6 +31,7 @@ class Section:
     basis: tuple[str, ...]
     troubles: tuple[str, ...]
     findings: tuple[str, ...]
+    inferred: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,29 +55,67 @@ class Report:
         for task in dict.fromkeys(row.variant.task for row in rows):
             if task not in description.tasks:
                 raise UsageError(f"run {run.id} has rows of the task {task!r}, which its settings lack; it is damaged")
-            rows_of_task = [row for row in rows if row.variant.task == task]
-            sections.append(_section(rows_of_task, groups, description.tasks[task], least))
+            of_task = [row for row in rows if row.variant.task == task]
+            parts = [[row for row in of_task if bool(row.folds) is folded] for folded in (True, False)]
+            stored = _Stored(
+                [group for group in groups if group.records and group.records[0].task == task],
+                description.tasks[task],
+                least,
+                parts[0],
+            )
+            sections += [_section(part, stored) for part in parts if part]
         closing = _closing(run, groups, notes.noise_line(own, known))
         return cls(f"rnnbench run {run.id}", tuple(sections), tuple(closing))
 
 
-def _section(rows: Sequence[Row], groups: Sequence[StoredGroup], note: TaskNote, least: float) -> Section:
+@dataclass(frozen=True)
+class _Stored:
+    """What all sections of a task are made of. least: the smallest effect in speed that counts; on_folds: its rows."""
+
+    groups: Sequence[StoredGroup]
+    note: TaskNote
+    least: float
+    on_folds: Sequence[Row]
+
+
+def _section(part: Sequence[Row], stored: _Stored) -> Section:
+    groups, note = stored.groups, stored.note
+    rows = [row for row in part if not row.is_baseline] + best_first(row for row in part if row.is_baseline)
+    losses = Losses.of(groups, note)
     basis = (notes.settings_line(rows, note.training), notes.adopted_line(rows), notes.timing_line(rows))
+    chosen = rivals.choice_sentence(stored.on_folds, rows) if stored.on_folds and not rows[0].folds else None
     findings = [
-        *sentences.score_sentences(rows),
+        chosen,
+        *rivals.rival_sentences(rows, losses),
+        *sentences.score_sentences(rows, losses),
+        rivals.lead_line(rows, _lead_scores(rows, groups)),
         sentences.learning_sentence(rows),
-        *sentences.speed_sentences(rows, groups, least),
-        sentences.detectable_sentence(rows, groups, least),
+        *sentences.speed_sentences(rows, groups, stored.least),
+        sentences.detectable_sentence(rows, groups, stored.least),
     ]
     return Section(
-        title=f"{rows[0].variant.task}: {note.title}",
+        title=f"{rows[0].variant.task}: {note.title}{_part(rows[0], stored.on_folds)}",
         score=_score(rows[0].records[0]),
-        columns=columns(rows),
+        columns=columns(rows, early=note.training.patience is not None),
         failed=tuple(any(record.failed for record in row.records) for row in rows),
         basis=tuple(line for line in basis if line),
         troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),
         findings=tuple(sentence for sentence in findings if sentence),
+        inferred=notes.inferred_line(note),
     )
+
+
+def _part(row: Row, on_folds: Sequence[Row]) -> str:
+    """Say of which part of the data a table is, where there are several."""
+    if not on_folds:
+        return ""
+    return f", on {counted(row.folds, 'fold')} of the training part" if row.folds else ", on the test part"
+
+
+def _lead_scores(rows: Sequence[Row], groups: Sequence[StoredGroup]) -> dict[Row, list[float]]:
+    """Return the scores by step ahead, the mean over seeds and folds."""
+    found = sampled(groups, LEAD_SCORES)
+    return {row: [fmean(own) for own in zip(*found.get(row.key, {}).values(), strict=False)] for row in rows}
 
 
 def _score(record: Record) -> str:

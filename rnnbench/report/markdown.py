@@ -25,6 +25,8 @@ def render(report: Report) -> str:
 
 def _section(section: Section) -> Iterator[str]:
     yield from (f"## {escape(section.title)}", "", escape(section.score), "")
+    if section.inferred:
+        yield from (escape(section.inferred), "")
     heads = [escape(f"{column.name} ({column.unit})" if column.unit else column.name) for column in section.columns]
     lines = zip(*(map(escape, column.cells) for column in section.columns), strict=True)
     yield table(heads, lines, [number for number, column in enumerate(section.columns) if not column.right])

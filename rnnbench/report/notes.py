@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rnnbench.comparison.description import TaskNote
 from rnnbench.records.noise import KnownNoise
 from rnnbench.records.record import Record
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT, Interval, minimum_effect
@@ -10,8 +11,12 @@ from rnnbench.report.text import counted, duration, joined, percent, ranged
 from rnnbench.tasks.spec import Training
 
 
-def settings_line(rows: Sequence[Row], training: Training) -> str:
-    """State how the models of a table were trained, where they were, and whatever does not vary within it."""
+def settings_line(table: Sequence[Row], training: Training) -> str | None:
+    """State how the models of a table were trained, where they were, and whatever does not vary within it; None where
+    it has baselines alone."""
+    rows = [row for row in table if not row.is_baseline]
+    if not rows:
+        return None
     model = f"Model: {', '.join(_model(rows))}; {_seeds(record for row in rows for record in row.records)}."
     if not rows[0].records[0].score_name:
         return model
@@ -22,6 +27,9 @@ def settings_line(rows: Sequence[Row], training: Training) -> str:
         f"batch {training.batch_size}",
         counted(training.steps, "step"),
     ]
+    if training.patience is not None:
+        stopped = f"{counted(training.patience, 'evaluation')} without a better score on the validation part"
+        words[-1] = f"at most {words[-1]}, ended by {stopped} and taken back to the best"
     if training.recurrent != "uniform":
         words.append(f"{training.recurrent} recurrent weights")
     if training.forget_bias is not None:
@@ -57,6 +65,14 @@ def timing_line(rows: Sequence[Row]) -> str | None:
     return f"Inference: a batch of {timed.batch_size}, each {counted(timed.seq_len or 0, 'step')} long.{step}"
 
 
+def inferred_line(note: TaskNote) -> str | None:
+    """State what was found out about a user's table, and the scale of MASE; None of other tasks."""
+    words = [f"Table: {', '.join(note.inferred)}."] if note.inferred else []
+    if note.season is not None:
+        words.append(f"MASE: error over the mean change in {counted(note.season, 'row')} of the training part.")
+    return " ".join(words) or None
+
+
 def trouble_lines(rows: Sequence[Row]) -> list[str]:
     """State why rows have dashes: rows with the same trouble share a line."""
     found: dict[tuple[str, str], list[Row]] = {}
@@ -72,7 +88,8 @@ def trouble_lines(rows: Sequence[Row]) -> list[str]:
 
 def adopted_line(rows: Sequence[Row]) -> str | None:
     """Name the rows that have a score and no training of their own; None where all that have a score trained."""
-    adopted = [row for row in rows if any(r.score is not None and r.train_steps is None for r in row.passed)]
+    cells = [row for row in rows if not row.is_baseline]
+    adopted = [row for row in cells if any(r.score is not None and r.train_steps is None for r in row.passed)]
     return f"{_which(adopted, rows)}: scored with the weights that {TRAINER} trained." if adopted else None
 
 
@@ -86,15 +103,17 @@ def warning_lines(rows: Sequence[Row]) -> list[str]:
 
 
 def _which(chosen: Sequence[Row], rows: Sequence[Row]) -> str:
-    """Name some of a table's rows in few words: "numpy" for all of numpy's, "lstm and gru on numpy" for two of them."""
+    """Name some of a table's rows in few words: "numpy" for all of numpy's, "lstm and gru on numpy" for two of them,
+    "ridge" for a baseline."""
     several = varying(rows)
     backends: dict[str, list[str]] = {}
-    for backend in dict.fromkeys(row.backend for row in chosen):
+    for backend in dict.fromkeys(row.backend for row in chosen if not row.is_baseline):
         own = [row for row in chosen if row.backend == backend]
         every = len(own) == sum(row.backend == backend for row in rows)
         names = "" if every else joined([label(row.variant, several) for row in own])
         backends.setdefault(names, []).append(backend)
-    return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()])
+    rivals = [row.variant.cell for row in chosen if row.is_baseline]
+    return joined([f"{names} on {joined(on)}" if names else joined(on) for names, on in backends.items()] + rivals)
 
 
 def noise_line(noise: Interval | None, known: KnownNoise | None = None) -> str:

@@ -1,50 +1,61 @@
 """What the figures allow us to say, in plain words; which words is up to `records.statistics.verdict`."""
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from statistics import fmean
 
 from rnnbench.records.comparisons import speed_ratio
-from rnnbench.records.statistics import (
-    CONFIDENCE,
-    POWER,
-    PROCESSES_FOR_A_VERDICT,
-    Interval,
-    chance,
-    detectable,
-    detectable_effect,
-    holm,
-    paired_difference,
-    paired_ratio,
-    verdict,
-)
+from rnnbench.records.statistics import POWER, Interval, detectable_effect, verdict
 from rnnbench.records.store import StoredGroup
-from rnnbench.records.summary import TRAINER, Row, Variant, label, varying
-from rnnbench.report.text import NO_BREAK, bracketed, counted, joined, percent, ranged, significant
+from rnnbench.records.summary import Row, Variant, label, varying
+from rnnbench.report.gains import UNKNOWN, Gain, Losses, comparable, gains, with_ends
+from rnnbench.report.text import NO_BREAK, counted, joined, percent, ranged, significant
 
 
-def score_sentences(rows: Sequence[Row]) -> list[str]:
+def score_sentences(rows: Sequence[Row], losses: Losses = UNKNOWN) -> list[str]:
     """State which cell has the best score, by how much, and what is undecided; on one backend, dtype and thread count.
 
     The best one is picked by looking at all of them, so all pairs count as compared: Holm's correction is over them.
     """
-    ranking = _ranking(rows)
+    ranking = _ranking(rows, losses)
     if ranking is None:
         return []
-    best, gains = ranking
-    several, first = varying([best, *gains]), best.records[0]
-    name, seeds = label(best.variant, several), min(won.seeds for won in gains.values())
-    family = next(iter(gains.values())).family
-    corrected = f", corrected for {family} pairs" if family > 1 else ""
-    basis = f"({first.score_name} on {best.backend}, {counted(seeds, 'seed')}, paired{corrected})"
-    beaten = [f"{label(other.variant, several)} by {won.text}" for other, won in gains.items() if won.real]
-    undecided = [f"{label(other.variant, several)} ({won.text})" for other, won in gains.items() if not won.real]
+    best, ahead = ranking
+    several, over = varying([best, *ahead]), losses.tested_on(best)
+    name, basis = label(best.variant, several), basis_of(best, list(ahead.values()), losses)
+    beaten = [f"{label(other.variant, several)} by {won.told(over)}" for other, won in ahead.items() if won.real]
+    level = [other for other, won in ahead.items() if won.level]
+    undecided = [
+        f"{label(other.variant, several)} ({won.told(over)})"
+        for other, won in ahead.items()
+        if not (won.real or won.level)
+    ]
     lines = [f"Score: {name} beats {joined(beaten)} {basis}."] if beaten else []
+    if level:
+        lines.append(f"Score: {_level(best, level, len(level) == len(ahead), several)} {basis}.")
     if undecided:
         lines.append(f"Score: undecided whether {name} is better than {joined(undecided, 'or')} {basis}.")
     return lines
+
+
+def _level(best: Row, others: Sequence[Row], every: bool, several: Sequence[str]) -> str:
+    """State a tie, with the score where it is one on all seeds. every: whether there is nobody else."""
+    names = "all" if every else joined([label(row.variant, several) for row in (best, *others)])
+    scores = set(best.scores.values())
+    if len(scores) > 1:
+        return f"level: {names} have the same score on every seed"
+    text, verb = significant(scores.pop()), "reach" if best.records[0].score_better == "higher" else "have"
+    return f"level: {names} {verb} {text} on every seed"
+
+
+def basis_of(row: Row, found: Sequence[Gain], losses: Losses) -> str:
+    """Return what scores were compared on, in brackets. row: one of them."""
+    first, family = row.records[0], found[0].family
+    backend = "" if row.is_baseline else f" on {row.backend}"
+    words = [f"{first.score_name}{backend}", counted(min(each.seeds for each in found), "seed"), "paired"]
+    if any(each.over_test for each in found):
+        words.append(f"{losses.tested_on(row)} {losses.basis(row, family)}")
+    return f"({', '.join([*words, *([f'corrected for {family} pairs'] if family > 1 else [])])})"
 
 
 def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], least: float) -> str | None:
@@ -52,10 +63,10 @@ def detectable_sentence(rows: Sequence[Row], groups: Sequence[StoredGroup], leas
     compared. least: the smallest effect in speed that counts, as a share."""
     effects = [detectable_effect(pair.ratio) for pair in speed_comparisons(rows, groups)]
     words = [_span([max(effect, least) for effect in effects if effect is not None], percent, "in speed")]
-    ranking = _ranking(rows)
-    gains = ranking[1].values() if ranking else ()
+    ranking = _ranking(rows, UNKNOWN)
+    ahead = ranking[1].values() if ranking else ()
     for relative, text in ((True, percent), (False, significant)):
-        shifts = [won.detectable for won in gains if won.relative is relative]
+        shifts = [won.detectable for won in ahead if won.relative is relative and not won.level]
         words.append(_span([shift for shift in shifts if shift is not None], text, "in score"))
     found = [word for word in words if word]
     share = f"{POWER:.0%}".replace("%", f"{NO_BREAK}%")
@@ -67,17 +78,17 @@ def _span(sizes: Sequence[float], text: Callable[[float], str], of_what: str) ->
 
 
 def learning_sentence(rows: Sequence[Row]) -> str | None:
-    """Name the rows that did not beat the trivial answer on every seed; None where all did."""
+    """Name the cells' rows that did not beat the trivial answers on every seed; None where all did."""
     several = varying(rows)
     short: dict[str, list[str]] = {}
     for row in rows:
-        if row.learned and row.learned[0] < row.learned[1]:
+        if row.learned and row.learned[0] < row.learned[1] and not row.is_baseline:
             short.setdefault(f"{label(row.variant, several)} {row.learned[0]}/{row.learned[1]}", []).append(row.backend)
-    every = len({row.backend for row in rows})
+    every = len({row.backend for row in rows if not row.is_baseline})
     words = [name if len(on) == every else f"{name} on {joined(on)}" for name, on in short.items()]
     if not words:
         return None
-    return f"Did not learn on every seed (did not clearly beat the trivial answer): {joined(words)}."
+    return f"Did not learn on every seed (did not clearly beat the trivial answers): {joined(words)}."
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def speed_sentences(rows: Sequence[Row], groups: Sequence[StoredGroup], least: f
         word = verdict(pair.ratio, least)
         figures = found.setdefault((word, pair.fast, pair.slow), [])
         times = "" if figures else " times"
-        figures.append(f"{_with_ends(pair.ratio)}{times} for {label(pair.variant, several)}")
+        figures.append(f"{with_ends(pair.ratio)}{times} for {label(pair.variant, several)}")
     return [f"Speed: {_SPEED[word].format(fast, slow)}: {joined(how)}." for (word, fast, slow), how in found.items()]
 
 
@@ -126,82 +137,9 @@ _SPEED = {
 }
 
 
-@dataclass(frozen=True)
-class Gain:
-    """How far one score is ahead of another over shared seeds. estimate: of the difference, of logarithms where it is
-    `relative`; text: the same in words. family: how many pairs were compared with this one; p_value is corrected for
-    them."""
-
-    text: str
-    estimate: Interval
-    relative: bool
-    p_value: float
-    family: int = 1
-
-    @property
-    def seeds(self) -> int:
-        return self.estimate.count
-
-    @property
-    def real(self) -> bool:
-        """Return whether it is more than chance: the same demands as `verdict` makes of a ratio."""
-        enough = self.seeds >= PROCESSES_FOR_A_VERDICT
-        return enough and self.estimate.value > 0 and self.p_value < 1 - CONFIDENCE
-
-    @property
-    def detectable(self) -> float | None:
-        """Return the smallest lead that such seeds would have shown."""
-        shift = detectable(self.estimate)
-        return -math.expm1(-shift) if shift is not None and self.relative else shift
-
-
-def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> Gain:
-    """Return by how much the best is ahead: relative for errors, absolute where more is better or a score is not
-    positive. Scores are by seed."""
-    if lower and min(*best.values(), *other.values()) > 0:
-        ratio = paired_ratio(other, best)
-        logs = ratio.mapped(math.log)
-        return Gain(_less(ratio), logs, True, chance(logs))
-    difference = paired_difference(other, best) if lower else paired_difference(best, other)
-    return Gain(_with_ends(difference), difference, False, chance(difference))
-
-
-def _ranking(rows: Sequence[Row]) -> tuple[Row, dict[Row, Gain]] | None:
+def _ranking(rows: Sequence[Row], losses: Losses) -> tuple[Row, dict[Row, Gain]] | None:
     """Return the best of the rows whose scores may be compared, and how far it is ahead of each other, best first."""
-    comparable = _comparable(rows)
-    if not comparable:
-        return None
-    lower = comparable[0].records[0].score_better == "lower"
-    ordered = sorted(comparable, key=lambda row: fmean(row.scores.values()), reverse=not lower)
-    pairs = {  # an interrupted run may hold other seeds of another cell
-        (a, b): gain(ordered[a].scores, ordered[b].scores, lower)
-        for a, b in combinations(range(len(ordered)), 2)
-        if ordered[a].scores.keys() & ordered[b].scores.keys()
-    }
-    corrected = dict(zip(pairs, holm([won.p_value for won in pairs.values()]), strict=True))
-    gains = {
-        ordered[b]: replace(won, p_value=corrected[a, b], family=len(pairs)) for (a, b), won in pairs.items() if a == 0
-    }
-    return (ordered[0], gains) if gains else None
-
-
-def _less(ratio: Interval) -> str:
-    """Write other / best as a share by which the error is smaller, or as a factor once that says more."""
-    if ratio.value >= 2:
-        return f"a factor of {_with_ends(ratio)}"
-    less = ratio.mapped(lambda times: 1 - 1 / times)
-    return percent(less.value, less.ends)
-
-
-def _with_ends(found: Interval) -> str:
-    return significant(found.value) + (NO_BREAK + bracketed(*found.ends) if found.ends else "")
-
-
-def _comparable(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows whose scores may be compared: of the one backend, dtype and thread count that most rows with a
-    score have, of `TRAINER` among equals."""
-    found: dict[tuple[str, str, int], list[Row]] = {}
-    for row in rows:
-        if row.ranked and row.scores:
-            found.setdefault((row.backend, row.variant.dtype, row.variant.threads), []).append(row)
-    return max(found.values(), key=lambda own: (len(own), own[0].backend == TRAINER), default=[])
+    ordered = comparable(rows)
+    found = gains(combinations(ordered, 2), losses)
+    ahead = {other: won for (best, other), won in found.items() if best is ordered[0]}
+    return (ordered[0], ahead) if ahead else None

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from rnnbench.report.columns import ALWAYS
 from rnnbench.report.document import Report, Section
-from rnnbench.report.text import printable
+from rnnbench.report.text import joined, printable
 
 RULED = Box("    \n    \n ── \n    \n    \n    \n    \n    \n")  # a rule under the head and nothing else
 
@@ -22,13 +22,15 @@ def render(report: Report, console: Console) -> Iterator[RenderableType]:
     level = _level(report.sections, console)
     for section in report.sections:
         yield from _section(section, level, console.width)
+    if left_out := _left_out(report.sections, level):
+        yield _paragraph(left_out, console.width, "dim")
     for line in report.closing:
         yield _paragraph(line, console.width, "dim")
 
 
 def _section(section: Section, level: int, width: int) -> Iterator[RenderableType]:
     yield _paragraph(section.title, width, "bold")
-    yield _paragraph(section.score, width, "dim")
+    yield from (_paragraph(line, width, "dim") for line in (section.score, section.inferred) if line)
     yield Text("")
     yield _table(section, level)
     yield Text("")
@@ -47,6 +49,18 @@ def _level(sections: Sequence[Section], console: Console) -> int:
             break
         chosen = level
     return chosen
+
+
+def _left_out(sections: Sequence[Section], level: int) -> str | None:
+    """Name the columns that there is no room for, and where they are; None where all are shown."""
+    names = {
+        column.long or column.name: None
+        for section in sections
+        for column in section.columns
+        if column.priority > level
+    }
+    where = "a wider terminal shows them, --export report.md writes all"
+    return f"No room for the columns {joined(list(names))}: {where}." if names else None
 
 
 def _table(section: Section, level: int) -> Table:

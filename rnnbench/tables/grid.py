@@ -63,8 +63,9 @@ def grid_of(table: Table, time: str | None, rows: TableRows, step: TimeStep, fil
     on[1:] &= ~rows.inner | (np.diff(position) > 0)  # two days of one month
     if not on.all():
         at, count = int(np.argmin(on)), int((~on).sum())
-        more = f", nor do {count - 1} more" if count > 1 else ""
-        reason = f"{shown(rows.time[at])} does not lie on the steps ({step.words}) of the rows before it{more}"
+        more = f", nor are {count - 1} more" if count > 1 else ""
+        first = f"{shown(rows.time[at])} is not a whole number of steps ({step.words}) after its series' first row"
+        reason = f"{first}{more}"
         remedy = "give the step with --frequency, or --frequency rows if each row is a step"
         raise table.place(int(rows.row[at]), time).error(f"{reason}; {remedy}")
     last = np.append(rows.first[1:], len(rows.row)) - 1
@@ -75,7 +76,7 @@ def grid_of(table: Table, time: str | None, rows: TableRows, step: TimeStep, fil
         raise _gaps(table, time, rows, step, wide)
     if length.sum() > min(_MOST_STEPS, 2 * len(rows.row)):
         reason = f"{len(rows.row)} rows on {length.sum()} steps ({step.words}): more would be filled than is there"
-        raise table.place(column=time).error(f"{reason}; give the step with --frequency")
+        raise table.place(column=time).error(f"{reason}; give another --frequency")
     first = np.cumsum(length) - length
     return Grid(length, length - target - 1, first, first[rows.series] + position)
 

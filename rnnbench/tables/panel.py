@@ -29,11 +29,9 @@ def read_series(options: TableOptions) -> SeriesSet:
         raise UsageError(f"--season takes a whole number of at least 1; got {options.season}")
     table = read_table(options)
     roles = roles_of(table, options)
-    times = (
-        TimeColumn(np.arange(len(table.rows)))
-        if roles.time is None
-        else read_times(table, roles.time, options.day_first)
-    )
+    times = TimeColumn(np.arange(len(table.rows)))
+    if roles.time is not None:
+        times = read_times(table, roles.time, options.day_first, roles.clock)
     rows, ordered = in_order(table, roles, rows_of(table, roles, times), times.clock)
     step = _step(rows, roles.time, options.frequency)
     rows, left_out = without_ends(rows, keep_ahead=bool(roles.known))
@@ -82,7 +80,7 @@ def read_series(options: TableOptions) -> SeriesSet:
 
 def _step(rows: TableRows, time: str | None, frequency: str | None) -> TimeStep:
     if time is None and frequency is None:
-        return TimeStep("rows", words="oldest first")
+        return TimeStep("rows", words="without times, oldest first")
     if frequency is not None:
         return told_step(frequency, rows.time, rows.inner)
     return commonest_step(rows.time, rows.inner) or TimeStep("rows")

@@ -6,17 +6,22 @@ from fnmatch import fnmatchcase
 
 from rnnbench.tables.options import TableOptions
 from rnnbench.tables.reading import Table
-from rnnbench.tables.times import find_times
+from rnnbench.tables.times import find_clock, find_times
 
 _SHOWN = 8  # names of columns in a message
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of a table. targets: several in a wide table. found: what was found by itself."""
+    """The columns of a table.
+
+    targets: several in a wide table. clock: of the time of day, where that of the time holds days. found: what was
+    found by itself.
+    """
 
     targets: tuple[str, ...]
     time: str | None
+    clock: str | None
     id: str | None
     past: tuple[str, ...]
     known: tuple[str, ...]
@@ -29,20 +34,24 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
 
     Raises UsageError for a name that is not there, that has two roles, or that would have to be guessed.
     """
-    asked = (options.target, options.past, options.known, options.static)
-    target, *others = (_taken_apart(table, names) for names in asked)
+    lists = (options.target, options.past, options.known, options.static)
+    target, *others = (_taken_apart(table, names) for names in lists)
     past, known, static = (_named(table, names) for names in others)
     time = None if options.time is None else _named(table, (options.time,))[0]
     id = None if options.id is None else _named(table, (options.id,))[0]
-    taken = {*past, *known, *static, *filter(None, (time, id))}
+    taken = {*past, *known, *static} | ({time, id} - {None})
     exact = [name for name in target if name in table.columns]
     found = []
     if id is None and "unique_id" in table.columns and "unique_id" not in (*taken, *exact):
         id = "unique_id"
         found.append("series by unique_id")
-    if time is None and (time := find_times(table, {*taken, *exact, *filter(None, [id])})):
-        found.append(f"times in {time}")
-    taken |= set(filter(None, (time, id)))
+    taken |= {id} - {None}
+    told = time is not None
+    time = time if told else find_times(table, taken | set(exact))
+    clock = None if time is None else find_clock(table, time, {time, *taken, *exact})
+    if clock is not None or (time is not None and not told):
+        found.append(f"times in {time or 'the column without a name'}" + (f" and {clock}" if clock is not None else ""))
+    taken |= {time, clock} - {None}
     free = [name for name in table.columns if name not in taken]
     if target:
         targets = tuple(dict.fromkeys(name for asked in target for name in _matching(table, asked, free)))
@@ -50,7 +59,7 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
         targets = (_only_target(table, free),)
         found.append(f"target {targets[0]}")
     past = tuple(name for name in past if name not in targets)  # a target's own past is always seen
-    roles = Roles(targets, time, id, past, known, static, tuple(found))
+    roles = Roles(targets, time, clock, id, past, known, static, tuple(found))
     _check(table, roles)
     return roles
 

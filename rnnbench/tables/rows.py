@@ -88,7 +88,10 @@ def _twice(table: Table, roles: Roles, rows: TableRows, same: Array) -> UsageErr
     """Return the error for rows with the time of the row after them. It names the column that tells them apart."""
     first, second = sorted(int(rows.row[at]) for at in (same[0], same[0] + 1))
     column = _telling_apart(table, roles, rows, same) if roles.id is None else None
-    remedy = f"if these are several series, give --id {column!r}" if column else "keep one row of each time"
+    remedy = f"if these are several series, give --id {column!r}"
+    if column is None:
+        whose = "of each series" if roles.id is not None else "or, of several series, a column for --id"
+        remedy = f"keep one row of each time {whose}"
     more = f", and so {len(same) - 1} times more" if len(same) > 1 else ""
     reason = f"{shown(rows.time[same[0]])} is there already in row {table.rows[first]}{more}"
     return table.place(second, roles.time).error(f"{reason}; {remedy}")

@@ -14,11 +14,18 @@ ROWS = "rows"  # the frequency of who says that each row is a step, whatever its
 _SECOND = 10**9
 _HOUR = 3600 * _SECOND
 _DAY = 24 * _HOUR
-_UNITS = (("D", _DAY), ("h", _HOUR), ("min", 60 * _SECOND), ("s", _SECOND), ("ms", 10**6), ("us", 10**3), ("ns", 1))
-_WORDS = {"D": "daily", "h": "hourly", "B": "business days", "MS": "monthly", "ME": "monthly"}
+_UNITS = (
+    ("D", "day", _DAY),
+    ("h", "hour", _HOUR),
+    ("min", "minute", 60 * _SECOND),
+    ("s", "second", _SECOND),
+    ("ms", "millisecond", 10**6),
+    ("us", "microsecond", 10**3),
+    ("ns", "nanosecond", 1),
+)
+_MONTH_UNITS = (("Y", "year", 12), ("Q", "quarter", 3), ("M", "month", 1))
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
-_SEASONS = {1: 7, 7: 52, 14: 26}  # by days
 _FINEST_SEASON = _DAY // (60 * _SECOND)  # a day of minutes; of seconds, a window would show no part of it
 # One zone for each way of changing the clocks that wide areas have.
 _ZONES = (
@@ -138,34 +145,36 @@ def _named(kind: str, size: int, values: Array) -> TimeStep:
     """Return the step with its name, for these times."""
     days = values.astype("M8[D]")
     if kind == "business":
-        return TimeStep("business", 1, "B", _WORDS["B"], 5)
+        return TimeStep("business", 1, "B", "business days", 5)
     if kind == "months":
         ends = _at_ends(days)
-        edge = "E" if ends else "S"
         month = int(days[0].astype("M8[M]").astype(np.int64)) % 12
+        letter, unit, length = next(each for each in _MONTH_UNITS if size % each[2] == 0)
+        anchor = {"Y": f"-{_MONTHS[month]}", "Q": f"-{_MONTHS[month % 3 + 9 * ends]}"}.get(letter, "")  # QS-JAN, QE-DEC
+        name = f"{_times(size // length)}{letter}{'E' if ends else 'S'}{anchor}"
         season = 12 // size if size < 12 and 12 % size == 0 else None
-        if size % 12 == 0:
-            name, words = f"{_times(size // 12)}Y{edge}-{_MONTHS[month]}", "yearly" if size == 12 else ""
-        elif size % 3 == 0:
-            quarter = _MONTHS[month % 3 + 9 * ends]  # starts in January, say, or ends in December
-            name, words = f"{_times(size // 3)}Q{edge}-{quarter}", "quarterly" if size == 3 else ""
-        else:
-            name, words = f"{_times(size)}M{edge}", "monthly" if size == 1 else ""
-        return TimeStep("months", size, name, words or f"a row every {size} months", season, ends)
+        return TimeStep("months", size, name, _words(size // length, unit), season, ends)
     if size % (7 * _DAY) == 0 and np.unique(weekdays := _weekday(days)).size == 1:
         weeks = size // (7 * _DAY)
-        words = "weekly" if weeks == 1 else f"a row every {weeks} weeks"
-        return TimeStep("fixed", size, f"{_times(weeks)}W-{_WEEKDAYS[weekdays[0]]}", words, _SEASONS.get(7 * weeks))
-    unit, length = next((unit, length) for unit, length in _UNITS if size % length == 0)
-    name = f"{_times(size // length)}{unit}"
-    season = _SEASONS.get(size // _DAY) if size % _DAY == 0 else None
+        name = f"{_times(weeks)}W-{_WEEKDAYS[weekdays[0]]}"
+        return TimeStep("fixed", size, name, _words(weeks, "week"), {1: 52, 2: 26}.get(weeks))
+    letter, unit, length = next(each for each in _UNITS if size % each[2] == 0)
+    season = 7 if size == _DAY else None
     if size < _DAY and _DAY % size == 0 and _DAY // size <= _FINEST_SEASON:
         season = _DAY // size
-    return TimeStep("fixed", size, name, _WORDS.get(name, f"a row every {name}"), season)
+    return TimeStep("fixed", size, f"{_times(size // length)}{letter}", _words(size // length, unit), season)
 
 
 def _times(count: int) -> str:
     return "" if count == 1 else str(count)
+
+
+def _words(count: int, unit: str) -> str:
+    if count > 1:
+        return f"a row every {count} {unit}s"
+    if unit in ("hour", "week", "month", "quarter", "year"):
+        return f"{unit}ly"
+    return "daily" if unit == "day" else f"a row every {unit}"
 
 
 def shown(time: np.datetime64 | np.int64) -> str:

@@ -89,7 +89,8 @@ class _Column:
 def find_times(table: Table, taken: Collection[str]) -> str | None:
     """Return the name of the column that plainly holds times, or None where none does. Raises UsageError for several.
 
-    Whole numbers count if the column's name says so, and they are years or days like 20210131; in `ds` always.
+    Texts count where most of the first ones are dates, or where the column's name says so; whole numbers if the name
+    says so and they are years or days like 20210131, in `ds` always.
     """
     free = [name for name in table.columns if name not in taken and table.columns.count(name) == 1]
     if "ds" in free:
@@ -105,18 +106,38 @@ def _looks_dated(table: Table, name: str) -> bool:
     typed = table.typed(name)
     if typed is not None and typed.dtype.kind == "M":
         return True
-    head = [text for text in table.texts(name)[: 10 * _HEAD] if text.lower() not in MISSING][:_HEAD]
+    head = _head(table, name)
+    named = name.lower() in _NAMED
     if counted := _whole(head):
-        return name.lower() in _NAMED and counted.values.dtype.kind == "M" and not counted.remarks
-    return bool(head) and all(not _NUMBER.fullmatch(text) and _form(_split(text)[0]) is not None for text in head)
+        return named and counted.values.dtype.kind == "M" and not counted.remarks
+    words = [text for text in head if not _NUMBER.fullmatch(text) and not _CLOCK.fullmatch(text)]
+    dated = sum(_form(_split(text)[0]) is not None for text in words)
+    return 2 * (len(words) if named else dated) > len(head)
 
 
-def read_times(table: Table, name: str, day_first: bool | None) -> TimeColumn:
-    """Return the times of a column. Raises UsageError, in one line that names file, row and column."""
+def find_clock(table: Table, time: str, taken: Collection[str]) -> str | None:
+    """Return the name of the one column of times of day, where that of the times holds days alone."""
+    if any(":" in text for text in _head(table, time)):
+        return None
+    free = [name for name in table.columns if name not in taken and table.columns.count(name) == 1]
+    clocks = [name for name in free if (head := _head(table, name)) and all(map(_CLOCK.fullmatch, head))]
+    return clocks[0] if len(clocks) == 1 else None
+
+
+def _head(table: Table, name: str) -> list[str]:
+    return [text for text in table.texts(name)[: 10 * _HEAD] if text.lower() not in MISSING][:_HEAD]
+
+
+def read_times(table: Table, name: str, day_first: bool | None, clock: str | None = None) -> TimeColumn:
+    """Return the times of a column. clock: the column of their times of day, where that is another.
+
+    Raises UsageError, in one line that names file, row and column.
+    """
     typed = table.typed(name)
     if typed is not None and typed.dtype.kind == "M":
         return _typed(table, name, typed)
-    codes, unique = pd.factorize(table.texts(name))
+    texts = table.texts(name)
+    codes, unique = pd.factorize(texts if clock is None else texts + " " + table.texts(clock))
     column = _Column(list(unique), lambda at, why: table.place(int(np.argmax(codes == at)), name).error(why))
     for at, text in enumerate(column.texts):
         if text.lower() in MISSING:

@@ -36,10 +36,13 @@ class Quiet:
     """A listener that notes what it is told."""
 
     def __init__(self):
-        self.plans, self.stages, self.done, self.running = [], [], [], False
+        self.plans, self.choices, self.stages, self.done, self.running = [], [], [], [], False
 
     def planned(self, total_groups, done, backends, notices):
         self.plans.append((total_groups, done, backends, notices))
+
+    def chosen(self, total_groups, notices):
+        self.choices.append((total_groups, notices))
 
     def stage(self, group, backend, what):
         self.stages.append((backend, what))

@@ -77,7 +77,7 @@ def test_baselines_are_rows_too_and_no_rows_of_them_are_as_if_nothing_ran(capsys
     found = {row["cell"]: row for row in rows if row["backend"] == "baseline"}
     assert found.keys() >= {"constant", "last-value", "seasonal-last-value", "ridge", "ses"}
     assert found["last-value"]["score"] == pytest.approx(1.0)
-    assert found["ridge"]["score"] < 1e-6  # a sine follows a recursion of two steps
+    assert found["ridge"]["score"] < 1e-4  # a sine follows a recursion of two steps, but for the penalty
     assert found["ridge"]["learned"] is True
     assert {row["learned"] for name, row in found.items() if name in ("constant", "last-value")} == {False}
     assert main(["list", "baselines", "--json"]) == 0

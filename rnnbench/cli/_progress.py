@@ -67,6 +67,9 @@ class LiveProgress(Listener):
             self._bar.console.print(f"note: {notice}", style="dim")
         self._bar.update(self._task, total=total_groups, completed=done)
 
+    def chosen(self, total_groups: int, notices: list[str]) -> None:
+        self.planned(total_groups, self._estimate.done, [], notices)
+
     def stage(self, group: "Group", backend: str, what: str) -> None:
         self._bar.update(self._task, description=f"{named(group)}: {backend} {what}")
 

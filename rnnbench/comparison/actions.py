@@ -32,7 +32,7 @@ class CaseActions:
     def __init__(self, backend: Backend, threads: int) -> None:
         self.backend, self.threads = backend, threads
         self.session: Session
-        self._splits_of: tuple[str, str] | None = None
+        self._splits_of: tuple[str | None, ...] = ()
 
     def open(self, asked: m.CaseRequest) -> m.CaseOpened:
         """Read the arrays, make a session and call it once. Raises Failure where the backend declines the case."""
@@ -111,17 +111,22 @@ class CaseActions:
         progress = Progress()
         found: dict[str, Array] = {}
         for number in range(steps + 1):
-            found |= {f"{number} {name}": _array(name, value) for name, value in self.session.parameters().items()}
+            found |= {f"{number} {name}": value for name, value in self._parameters().items()}
             if number < steps:
                 train(self.session, self._stream, 1, progress)
         arrays.save(Path(out), found)
         return _taken(progress, sum(progress.step_seconds))
 
-    def predict(self, out: str) -> None:
-        """Write the prediction for the whole test split, in batches of the one size that has compiled already."""
-        count, size, parts = self.test_split.count, self.case.batch_size, []
+    def keep(self, out: str) -> None:
+        """Write the weights of now, which `reset` takes back."""
+        arrays.save(Path(out), self._parameters())
+
+    def predict(self, which: m.PartName, out: str) -> None:
+        """Write the prediction for a whole split, in batches of the one size that has compiled already."""
+        split = self._splits[which]
+        count, size, parts = split.count, self.case.batch_size, []
         for start in range(0, count, size):
-            part = self.test_split.rows(np.arange(start, start + size) % count)
+            part = split.rows(np.arange(start, start + size) % count)
             y, _ = self.session.forward(part.x, part.lengths)
             rows = min(size, count - start)
             y = _array("y", y)
@@ -132,7 +137,7 @@ class CaseActions:
         """Write outputs with the weights that will be timed, those weights, and the outputs of single steps. Return why
         single steps cannot run, or None."""
         found = _named_outputs("", self._forward(self.batch.x, self.batch.lengths))
-        found |= {f"parameter {name}": _array(name, value) for name, value in self.session.parameters().items()}
+        found |= {f"parameter {name}": value for name, value in self._parameters().items()}
         reason = self.backend.unsupported(Case(self.model, 1, 1, self.threads, streaming=True))
         if reason is None:
             found["steps"] = self._steps()
@@ -215,10 +220,16 @@ class CaseActions:
 
     def _read_data(self, files: m.CasePaths) -> None:
         """Read the splits, unless they are those of the case before: the cells of a task share them."""
-        paths = files.train, files.test
+        paths = files.train, files.test, files.validation
         if paths != self._splits_of:
-            self.train_split, self.test_split = (arrays.load_split(Path(path)) for path in paths)
+            self.train_split = arrays.load_split(Path(files.train))
+            self._splits: dict[m.PartName, Split] = {"test": arrays.load_split(Path(files.test))}
+            if files.validation is not None:
+                self._splits["validation"] = arrays.load_split(Path(files.validation))
             self._splits_of = paths
+
+    def _parameters(self) -> dict[str, Array]:
+        return {name: _array(name, value) for name, value in self.session.parameters().items()}
 
     def _batches(self) -> Iterator[Split]:
         return batches(self.train_split, self.case.batch_size, self.case.seed)

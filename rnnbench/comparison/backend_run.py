@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Concatenate
 
 from rnnbench.backends.base import BackendInfo
+from rnnbench.comparison.messages import PartName
 from rnnbench.model import Array
+from rnnbench.training_loop import EarlyStopping
 from rnnbench.workers.failure import Failure
 from rnnbench.workers.messages import Actor, P, Reply
 from rnnbench.workers.worker import Worker
@@ -65,7 +67,8 @@ class RunSamples:
     first_step_seconds: list[float] | None = None
     train_step_seconds: list[float] | None = None
     train_losses: list[float | None] | None = None
-    scores: list[tuple[int, float]] | None = None  # after so many steps
+    scores: list[tuple[int, float]] | None = None  # after so many steps: on the validation part where there is one
+    kept_steps: int | None = None  # after which the weights were kept, of those scores the first of the best
     losses: list[float] | None = None  # the score's, by test time or series
     lead_scores: list[float] | None = None  # by step ahead
     peak_flops_per_second: float | None = None
@@ -83,10 +86,11 @@ class BackendRun:
     """A backend and its worker in one group. listed: False for a trainer that nobody asked for and for the control,
     which have no row. action: what the user may do about a failure. weights: as trained, or as given to a runtime that
     only infers. streams: takes single steps. slices: of the training loop, the seconds of the steps, and of all but the
-    making of batches. explained: of its weights' change, by window of training. prediction: the last for the test
-    split. waiting: by round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the
-    largest share of our own time that the worker's clock has counted. processor_seconds: before it was timed, of the
-    worker and of its other processes."""
+    making of batches. stopping: by the validation part, where there is one. explained: of its weights' change, by
+    window of training. predictions: the last for each part; for validation, those of the weights kept. waiting: by
+    round, as a `Sample` has it. looking_seconds: spent on outputs of timed calls. confirmed: the largest share of our
+    own time that the worker's clock has counted. processor_seconds: before it was timed, of the worker and of its other
+    processes."""
 
     name: str
     info: BackendInfo
@@ -107,7 +111,8 @@ class BackendRun:
     looking_seconds: float = 0.0
     confirmed: float = 0.0
     processor_seconds: tuple[float, float] = (0.0, 0.0)
-    prediction: Array | None = None
+    stopping: EarlyStopping | None = None
+    predictions: dict[PartName, Array] = field(default_factory=dict)
     explained: list[float] = field(default_factory=list)
 
     @property

@@ -45,10 +45,10 @@ class Bar:
             if record.is_baseline and record.cell in self.blind and record.score is not None and not record.failed:
                 self.scores.setdefault((record.task, record.seed, record.fold), []).append(record.score)
 
-    def over(self, task: Task, seed: int, fold: int | None = None) -> Task:
-        """Return the task with the best of all trivial answers as its baseline."""
-        best = min if task.score_better == "lower" else max
-        return replace(task, baseline=best([task.baseline, *self.scores.get((task.id, seed, fold), ())]))
+    def over(self, task: Task, seed: int, fold: int | None = None) -> float:
+        """Return the score of the best of all trivial answers."""
+        scores: list[float] = [task.baseline, *self.scores.get((task.id, seed, fold), ())]
+        return min(scores) if task.score_better == "lower" else max(scores)
 
 
 @dataclass
@@ -99,7 +99,7 @@ class BaselineGroup:
             self._check(answers)
         path = self.files.path("baseline-answers.npz")
         arrays.save(path, {"y": answers})
-        found = self.files.scores(self.task, path, answers, self.test, self.test_file)
+        found = self.files.scores(self.group, self.task, (path, answers), (self.test, self.test_file))
         for name, value in found.columns().items():
             setattr(run.record, name, value)
         for name, values in found.samples().items():

@@ -7,8 +7,8 @@ import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.comparison import arrays
-from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, at_fault
-from rnnbench.comparison.messages import CasePaths, CaseRequest
+from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, TaskPart, at_fault
+from rnnbench.comparison.messages import CasePaths, CaseRequest, PartName
 from rnnbench.comparison.plan import Group
 from rnnbench.comparison.scoring import Scores
 from rnnbench.errors import UsageError
@@ -23,7 +23,8 @@ from rnnbench.workers.failure import Failure, blame, explain
 @dataclass(frozen=True)
 class CaseInputs:
     """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
-    losses: what the oracle gives for the initial weights."""
+    losses: what the oracle gives for the initial weights. bar: the best trivial answer that is known, in place of the
+    task's own."""
 
     group: Group
     task: Workload
@@ -38,6 +39,8 @@ class CaseInputs:
     losses: list[float]
     files: CasePaths
     processes: PluginProcesses | None = None
+    folds: int | None = None
+    bar: float | None = None
 
     @property
     def scored(self) -> Task:
@@ -45,16 +48,21 @@ class CaseInputs:
         assert isinstance(self.task, Task), "a model that brings its weights is not scored"
         return self.task
 
-    def score(self, predictions: Path, y: Array) -> float:
-        """Return the task's score of predictions for the test split. Raises Failure, which names the task."""
-        task = self.scored
-        if self.processes and self.processes.serves("tasks", task.id):
-            return self.processes.ask("tasks", task.id, CaseWork.score, task.id, str(predictions), self.files.test)
-        with at_fault("tasks", task.id):
-            try:
-                return float(task.score(y, self.data.test))
-            except Exception as error:  # a task may raise anything
-                raise Failure("crashed", f"its score: {explain(error)}") from error
+    def split(self, part: PartName) -> Split:
+        """Return that part of the data."""
+        found = self.data.test if part == "test" else self.data.validation
+        assert found is not None, "nobody asks for a part that is not there"
+        return found
+
+    def learned(self, score: float) -> bool:
+        """Tell whether a score counts as learned."""
+        return self.scored.learned(score, self.bar)
+
+    def scores(self, predictions: Path, y: Array, part: PartName) -> Scores:
+        """Return what is recorded of predictions for that part of the data. Raises Failure, which names the task."""
+        file = self.files.test if part == "test" else self.files.validation
+        asked = TaskPart(self.task.id, self.group.fold, self.folds)
+        return _scores(self.scored, asked, self.processes, (predictions, y), (self.split(part), file or ""))
 
     def opening(self, trains: bool) -> CaseRequest:
         """Return the request that opens this case."""
@@ -65,18 +73,19 @@ class CaseInputs:
 
 
 class CaseFiles:
-    """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed."""
+    """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed, or of a
+    fold of it. folds: how many there are."""
 
-    def __init__(self, folder: Path, processes: PluginProcesses | None = None) -> None:
-        self._folder, self._processes = folder, processes
-        self._data: dict[tuple[str, int, str], tuple[Data, str, str]] = {}
+    def __init__(self, folder: Path, processes: PluginProcesses | None = None, folds: int | None = None) -> None:
+        self._folder, self._processes, self._folds = folder, processes, folds
+        self._data: dict[tuple[str, int, str, int | None], tuple[Data, Path]] = {}
 
-    def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
+    def inputs(self, group: Group, task: Workload, training: Training, bar: float | None = None) -> CaseInputs:
         """Make a case's inputs. Raises Failure where the task or the cell is at fault: that ends the group for every
         backend."""
         try:
             model = group.model(task)
-            data, train, test = self._data_of(group, task, model)
+            data, stem = self._data_of(group, task, model)
             if isinstance(task, FixedModel):
                 params = model.check_params(task.params)
             else:
@@ -99,12 +108,14 @@ class CaseFiles:
         if wrong is not None:
             why = f"the backward of cell {group.cell!r} is not the derivative of its forward: off by {wrong:.1e}"
             raise Failure("mismatch", why, "mend it: `rnnbench.testing.gradient_error` tells")
-        files = CasePaths(str(self.path("params.npz")), str(self.path("batch.npz")), train, test)
+        files = CasePaths(str(self.path("params.npz")), str(self.path("batch.npz")), **arrays.data_paths(stem, data))
         arrays.save(Path(files.params), params)
         arrays.save_split(Path(files.batch), batch)
         return CaseInputs(
             *(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files),
             processes=self._processes,
+            folds=self._folds,
+            bar=bar,
         )
 
     def data(self, group: Group, task: Task) -> tuple[Data, str]:
@@ -112,24 +123,19 @@ class CaseFiles:
         form = task.input_size, 1, task.output_size  # of any cell: what the data are held to
         try:
             model = Model(next(iter(registry().cells)), *form, readout=task.readout, dtype=group.dtype)
-            data, _, test = self._data_of(group, task, model)
+            data, stem = self._data_of(group, task, model)
         except Failure:
             raise
         except Exception as error:  # a plugin's task may raise anything
             raise blame(
                 error, f"task {task.id!r}: {explain(error)}", f"leave it out: --task without {task.id}"
             ) from error
-        return data, test
+        return data, arrays.data_paths(stem, data)["test"]
 
-    def scores(self, task: Task, predictions: Path, y: Array, test: Split, test_file: str) -> Scores:
-        """Return all that is recorded of predictions for a test split. Raises Failure, which names the task."""
-        if self._processes and self._processes.serves("tasks", task.id):
-            return self._processes.ask("tasks", task.id, CaseWork.scores, task.id, str(predictions), test_file)
-        with at_fault("tasks", task.id):
-            try:
-                return Scores.of(task, y, test)
-            except Exception as error:  # a task may raise anything
-                raise Failure("crashed", f"its score: {explain(error)}") from error
+    def scores(self, group: Group, task: Task, predictions: tuple[Path, Array], split: tuple[Split, str]) -> Scores:
+        """Return all that is recorded of predictions for a split, both with their files. Raises Failure, which names
+        the task."""
+        return _scores(task, TaskPart(task.id, group.fold, self._folds), self._processes, predictions, split)
 
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
@@ -140,30 +146,44 @@ class CaseFiles:
             return OracleAway(model, loss, training, batch, first, self._processes, self._folder)
         return Oracle(model, loss, training, batch, first)
 
-    def _data_of(self, group: Group, task: Workload, model: Model) -> tuple[Data, str, str]:
-        """Return the data and the files of its two splits, from the cell before where they are the same."""
-        key = (task.id, group.seed, group.dtype)
+    def _data_of(self, group: Group, task: Workload, model: Model) -> tuple[Data, Path]:
+        """Return the data and how the files of its splits begin, from the cell before where they are the same."""
+        key = (task.id, group.seed, group.dtype, group.fold)
         if key not in self._data:
-            stem = f"{task.id}-{group.seed}-{group.dtype}"
-            train, test = self.path(f"{stem}-train.npz"), self.path(f"{stem}-test.npz")
+            stem = self.path("-".join(map(str, key[:3] if group.fold is None else key)))
             if self._processes and self._processes.serves("tasks", task.id):
-                asked = task.id, group.seed, group.dtype, str(train), str(test)
+                asked = TaskPart(task.id, group.fold, self._folds), group.seed, group.dtype, str(stem)
                 self._processes.ask("tasks", task.id, CaseWork.make_data, *asked)
                 with at_fault("tasks", task.id):
-                    data = Data(arrays.load_split(train), arrays.load_split(test))
+                    data = arrays.load_data(stem)
             else:
                 data = arrays.cast(task.data(group.seed), group.dtype)
-                arrays.save_split(train, data.train)
-                arrays.save_split(test, data.test)
+                arrays.save_data(stem, data)
             for name, split in vars(data).items():
                 if split is None:
                     continue
                 with at_fault("tasks", task.id):
                     if split is not None and (complaint := misfit(split, model, task.loss)):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")
-            self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed comes back
-            self._data[key] = data, str(train), str(test)
+            self._data = {k: v for k, v in self._data.items() if k[1:] == key[1:]}  # no other seed or fold comes back
+            self._data[key] = data, stem
         return self._data[key]
+
+
+def _scores(
+    task: Task,
+    asked: TaskPart,
+    processes: PluginProcesses | None,
+    predictions: tuple[Path, Array],
+    split: tuple[Split, str],
+) -> Scores:
+    if processes and processes.serves("tasks", task.id):
+        return processes.ask("tasks", task.id, CaseWork.score, asked, str(predictions[0]), split[1])
+    with at_fault("tasks", task.id):
+        try:
+            return Scores.of(task, predictions[1], split[0])
+        except Exception as error:  # a task may raise anything
+            raise Failure("crashed", f"its score: {explain(error)}") from error
 
 
 def misfit(split: Split, model: Model, loss: str) -> str | None:

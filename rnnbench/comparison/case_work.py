@@ -14,13 +14,14 @@ from rnnbench.backends.base import Backend, BackendInfo
 from rnnbench.baselines.spec import Problem
 from rnnbench.comparison import arrays, trees
 from rnnbench.comparison.baseline_work import BaselineReply, BaselineRequest, fit_and_time
+from rnnbench.comparison.folds import folded
 from rnnbench.comparison.scoring import Scores
 from rnnbench.model import Model
 from rnnbench.registry import registry
-from rnnbench.tasks.spec import Task, Training
+from rnnbench.tasks.spec import Task, Training, Workload
 from rnnbench.verify.reference import Oracle
 from rnnbench.workers.failure import Failure
-from rnnbench.workers.messages import Actor, MaybeNaN, P, Reply
+from rnnbench.workers.messages import Actor, P, Reply
 from rnnbench.workers.pool import PATIENCE
 from rnnbench.workers.sandbox import Sandbox
 from rnnbench.workers.serve import BackendLoader
@@ -32,29 +33,35 @@ WORK = f"{__name__}:CaseWork"
 REFERENCE = BackendInfo("numpy", "the reference", "rnnbench.backends.numpy_reference:NumpyBackend")
 
 
+@dataclass(frozen=True)
+class TaskPart:
+    """A task by name, or a fold of it, of so many."""
+
+    id: str
+    fold: int | None = None
+    folds: int | None = None
+
+    def found(self) -> Workload:
+        """Return the task itself."""
+        task = registry().task(self.id)
+        return task if self.fold is None or self.folds is None else folded(task, self.fold, self.folds)
+
+
 class CaseWork:
     """The process's side: its public methods are what can be asked for."""
 
     def __init__(self, backend: Backend, threads: int) -> None:
         """Take what every worker's actions take, and need none of it."""
 
-    def make_data(self, task: str, seed: int, dtype: str, train: str, test: str) -> None:
-        """Write the two splits of a task's data."""
-        data = arrays.cast(registry().task(task).data(seed), dtype)
-        arrays.save_split(Path(train), data.train)
-        arrays.save_split(Path(test), data.test)
+    def make_data(self, task: TaskPart, seed: int, dtype: str, stem: str) -> None:
+        """Write the splits of a task's data."""
+        arrays.save_data(Path(stem), arrays.cast(task.found().data(seed), dtype))
 
-    def score(self, task: str, predictions: str, test: str) -> MaybeNaN:
-        """Score predictions for a test split."""
-        known = registry().task(task)
+    def score(self, task: TaskPart, predictions: str, split: str) -> Scores:
+        """Return what is recorded of predictions for a split."""
+        known = task.found()
         assert isinstance(known, Task)
-        return float(known.score(arrays.load(Path(predictions))["y"], arrays.load_split(Path(test))))
-
-    def scores(self, task: str, predictions: str, test: str) -> Scores:
-        """Return all that is recorded of predictions for a test split."""
-        known = registry().task(task)
-        assert isinstance(known, Task)
-        return Scores.of(known, arrays.load(Path(predictions))["y"], arrays.load_split(Path(test)))
+        return Scores.of(known, arrays.load(Path(predictions))["y"], arrays.load_split(Path(split)))
 
     def answer(self, asked: BaselineRequest) -> BaselineReply:
         """Fit a baseline, and write its answers to a test split."""

@@ -14,6 +14,7 @@ from rnnbench.comparison.case_inputs import CaseFiles, CaseInputs
 from rnnbench.comparison.fresh_inputs import FreshInputs, stream
 from rnnbench.comparison.messages import STREAM_STEPS
 from rnnbench.model import Array, Params
+from rnnbench.tasks.spec import Split
 from rnnbench.verify import parity
 from rnnbench.verify.reference import GRADIENT, PARAMETER, Outputs
 from rnnbench.workers.failure import Failure
@@ -70,26 +71,31 @@ def check_steps(run: BackendRun, inputs: CaseInputs, found: Array, seed: int, nu
 
 
 def check_predictions(run: BackendRun, inputs: CaseInputs, trainer: BackendRun | None = None) -> None:
-    """Hold the last predictions for the test split, if there are any, to the reference, in rows that nobody knows
-    beforehand; and all of them to those of whoever trained the weights, which so get the same score. Raises Failure."""
-    if (y := run.prediction) is None:
-        return
-    test, model = inputs.data.test, inputs.model
-    rows = np.array(sorted(SystemRandom().sample(range(test.count), min(PREDICTED_ROWS, test.count))))
-    part = test.rows(rows)
-
-    def predicted(dtype: str = "float64") -> Outputs:
-        outputs = inputs.oracle.outputs(_weights(run, inputs), part, dtype)
-        return Outputs({"y": outputs.arrays["y"]}, outputs.scales)
-
-    found = y[:, rows] if model.readout == "all" else y[rows]
-    _hold(inputs, {"y": found}, predicted, "its prediction for the test split")
-    if trainer is not None and trainer.prediction is not None:
-        apart = parity.error(y, trainer.prediction.astype(np.float64))
+    """Hold the predictions that were scored to the reference, in rows that nobody knows beforehand: those for the test
+    split, and those for validation by which weights were kept. And hold all of them to those of whoever trained the
+    weights, which so get the same score. Raises Failure."""
+    for part, y in run.predictions.items():
+        _check_rows(run, inputs, y, inputs.split(part), f"its prediction for the {part} split")
+    if trainer is not None and "test" in run.predictions and "test" in trainer.predictions:
+        y, other = run.predictions["test"], trainer.predictions["test"]
+        apart = parity.error(y, other.astype(np.float64))
         allowed = 2 * max(run.record.forward_tolerance or 0.0, trainer.record.forward_tolerance or 0.0)
         if apart > allowed:  # each may be off by its own tolerance
             why = f"its predictions are off those of {trainer.name}, whose weights it has, by {apart:.1e}"
             raise Failure("mismatch", f"{why} (allowed: {allowed:g})")
+
+
+def _check_rows(run: BackendRun, inputs: CaseInputs, y: Array, split: Split, what: str) -> None:
+    """Hold some rows of the predictions for a split to what the weights in force give. Raises Failure."""
+    rows = np.array(sorted(SystemRandom().sample(range(split.count), min(PREDICTED_ROWS, split.count))))
+    some = split.rows(rows)
+
+    def predicted(dtype: str = "float64") -> Outputs:
+        outputs = inputs.oracle.outputs(_weights(run, inputs), some, dtype)
+        return Outputs({"y": outputs.arrays["y"]}, outputs.scales)
+
+    found = y[:, rows] if inputs.model.readout == "all" else y[rows]
+    _hold(inputs, {"y": found}, predicted, what)
 
 
 def _weights(run: BackendRun, inputs: CaseInputs) -> Params:

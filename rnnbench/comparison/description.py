@@ -45,11 +45,13 @@ class TaskNote:
 
 @dataclass(frozen=True)
 class Description:
-    """A run's settings, a note on each of its tasks, and digests of what its rows come from; older runs have none."""
+    """A run's settings, a note on each of its tasks, digests of what its rows come from, and what it leaves out in a
+    sentence; older runs have none."""
 
     settings: Settings
     tasks: dict[str, TaskNote]
     sources: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(

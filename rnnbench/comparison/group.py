@@ -1,4 +1,5 @@
-"""One group from start to end: every backend opened, checked, trained, scored and timed, interleaved."""
+"""One group from start to end: every backend opened, checked, trained, scored, and timed where that is asked for; all
+interleaved."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,8 @@ class RunState:
 
 @dataclass
 class GroupRun:
-    """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control."""
+    """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control.
+    bar: what a score has to beat to count as learned."""
 
     group: Group
     task: Workload
@@ -49,6 +51,7 @@ class GroupRun:
     files: CaseFiles
     listener: Listener
     state: RunState
+    bar: float | None = None
 
     def run(self) -> list[BackendRun]:
         """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
@@ -63,7 +66,7 @@ class GroupRun:
         if any(run.ok for run in everybody):
             try:
                 with bounded_memory():
-                    inputs = self.files.inputs(self.group, self.task, self.training)
+                    inputs = self.files.inputs(self.group, self.task, self.training, self.bar)
             except Failure as failure:
                 for run in self._running(everybody):
                     run.fail(failure)
@@ -97,6 +100,13 @@ class GroupRun:
                     learning.check_training(run, inputs)
         self._train(runs, inputs, random)
         self._adopt(runs, inputs)
+        if self.group.timed:
+            self._time(runs, inputs, random)
+        for run in self._running(runs):
+            with run.guarded():
+                self._close(run)
+
+    def _time(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         timed = [run for run in self._running(runs, "timing") if run.listed or run.name == CONTROL]
         with self._clock():
             timing.time_inference(timed, inputs, self.files, random)
@@ -105,9 +115,6 @@ class GroupRun:
                     if run.streams and run.listed:
                         timing.time_steps(run, inputs, self.files)
         self._put_peak(runs)
-        for run in self._running(runs):
-            with run.guarded():
-                self._close(run)
 
     def _train(self, runs: Sequence[BackendRun], inputs: CaseInputs, random: Random) -> None:
         training = [run for run in self._running(runs) if run.info.trains and run.name != CONTROL]
@@ -117,7 +124,7 @@ class GroupRun:
             learning.train(training, inputs, self.files, random)
         for run in self._running(training):
             with run.guarded():
-                learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+                learning.put_scores(run, inputs, self.files)
                 checking.check_trained(run, inputs, self.files)
                 checking.check_predictions(run, inputs)
 
@@ -147,7 +154,7 @@ class GroupRun:
         run.ask(CaseActions.reset, str(path))
         run.weights = weights
         if run.listed:
-            learning.put_score(run, inputs, learning.score(run, inputs, self.files))
+            learning.put_scores(run, inputs, self.files)
 
     def _put_peak(self, runs: Sequence[BackendRun]) -> None:
         """Fill in the share of the machine's peak, where the trainer's process can measure that peak. What is beyond it

@@ -11,6 +11,9 @@ class Listener:
         """Hear the plan, once, before any work. done: groups that an earlier run left finished. notices: lines for the
         user."""
 
+    def chosen(self, total_groups: int, notices: list[str]) -> None:
+        """Hear what was chosen of what was scored, before that is run; the total may be another than planned."""
+
     def stage(self, group: Group, backend: str, what: str) -> None:
         """Hear what a backend is at: "checking", "training" or "timing"."""
 

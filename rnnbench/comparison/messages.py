@@ -1,22 +1,25 @@
 """What a comparison gives a worker and is answered, in the order of a case; `actions` says what each is of."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from rnnbench.model import Model
 from rnnbench.training import Adam
 from rnnbench.workers.messages import MaybeNaN
 
+PartName: TypeAlias = Literal["validation", "test"]  # of the data, that is predicted
 STREAM_STEPS = 16  # a sequence of single steps has no fewer: its first step is timed apart
 
 
 @dataclass(frozen=True)
 class CasePaths:
-    """Files of arrays. batch: what is timed."""
+    """Files of arrays. batch: what is timed. validation: None where the data have no such part."""
 
     params: str
     batch: str
     train: str
     test: str
+    validation: str | None = None
 
 
 @dataclass(frozen=True)

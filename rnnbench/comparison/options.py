@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What a model's file says itself, or what only training has.
-SETTLED_BY_MODEL = ("task", "csv", "hidden", "layers", "bidirectional", "dtype", "steps", "lr")
+SETTLED_BY_MODEL = ("task", "csv", "hidden", "layers", "bidirectional", "dtype", "steps", "lr", "folds")
 # The field of `Settings` that an option fills, where its name is another.
 FIELDS = {
     "task": "tasks",
@@ -65,6 +65,8 @@ class Options:
     seed: int | None = None
     threads: tuple[int, ...] = ()
     quick: bool = False
+    folds: int | None = None
+    all_backends: bool = False
     no_baselines: bool = False
     csv: "str | pd.DataFrame | None" = None
     target: tuple[str, ...] = ()

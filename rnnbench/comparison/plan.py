@@ -9,6 +9,7 @@ from math import prod
 
 from rnnbench.errors import UsageError
 from rnnbench.model import DTYPES, Model
+from rnnbench.records.store import SCORED
 from rnnbench.records.summary import Variant
 from rnnbench.registry import Registry
 from rnnbench.tasks.spec import Task, Training, Workload
@@ -17,13 +18,18 @@ DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
 LARGEST = 2**31 - 1  # of a size: far beyond what any memory holds, and what every library can count to
 MOST_GROUPS = 100_000  # of one run: more than a day of work, and few enough to be held
+MOST_FOLDS = 1000
 BASELINES = "baselines"  # in place of a cell
 DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One comparison. None (or an empty tuple of backends: all installed ones) leaves a choice to the task's budget."""
+    """One comparison. None (or an empty tuple of backends: all installed ones) leaves a choice to the task's budget.
+
+    folds: of a rolling origin inside the training part, on which the variant that is tested is chosen; None tests all.
+    all_backends: run every variant on every backend, not only the few that one backend has scored best.
+    """
 
     tasks: tuple[str, ...] = DEFAULT_TASKS
     cells: tuple[str, ...] = DEFAULT_CELLS
@@ -39,6 +45,8 @@ class Settings:
     seed: int = 0
     threads: tuple[int, ...] = (1,)
     quick: bool = False
+    folds: int | None = None
+    all_backends: bool = False
     no_baselines: bool = False
 
     def __post_init__(self) -> None:
@@ -49,6 +57,8 @@ class Settings:
                 raise UsageError(f"--{name.split('_')[0]} takes {LARGEST} at most; got {max(getattr(self, name))}")
         if self.seeds < 1 or self.seed < 0:
             raise UsageError(f"--seeds must be at least 1 and --seed at least 0; got {self.seeds} and {self.seed}")
+        if self.folds is not None and not 1 <= self.folds <= MOST_FOLDS:
+            raise UsageError(f"--folds takes a whole number from 1 to {MOST_FOLDS}; got {self.folds}")
         if self.batch_size is not None and self.batch_size < 1:
             raise UsageError(f"--batch must be at least 1; got {self.batch_size}")
         if max(self.batch_size or 1, self.steps or 0) > LARGEST:
@@ -68,9 +78,15 @@ class Settings:
 @dataclass(frozen=True)
 class Group(Variant):
     """The unit of a run: all backends of one (task, cell, size, dtype, threads, seed), interleaved; or all methods
-    without recurrence on one (task, seed), whose sizes are 0."""
+    without recurrence on one (task, seed), whose sizes are 0.
+
+    fold: of a rolling origin, from 1; None for the test part. timed: False where the one backend that takes part is to
+    be checked, trained and scored alone.
+    """
 
     seed: int
+    fold: int | None = None
+    timed: bool = True
 
     @property
     def of_baselines(self) -> bool:
@@ -80,11 +96,13 @@ class Group(Variant):
     @property
     def key(self) -> str:
         """Return a file name's worth of identity."""
+        fold = "" if self.fold is None else f"_f{self.fold}"
         if self.of_baselines:
-            return f"{self.task}_s{self.seed}_{BASELINES}"
+            return f"{self.task}_s{self.seed}{fold}_{BASELINES}"
         sides = "bi" if self.bidirectional else "uni"
         size = f"h{self.hidden_size}-l{self.layers}-{sides}"
-        return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}"
+        part = fold if self.timed else f"{fold}{SCORED}"
+        return f"{self.task}_{self.cell}_{size}_{self.dtype}_t{self.threads}_s{self.seed}{part}"
 
     def model(self, task: Workload) -> Model:
         return Model(
@@ -123,7 +141,7 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
     """
     cells = [registry.cell(name).id for name in settings.cells]
     each = (settings.threads, settings.dtypes, tasks, settings.layers, settings.hidden_sizes or (None,), cells)
-    if (count := settings.seeds * prod(map(len, each))) > MOST_GROUPS:
+    if (count := settings.seeds * (settings.folds or 1) * prod(map(len, each))) > MOST_GROUPS:
         raise UsageError(f"this makes {count} groups, {MOST_GROUPS} at most are taken; give fewer --seeds or sizes")
     for seed, task in () if settings.no_baselines else product(range(settings.seeds), tasks):
         if isinstance(task, Task):

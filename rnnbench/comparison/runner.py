@@ -5,9 +5,9 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, product
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.baselines.spec import Baseline
@@ -16,10 +16,12 @@ from rnnbench.comparison.baselines import Bar, BaselineGroup
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
+from rnnbench.comparison.folds import folded
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.comparison.sources import digests
+from rnnbench.comparison.stages import Choice, ComparisonStage, choosable, stages
 from rnnbench.errors import UsageError
 from rnnbench.machine.environment import check_threads, core_count, cpu_model, machine_id
 from rnnbench.records.comparisons import CONTROL, CONTROLLED
@@ -44,6 +46,15 @@ class Selection:
     control: bool = True
     plugins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def scout(self) -> "Selection | None":
+        """Return the one backend whose scores decide what all of them run: the trainer, else the first that trains, or
+        one that the trainer helps out; None where nothing trains."""
+        there = [info for info in self.infos if info.missing() is None]
+        for info in sorted(there, key=lambda info: (info.id != TRAINER, not info.trains)):
+            if info.trains or self.trainer:
+                return replace(self, infos=(info,), trainer=None if info.trains else self.trainer, control=False)
+        return None
+
     def listed(self) -> list[WorkerSpec]:
         """Return a process for each backend that is installed."""
         return [self._spec(info.id, info) for info in self.infos if info.missing() is None]
@@ -60,14 +71,23 @@ class Selection:
 
 @dataclass(frozen=True)
 class ComparisonPlan:
-    """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded."""
+    """All that is settled before a run is begun: names are checked, backends chosen, settings unfolded.
+
+    tasks: by id and fold. scout: the backend of groups that are only scored, where there are some.
+    """
 
     settings: Settings
-    tasks: dict[str, Workload]
-    groups: tuple[Group, ...]
+    tasks: dict[tuple[str, int | None], Workload]
+    choice: Choice
     selection: Selection
+    scout: Selection
     description: Description
     baselines: Mapping[str, Baseline] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> tuple[ComparisonStage, ...]:
+        """Return what is carried out, one after the other."""
+        return stages(self.choice)
 
 
 def plan_comparison(
@@ -88,8 +108,21 @@ def plan_comparison(
     selection = replace(selection, control=control, plugins=plugins)
     unfolded = tuple(dict.fromkeys(groups(settings, workloads, registry)))
     sources = digests(registry, settings, [info.id for info in selection.infos])
-    description = Description.of(settings, workloads, sources)
-    return ComparisonPlan(settings, tasks, unfolded, selection, description, registry.baselines)
+    scout = selection.scout()
+    folds: dict[tuple[str, int | None], Workload] = {(name, None): task for name, task in tasks.items()}
+    if settings.folds is not None:
+        if scout is None:
+            raise UsageError(f"--folds needs a backend that trains; give --backend {TRAINER} too")
+        for number, (name, task) in product(range(1, settings.folds + 1), tasks.items()):
+            folds[name, number] = folded(task, number, settings.folds)
+    several = scout is not None and len(selection.infos) > 1
+    rivals = tuple(group for group in unfolded if group.of_baselines)
+    cells = tuple(group for group in unfolded if not group.of_baselines)
+    staged = choosable(settings, workloads, cells, set(extra) if several else set())
+    scout = scout or selection
+    choice = Choice(settings, cells, staged, scout.infos[0].id, rivals)
+    description = replace(Description.of(settings, workloads, sources), left_out=choice.announced())
+    return ComparisonPlan(settings, folds, choice, selection, scout, description, registry.baselines)
 
 
 def carry_out(
@@ -101,14 +134,13 @@ def carry_out(
     limits: what a worker may take. Raises UsageError for a folder that cannot be written, or a run that was begun on
     another machine.
     """
-    done = run.finished()
-    waiting = [group for group in plan.groups if group.key not in done]
-    _refuse_another_machine(run, resuming=bool(done))
-    count, selection = len(plan.groups), plan.selection
-    listener.planned(count, count - len(waiting), [info.id for info in selection.infos], [*notices, *selection.notices])
+    _refuse_another_machine(run, resuming=bool(run.finished()))
+    selection = plan.selection
+    told = [*notices, *selection.notices, *plan.description.left_out]
+    listener.planned(*_progress(plan, run), [info.id for info in selection.infos], told)
     try:
         with termination_as_interrupt(), Sandbox(limits or WorkerLimits()) as sandbox:
-            Comparison(plan, run, listener, sandbox).carry_out(waiting)
+            Comparison(plan, run, listener, sandbox).carry_out()
         run.finish()
     except KeyboardInterrupt:
         return False
@@ -137,13 +169,13 @@ def choose(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
 
 
 class Comparison:
-    """All waiting groups, one pool of workers after the other."""
+    """All groups that a run lacks, stage by stage, one pool of workers after the other."""
 
     def __init__(self, plan: ComparisonPlan, run: Run, listener: Listener, sandbox: Sandbox) -> None:
-        self.settings, self.tasks, self.selection = plan.settings, plan.tasks, plan.selection
+        self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
         self.processes, self.state = PluginProcesses(sandbox), RunState()
-        self.files, self.baselines = CaseFiles(sandbox.folder, self.processes), plan.baselines
+        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds)
         self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
         self.bar.add(run.records())
         self.refused: dict[str, Failure] = {}
@@ -152,28 +184,40 @@ class Comparison:
         for record in run.records():
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
-    def carry_out(self, waiting: Iterable[Group]) -> None:
-        waiting = list(waiting)
-        for group in waiting:
-            if group.of_baselines:
-                self._measure_baselines(group)
-        waiting = [group for group in waiting if not group.of_baselines]
+    def carry_out(self) -> None:
+        for number, stage in enumerate(self.plan.stages):
+            stored, done = self.run.groups(scored=True), self.run.finished()
+            if number:
+                self.listener.chosen(_progress(self.plan, self.run)[0], stage.told(stored))
+            groups = stage.groups(stored)
+            waiting = [group for group in groups if group.key not in done]
+            for group in waiting:
+                if group.of_baselines:
+                    self._measure_baselines(group)
+            self._carry_out({group.cell for group in groups}, [group for group in waiting if not group.of_baselines])
+
+    def _carry_out(self, cells: Set[str], waiting: Sequence[Group]) -> None:
+        """Measure groups of cells. The control accompanies the first of the stage's cells."""
+        controlled = next((cell for cell in self.settings.cells if cell in cells), "")
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
-            specs = [*self.selection.listed(), *self.selection.helpers()]
+            selection = self._selection(waiting[0])
+            specs = [*selection.listed(), *selection.helpers()]
             pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
             with parent_cores(self.sandbox.cores, threads), pool:
                 for group in team_groups:
-                    self._measure(group, pool)
+                    self._measure(group, pool, with_control=group.cell == controlled)
 
-    def _measure(self, group: Group, pool: WorkerPool) -> None:
+    def _selection(self, group: Group) -> Selection:
+        return self.plan.selection if group.timed else self.plan.scout
+
+    def _measure(self, group: Group, pool: WorkerPool, with_control: bool) -> None:
         start = time.monotonic()
-        task = self.tasks[group.task]
+        task, selection = self.tasks[group.task, group.fold], self._selection(group)
         settings = training(task, self.settings)
-        with_control = group.cell == self.settings.cells[0]
-        helpers = [spec for spec in self.selection.helpers() if with_control or spec.name != CONTROL]
-        known = self.bar.over(task, group.seed) if isinstance(task, Task) else task
+        helpers = [spec for spec in selection.helpers() if with_control or spec.name != CONTROL]
+        bar = self.bar.over(task, group.seed, group.fold) if isinstance(task, Task) else None
         runs = GroupRun(
-            group, known, settings, self.selection.infos, helpers, pool, self.files, self.listener, self.state
+            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state, bar
         ).run()
         records = rows.records(runs, group, task, settings, self.run, self.versions)
         self.run.append(group.key, records, rows.samples(runs))
@@ -181,24 +225,34 @@ class Comparison:
 
     def _measure_baselines(self, group: Group) -> None:
         start = time.monotonic()
-        task = self.tasks[group.task]
+        task = self.tasks[group.task, group.fold]
         assert isinstance(task, Task)
         settings = training(task, self.settings)
-        found = BaselineGroup(group, task, settings, self.files, self.processes, self.listener).run(self.baselines)
-        records = rows.baseline_records(
-            found, {run.name: run.parameters for run in found}, group, task, settings, self.run
-        )
+        found = BaselineGroup(group, task, settings, self.files, self.processes, self.listener).run(self.plan.baselines)
+        parameters = {run.name: run.parameters for run in found}
+        records = rows.baseline_records(found, parameters, group, task, settings, self.run)
         self.bar.add(records)
-        against = self.bar.over(task, group.seed)
-        records = [self._judged(record, against) for record in records]
+        records = [self._judged(record, task) for record in records]
         self.run.append(group.key, records, rows.samples(found))
         self.listener.finished(group, records, time.monotonic() - start)
 
-    def _judged(self, record: Record, against: Task) -> Record:
+    def _judged(self, record: Record, task: Task) -> Record:
         """Return a baseline's record with whether it learned; of one that is a part of the bar that is not said."""
         if record.score is None or record.failed:
             return record
-        return replace(record, learned=record.cell not in self.bar.blind and against.learned(record.score))
+        bar = self.bar.over(task, record.seed, record.fold)
+        return replace(record, learned=record.cell not in self.bar.blind and task.learned(record.score, bar))
+
+
+def _progress(plan: ComparisonPlan, run: Run) -> tuple[int, int]:
+    """Return how many groups a run will have, as far as that is known, and how many of them it holds."""
+    stored, finished = run.groups(scored=True), run.finished()
+    total, done = 0, 0
+    for stage in plan.stages:
+        known = stage.groups(stored) if done == total else None
+        total += stage.count if known is None else len(known)
+        done += sum(group.key in finished for group in known or ())
+    return total, done
 
 
 def _refuse_another_machine(run: Run, resuming: bool) -> None:

@@ -32,9 +32,10 @@ class Estimate:
 
 def named(group: Group) -> str:
     """Return a group in a few words."""
+    fold = "" if group.fold is None else f" fold {group.fold}"
     if group.of_baselines:
-        return f"{group.task} {group.cell} seed {group.seed}"
-    return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
+        return f"{group.task} {group.cell} seed {group.seed}{fold}"
+    return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}{fold}"
 
 
 def outcome(records: Sequence[Record]) -> str:
@@ -58,6 +59,11 @@ class LineProgress(Listener):
             self._write(f"note: {notice}")
         kept = f", {done} of them already stored" if done else ""
         self._write(f"{total_groups} groups{kept}, each on {joined(backends)}")
+
+    def chosen(self, total_groups: int, notices: list[str]) -> None:
+        self._estimate.plan(total_groups, self._estimate.done)
+        for notice in notices:
+            self._write(f"note: {notice}")
 
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
         self._estimate.add(seconds)

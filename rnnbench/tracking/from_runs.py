@@ -39,7 +39,7 @@ def _of_run(run: Run, dates: dict[str, int]) -> list[Reading]:
         # Runtimes that only infer are scored with weights that another row trained so many steps.
         steps = max((record.train_steps for record in group.records if record.train_steps is not None), default=None)
         for record in group.records:
-            if record.commit in dates and not record.is_baseline:
+            if record.commit in dates and record.fold is None and not record.is_baseline:
                 by_row.setdefault(labels(replace(record, train_steps=steps)), []).append(record)
     return [
         Reading(

@@ -195,6 +195,18 @@ def wrong_step(self, x_t, state):
     return y + np.float32(0.1), after
 
 
+def forgetful(self):
+    """Tells the weights that it began with, whatever it computes with."""
+    if not hasattr(self, "_first"):
+        self._first = {name: value.copy() for name, value in NumpySession.parameters(self).items()}
+    return self._first
+
+
+def keep_first(self, model, params, loss, optimiser):
+    NumpySession.__init__(self, model, params, loss, optimiser)
+    forgetful(self)
+
+
 def greedy(self, x, *_):
     self._hoard = bytearray(b"x") * 300_000_000
     time.sleep(600)
@@ -267,6 +279,7 @@ FACTORIES = {
     "no-gpu": gpu_factory,
     "loud": loud_factory,
     "choosy": choosy,
+    "forgets": backend(parameters=forgetful, __init__=keep_first),
     "refuses": backend(gradients=refusing),
 }
 INFER_ONLY = ("infers", "late", "late-state", "remembers")

@@ -696,6 +696,10 @@ def test_a_table_that_is_larger_than_its_file_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"a\.parquet: 11 cells, and 10 are read; keep the columns"):
         read_table(TableOptions(path))
     path = workbook(tmp_path / "a.xlsx", ("One", [["a"], *[[7]] * 5000]))
+    with monkeypatch.context() as patch:
+        patch.setattr(typed, "MOST_ROWS", 5000)
+        with pytest.raises(UsageError, match="a sheet of more than 5000 rows; save it again"):
+            read_table(TableOptions(path))
     monkeypatch.setattr(opening, "MOST_BYTES", path.stat().st_size)
     with pytest.raises(UsageError, match="bytes that are read, once unpacked"):
         read_table(TableOptions(path))

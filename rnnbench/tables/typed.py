@@ -53,9 +53,9 @@ class TypedCells:
         except (TypeError, ValueError, OverflowError):  # beyond what has a type of its own
             return None
 
-    def texts(self, at: int) -> list[str]:
-        """Return a column as it would be written, "" where missing."""
-        column = self.frame.iloc[:, at]
+    def texts(self, at: int, most: int | None = None) -> list[str]:
+        """Return a column as it would be written, "" where missing; of its rows at most so many."""
+        column = self.frame.iloc[:most, at]
         return ["" if none else str(value).strip() for value, none in zip(column, column.isna(), strict=True)]
 
 

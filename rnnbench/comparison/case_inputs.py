@@ -1,13 +1,12 @@
 """What every backend of a group is given: the same data, the same initial weights, the same batch, in files."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.comparison import arrays
-from rnnbench.comparison.bar import Bar
 from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, TaskPart, at_fault
 from rnnbench.comparison.messages import CasePaths, CaseRequest, PartName
 from rnnbench.comparison.plan import Group
@@ -75,16 +74,10 @@ class CaseInputs:
 
 class CaseFiles:
     """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed, or of a
-    fold of it. folds: how many there are. bar: what counts as learned."""
+    fold of it. folds: how many there are."""
 
-    def __init__(
-        self,
-        folder: Path,
-        processes: PluginProcesses | None = None,
-        folds: int | None = None,
-        bar: Bar | None = None,
-    ) -> None:
-        self._folder, self._processes, self._folds, self._bar = folder, processes, folds, bar or Bar()
+    def __init__(self, folder: Path, processes: PluginProcesses | None = None, folds: int | None = None) -> None:
+        self._folder, self._processes, self._folds = folder, processes, folds
         self._data: dict[tuple[str, int, str, int | None], tuple[Data, Path]] = {}
 
     def inputs(self, group: Group, task: Workload, training: Training, bar: float | None = None) -> CaseInputs:

@@ -7,6 +7,7 @@ one file, and needs no comparison, is in loading.py.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from warnings import warn
 
 from rnnbench.comparison.description import Description
@@ -19,7 +20,11 @@ from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
 from rnnbench.report.progress import LineProgress
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.weights.spec import Trained
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = "results/runs"
 PathLike = str | os.PathLike[str]
@@ -36,6 +41,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 def compare(
+    data: "PathLike | pd.DataFrame | None" = None,
+    /,
     *,
     task: Names = None,
     cell: Names = None,
@@ -54,11 +61,28 @@ def compare(
     folds: int | None = None,
     all_backends: bool = False,
     no_baselines: bool = False,
-    csv: PathLike | None = None,
-    target: str | None = None,
+    csv: "PathLike | pd.DataFrame | None" = None,
+    target: Names = None,
+    time: str | None = None,
+    id: str | None = None,
+    past: Names = None,
     features: Names = None,
+    known: Names = None,
+    static: Names = None,
+    fill: str | None = None,
+    frequency: str | None = None,
+    season: int | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    day_first: bool | None = None,
+    sheet: str | None = None,
     window: int | None = None,
     horizon: int | None = None,
+    at_horizon: bool = False,
+    metric: str | None = None,
+    test: int | None = None,
+    step: int | None = None,
     model: PathLike | Trained | None = None,
     against: PathLike | None = None,
     seq_len: int | None = None,
@@ -73,6 +97,7 @@ def compare(
     The options are those of `rnnbench compare`, with its defaults; where several values make sense, one may be given or
     a list. Workers are processes of their own: no main guard is needed, and a notebook or a thread may call this.
 
+    data: series of your own to forecast, a pandas frame or what `csv` takes: a file, or "-" for standard input.
     no_baselines: leaves out the methods without recurrence; `learned` then knows the task's own trivial answer alone.
     model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
     the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
@@ -83,14 +108,19 @@ def compare(
     reason.
     """
     given = locals()
+    if data is not None:
+        if csv is not None:
+            raise UsageError("the data are given twice, as the first argument and as csv; give them once")
+        given["csv"] = data
     options = Options.of(**{name: given[name] for name in NAMES})
-    known = registry() if plugins is None else configure(tuple(plugins))
-    for problem in known.problems:
+    registered = registry() if plugins is None else configure(tuple(plugins))
+    for problem in registered.problems:
         warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
     settings, tasks = options.resolve()
-    plan = plan_comparison(settings, known, tasks, control)
+    plan = plan_comparison(settings, registered, tasks, control)
     listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
+    notices += [f"{task.source}: {', '.join(task.inferred)}" for task in tasks if isinstance(task, ForecastTask)]
     if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
     return run

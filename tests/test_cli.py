@@ -90,7 +90,7 @@ def test_as_a_module() -> None:
         (["list", "cells", "-p", "absent.py"], "there is no plugin file 'absent.py'"),
         (["list", "cells", "-p", "absent_module"], "there is no module 'absent_module'; -p takes a .py file"),
         (["list", "cells", "-p", "../odd"], "there is no module '../odd'; -p takes a .py file"),
-        (["compare", "--target", "a", "--target=b"], "--target takes one value and is given 2 times; give it once"),
+        (["compare", "--time", "a", "--time=b"], "--time takes one value and is given 2 times; give it once"),
         (["warmup", "--no-training", "--training"], "--training takes one value and is given 2 times; give it once"),
         (["plugins", "new", "x", "--in", "a", "--in", "b"], "--in takes one value and is given 2 times; give it once"),
         (["gate", "HEAD", "--task", "a", "HEAD", "--task", "b"], "--task takes one value and is given 2 times"),

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-FRAMEWORKS = ("torch", "jax", "jaxlib", "keras", "onnx", "onnxruntime", "openvino")
+FRAMEWORKS = ("torch", "jax", "jaxlib", "keras", "onnx", "onnxruntime", "openvino", "lightgbm", "statsforecast")
 HEAVY = ("numba", "llvmlite", "numpy", "pandas", "scipy", "rich", "pluggy", "psutil", *FRAMEWORKS)
 LIMIT_SECONDS = 0.3  # what a person takes for immediate
 

@@ -59,8 +59,8 @@ def compare(
     threads: Numbers = None,
     quick: bool = False,
     no_baselines: bool = False,
-    folds: int | None = None
-    all_backends: bool = False
+    folds: int | None = None,
+    all_backends: bool = False,
     csv: "PathLike | pd.DataFrame | None" = None,
     target: Names = None,
     time: str | None = None,

@@ -146,10 +146,10 @@ class Gain:
         """Return the lead in words, and which of both shows it where only one does. over: what was tested on."""
         if self.over_test is None or self.over_seeds == self._over_test:
             return self.text
-        p_value = f"p{NO_BREAK}={NO_BREAK}{significant(self.over_test.p_value, 2)}"
+        tested = f"{over} (p{NO_BREAK}={NO_BREAK}{significant(self.over_test.p_value, 2)})"
         if self.over_seeds:
-            return f"{self.text}, over seeds alone, not over {over}: {p_value}"
-        return f"{self.text}, over {over} alone, not over seeds: {p_value}"
+            return f"{self.text}, shown over seeds alone, not over {tested}"
+        return f"{self.text}, shown over {tested} alone, not over seeds"
 
 
 def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> Gain:

@@ -7,15 +7,17 @@ one file, and needs no comparison, is in loading.py.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.listener import Listener
-from rnnbench.comparison.options import NAMES, Options
+from rnnbench.comparison.options import NAMES, OF_CSV, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
 from rnnbench.comparison.sources import changed, changed_file
-from rnnbench.errors import RnnbenchWarning, UsageError
+from rnnbench.errors import RnnbenchWarning, UsageError, did_you_mean
+from rnnbench.forecasting.forecaster import Forecaster
+from rnnbench.forecasting.training import requested, train_forecaster
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
@@ -58,9 +60,9 @@ def compare(
     seed: int | None = None,
     threads: Numbers = None,
     quick: bool = False,
-    no_baselines: bool = False,
     folds: int | None = None,
     all_backends: bool = False,
+    no_baselines: bool = False,
     csv: "PathLike | pd.DataFrame | None" = None,
     target: Names = None,
     time: str | None = None,
@@ -124,6 +126,41 @@ def compare(
     if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
     return run
+
+
+def train(
+    data: "PathLike | pd.DataFrame",
+    /,
+    *,
+    cell: str = "gru",
+    hidden: int | None = None,
+    layers: int | None = None,
+    bidirectional: bool = False,
+    dtype: str | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    folds: int | None = None,
+    refit: bool = False,
+    progress: Callable[[str], object] | None = None,
+    **table: Any,
+) -> Forecaster:
+    """Train a model on your own series in this process, and return it with all that its forecasts need.
+
+    data: a frame, a file, or "-" for standard input. table: the options of `compare` that say what the table is and
+    how it is cut (target, time, id, horizon ...). folds: of the intervals' errors; 3 by default, or as many as there
+    are rows for. refit: whether it is trained again on all rows at last, with the steps that the validation part chose.
+    progress: `print`, or anything that takes a line of text.
+
+    Raises UsageError for a table that cannot be used, values out of their range, and where training diverges.
+    """
+    if odd := [name for name in table if name not in OF_CSV]:
+        hint = did_you_mean(odd[0], OF_CSV) or f"of a table it takes {', '.join(OF_CSV)}"
+        raise UsageError(f"train takes no {odd[0]!r}; {hint}")
+    given = {"hidden": hidden, "layers": layers, "dtype": dtype, "batch": batch, "steps": steps, "lr": lr, "seed": seed}
+    options = Options.of(csv=data, cell=cell, bidirectional=bidirectional, **given, **table)
+    return train_forecaster(requested(options, folds, refit), progress or (lambda line: None))
 
 
 def load_run(run: PathLike = "latest", results: PathLike | None = None) -> Run:

@@ -198,6 +198,7 @@ def places() -> list[Place]:
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
     from rnnbench.baselines.least_squares import LinearMap
+    from rnnbench.forecasting import conformal
     from rnnbench.registry import registry
     from rnnbench.tables.reading import Table
     from rnnbench.tables.series import Series
@@ -224,6 +225,8 @@ def places() -> list[Place]:
         Place(Table, "numbers", lambda call: {"return": Float64[Array, str(len(call["self"].rows))]}),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
+        Place(conformal, "intervals", lambda call: {"errors": Float[Array, "N O"]}),
+        Place(conformal, "coverage", lambda call: {"errors": Float[Array, "N O"]}),
         Place(Windows, "__init__", of_windows),
         *(
             Place(Windows, name, lambda call: {"values": Float[Array, "N O"], "return": Float[Array, "N O"]})

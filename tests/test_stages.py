@@ -68,7 +68,7 @@ def test_the_best_mean_over_seeds_and_folds_is_tested_and_nothing_else():
         ("lstm", 1, None, True),
     ]
     assert len(ran) == choice.count()
-    assert choice.told(stored) == ["rising: lstm h4 is tested; the other 2 are not"]
+    assert choice.told(stored) == ["rising: lstm h4 is tested; 2 of 3 not"]
 
 
 def test_where_more_is_better_the_largest_is_the_best():
@@ -164,7 +164,7 @@ def test_folds_choose_on_one_backend_untimed_and_all_backends_test_the_best(stan
     assert "scored on 2 folds inside the training part, by numba alone" in plan[3][0]
     ((total, notices),) = listener.choices
     assert total == len(listener.done) == 9
-    assert notices[0].endswith("is tested; the other 3 are not")
+    assert notices[0].endswith("is tested; 3 of 4 not")
     assert run.complete
 
 

@@ -1,5 +1,6 @@
 """Tables become series: order, steps, gaps, several series, covariates."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_what_is_more_gap_than_row_is_refused():
 
 def test_a_missing_value_is_refused_with_its_rows():
     said = refused(daily([1.0, NAN, 3.0, NAN, 5.0, NAN, 7.0, NAN, 9.0, NAN, 11.0]))
-    assert "row 3, column 'y': the value is missing, and in 4 rows more (5, 7, 9, ...); fill with" in said
+    assert "row 3, column 'y': the value is missing, and in 4 more (rows 5, 7, 9, ...); fill with" in said
 
 
 @pytest.mark.parametrize(
@@ -351,6 +352,62 @@ def test_a_static_column_that_changes_is_refused():
     frame = daily([1.0, 2.0, 3.0], area=[7.0, 7.0, 8.0])
     said = refused(frame, target=("y",), static=("area",))
     assert "row 4, column 'area': it changes within the series 'y', and a static column stays" in said
+
+
+# ---- whatever is there -----------------------------------------------------------------------------------------------
+
+_DIGITS = st.text("0123456789", min_size=1, max_size=4)
+_ODD_TIMES = st.one_of(
+    st.builds("".join, st.lists(st.one_of(_DIGITS, st.sampled_from([*"-/.: QWMTZ+", "Jan", "pm", "n/a"])), max_size=7)),
+    st.datetimes().map(str),
+    st.dates().map(str),
+    st.integers(-(10**20), 10**20).map(str),
+    st.sampled_from(["2021-01-01", "2021-01-02", "2021-01-03", "2021-01-05", "2021Q1", "2021Q3", "1/2/2021", "12:30"]),
+)
+_ODD_VALUES = st.one_of(
+    st.floats().map(str), st.integers(-5, 5).map(str), st.sampled_from(["", "x", "n/a", "1,5", "5 %"])
+)
+_NAMES = ["t", "y", "s", "c"]
+
+
+def read_or_refuse(frame: pd.DataFrame, **options: object) -> SeriesSet | None:
+    with contextlib.suppress(UsageError):
+        return read(frame, **options)
+    assert refused(frame, **options)
+    return None
+
+
+@settings(max_examples=200)
+@given(
+    st.lists(st.tuples(_ODD_TIMES, _ODD_VALUES, st.sampled_from("ab"), _ODD_VALUES), min_size=1, max_size=6),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "time": st.sampled_from(_NAMES),
+            "id": st.sampled_from(_NAMES),
+            "target": st.lists(st.sampled_from([*_NAMES, "all", "*"]), max_size=2).map(tuple),
+            "past": st.lists(st.sampled_from(_NAMES), max_size=2).map(tuple),
+            "known": st.lists(st.sampled_from(_NAMES), max_size=1).map(tuple),
+            "static": st.lists(st.sampled_from(_NAMES), max_size=1).map(tuple),
+            "fill": st.sampled_from(["none", "forward", "interpolate", "seasonal"]),
+            "frequency": st.sampled_from(["D", "MS", "rows", "h", "B", "QS", "W"]),
+            "day_first": st.booleans(),
+            "season": st.integers(-1, 3),
+        },
+    ),
+)
+def test_any_table_is_read_or_refused_in_one_line(rows, options):
+    found = read_or_refuse(pd.DataFrame(rows, columns=_NAMES, dtype=object), **options)
+    for series in found.series if found else ():
+        count, beyond = len(series.target), len(series.known) - len(series.target)
+        assert len(series.past) == len(series.filled) == count > 0
+        assert beyond >= 0
+        for values in (series.target, series.past, series.known, series.static):
+            assert np.isfinite(values).all()
+        if series.times is not None:
+            assert len(series.times) == count + beyond
+            assert (np.diff(series.times) > np.timedelta64(0)).all()
+        assert not series.filled.any() or options["fill"] == found.filling
 
 
 # ---- fills, by hand --------------------------------------------------------------------------------------------------

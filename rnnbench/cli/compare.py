@@ -71,7 +71,6 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @click.option("--seed", type=int, metavar="S", help="The first seed; 0 by default.")
 @items_option("--threads", "threads", int, "Threads per backend; 1 by default.")
 @click.option("--quick", is_flag=True, help="A first look: one seed in one process, which allows no verdict.")
-@click.option("--no-baselines", is_flag=True, help="Leave out the methods without recurrence, and the bar they set.")
 @click.option(
     "--folds",
     type=int,
@@ -81,6 +80,7 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @click.option(
     "--all-backends", is_flag=True, help="Run every variant of your own table on every backend, not the best 3."
 )
+@click.option("--no-baselines", is_flag=True, help="Leave out the methods without recurrence, and the bar they set.")
 @table_options
 @click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")
 @click.option("--against", metavar="FILE", help="With --model: first hold its outputs to those of the same model here.")

@@ -1,7 +1,7 @@
-"""Methods without recurrence in a comparison: fitted, scored as cells are, timed."""
+"""Methods without recurrence in a comparison: fitted, scored as cells are, timed; and the bar that they set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.figures import FIGURES
-from rnnbench.records.record import BASELINE
+from rnnbench.records.record import BASELINE, Record
 from rnnbench.tasks.spec import Split, Task, Training
 from rnnbench.workers.failure import Failure, blame, explain
 from rnnbench.workers.worker import bounded_memory
@@ -29,6 +29,26 @@ class BaselineRun(BackendRun):
     """A baseline's way through a group, which no backend takes part in. parameters: what it chose."""
 
     parameters: int | None = None
+
+
+@dataclass
+class Bar:
+    """What counts as learned: better, by the task's margin, than every blind baseline of the group, and than the task's
+    own trivial answer. scores: of the blind ones, by task, seed and fold."""
+
+    blind: frozenset[str]
+    scores: dict[tuple[str, int, int | None], list[float]] = field(default_factory=dict)
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Take in what is stored."""
+        for record in records:
+            if record.is_baseline and record.cell in self.blind and record.score is not None and not record.failed:
+                self.scores.setdefault((record.task, record.seed, record.fold), []).append(record.score)
+
+    def over(self, task: Task, seed: int, fold: int | None = None) -> float:
+        """Return the score of the best of all trivial answers."""
+        scores: list[float] = [task.baseline, *self.scores.get((task.id, seed, fold), ())]
+        return min(scores) if task.score_better == "lower" else max(scores)
 
 
 @dataclass
@@ -79,7 +99,7 @@ class BaselineGroup:
             self._check(answers)
         path = self.files.path("baseline-answers.npz")
         arrays.save(path, {"y": answers})
-        found = self.files.scores(self.group, self.task, path, answers, self.test, self.test_file)
+        found = self.files.scores(self.group, self.task, (path, answers), (self.test, self.test_file))
         for name, value in found.columns().items():
             setattr(run.record, name, value)
         for name, values in found.samples().items():

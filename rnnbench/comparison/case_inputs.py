@@ -1,13 +1,12 @@
 """What every backend of a group is given: the same data, the same initial weights, the same batch, in files."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from rnnbench.backends import inputs
 from rnnbench.comparison import arrays
-from rnnbench.comparison.bar import Bar
 from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, TaskPart, at_fault
 from rnnbench.comparison.messages import CasePaths, CaseRequest, PartName
 from rnnbench.comparison.plan import Group
@@ -24,7 +23,8 @@ from rnnbench.workers.failure import Failure, blame, explain
 @dataclass(frozen=True)
 class CaseInputs:
     """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
-    losses: what the oracle gives for the initial weights."""
+    losses: what the oracle gives for the initial weights. bar: the best trivial answer that is known, in place of the
+    task's own."""
 
     group: Group
     task: Workload
@@ -40,7 +40,7 @@ class CaseInputs:
     files: CasePaths
     processes: PluginProcesses | None = None
     folds: int | None = None
-    bar: Bar = field(default_factory=Bar)
+    bar: float | None = None
 
     @property
     def scored(self) -> Task:
@@ -54,15 +54,15 @@ class CaseInputs:
         assert found is not None, "nobody asks for a part that is not there"
         return found
 
-    def learned(self, score: float, part: PartName) -> bool:
-        """Tell whether a score on that part of the data counts as learned."""
-        return self.bar.passed(self.scored, score, self.group.seed, self.group.fold)
+    def learned(self, score: float) -> bool:
+        """Tell whether a score counts as learned."""
+        return self.scored.learned(score, self.bar)
 
     def scores(self, predictions: Path, y: Array, part: PartName) -> Scores:
         """Return what is recorded of predictions for that part of the data. Raises Failure, which names the task."""
         file = self.files.test if part == "test" else self.files.validation
-        asked = TaskPart(self.task.id, self.group.fold, self.folds), predictions, str(file)
-        return scores(self.scored, y, self.split(part), self.processes, *asked)
+        asked = TaskPart(self.task.id, self.group.fold, self.folds)
+        return _scores(self.scored, asked, self.processes, (predictions, y), (self.split(part), file or ""))
 
     def opening(self, trains: bool) -> CaseRequest:
         """Return the request that opens this case."""
@@ -74,19 +74,13 @@ class CaseInputs:
 
 class CaseFiles:
     """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed, or of a
-    fold of it. folds: how many there are. bar: what counts as learned."""
+    fold of it. folds: how many there are."""
 
-    def __init__(
-        self,
-        folder: Path,
-        processes: PluginProcesses | None = None,
-        folds: int | None = None,
-        bar: Bar | None = None,
-    ) -> None:
-        self._folder, self._processes, self._folds, self._bar = folder, processes, folds, bar or Bar()
+    def __init__(self, folder: Path, processes: PluginProcesses | None = None, folds: int | None = None) -> None:
+        self._folder, self._processes, self._folds = folder, processes, folds
         self._data: dict[tuple[str, int, str, int | None], tuple[Data, Path]] = {}
 
-    def inputs(self, group: Group, task: Workload, training: Training) -> CaseInputs:
+    def inputs(self, group: Group, task: Workload, training: Training, bar: float | None = None) -> CaseInputs:
         """Make a case's inputs. Raises Failure where the task or the cell is at fault: that ends the group for every
         backend."""
         try:
@@ -121,7 +115,7 @@ class CaseFiles:
             *(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files),
             processes=self._processes,
             folds=self._folds,
-            bar=self._bar,
+            bar=bar,
         )
 
     def data(self, group: Group, task: Task) -> tuple[Data, str]:
@@ -138,10 +132,10 @@ class CaseFiles:
             ) from error
         return data, arrays.data_paths(stem, data)["test"]
 
-    def scores(self, group: Group, task: Task, predictions: Path, y: Array, test: Split, test_file: str) -> Scores:
-        """Return all that is recorded of predictions for a test split. Raises Failure, which names the task."""
-        part = TaskPart(task.id, group.fold, self._folds)
-        return scores(task, y, test, self._processes, part, predictions, test_file)
+    def scores(self, group: Group, task: Task, predictions: tuple[Path, Array], split: tuple[Split, str]) -> Scores:
+        """Return all that is recorded of predictions for a split, both with their files. Raises Failure, which names
+        the task."""
+        return _scores(task, TaskPart(task.id, group.fold, self._folds), self._processes, predictions, split)
 
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
@@ -176,16 +170,18 @@ class CaseFiles:
         return self._data[key]
 
 
-def scores(
-    task: Task, y: Array, split: Split, processes: PluginProcesses | None, part: TaskPart, predictions: Path, file: str
+def _scores(
+    task: Task,
+    asked: TaskPart,
+    processes: PluginProcesses | None,
+    predictions: tuple[Path, Array],
+    split: tuple[Split, str],
 ) -> Scores:
-    """Return what is recorded of predictions y for a split; a plugin's task is asked in its process, by the files of
-    both. Raises Failure, which names the task."""
     if processes and processes.serves("tasks", task.id):
-        return processes.ask("tasks", task.id, CaseWork.score, part, str(predictions), file)
+        return processes.ask("tasks", task.id, CaseWork.score, asked, str(predictions[0]), split[1])
     with at_fault("tasks", task.id):
         try:
-            return Scores.of(task, y, split)
+            return Scores.of(task, predictions[1], split[0])
         except Exception as error:  # a task may raise anything
             raise Failure("crashed", f"its score: {explain(error)}") from error
 

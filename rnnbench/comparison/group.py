@@ -39,7 +39,8 @@ class RunState:
 
 @dataclass
 class GroupRun:
-    """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control."""
+    """infos: the backends that get a row, those not installed too. helpers: a trainer nobody asked for, the control.
+    bar: what a score has to beat to count as learned."""
 
     group: Group
     task: Workload
@@ -50,6 +51,7 @@ class GroupRun:
     files: CaseFiles
     listener: Listener
     state: RunState
+    bar: float | None = None
 
     def run(self) -> list[BackendRun]:
         """Return the runs of `infos`, in their order, and then the helpers that took part. Never raises Failure."""
@@ -64,7 +66,7 @@ class GroupRun:
         if any(run.ok for run in everybody):
             try:
                 with bounded_memory():
-                    inputs = self.files.inputs(self.group, self.task, self.training)
+                    inputs = self.files.inputs(self.group, self.task, self.training, self.bar)
             except Failure as failure:
                 for run in self._running(everybody):
                     run.fail(failure)

@@ -65,9 +65,9 @@ class Options:
     seed: int | None = None
     threads: tuple[int, ...] = ()
     quick: bool = False
-    no_baselines: bool = False
     folds: int | None = None
     all_backends: bool = False
+    no_baselines: bool = False
     csv: "str | pd.DataFrame | None" = None
     target: tuple[str, ...] = ()
     time: str | None = None

@@ -18,8 +18,8 @@ DEFAULT_TASKS = ("sunspots", "adding", "sine")
 DEFAULT_CELLS = ("rnn-tanh", "lstm", "gru")
 LARGEST = 2**31 - 1  # of a size: far beyond what any memory holds, and what every library can count to
 MOST_GROUPS = 100_000  # of one run: more than a day of work, and few enough to be held
-BASELINES = "baselines"  # in place of a cell
 MOST_FOLDS = 1000
+BASELINES = "baselines"  # in place of a cell
 DEFAULT_SEEDS = 5  # a seed has processes of its own, and a verdict needs five
 
 
@@ -45,9 +45,9 @@ class Settings:
     seed: int = 0
     threads: tuple[int, ...] = (1,)
     quick: bool = False
-    no_baselines: bool = False
     folds: int | None = None
     all_backends: bool = False
+    no_baselines: bool = False
 
     def __post_init__(self) -> None:
         for name in ("hidden_sizes", "layers", "threads"):
@@ -134,7 +134,7 @@ def training(task: Workload, settings: Settings) -> Training:
 
 
 def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Iterator[Group]:
-    """Yield all groups of cells, seeds outermost, because a seed has worker processes of its own.
+    """Yield all groups, those of baselines first, then seeds outermost, because a seed has worker processes of its own.
 
     tasks: those of the settings. Raises UnknownName for a cell that nobody registered, UsageError for more groups than
     one run can hold.
@@ -143,6 +143,9 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
     each = (settings.threads, settings.dtypes, tasks, settings.layers, settings.hidden_sizes or (None,), cells)
     if (count := settings.seeds * (settings.folds or 1) * prod(map(len, each))) > MOST_GROUPS:
         raise UsageError(f"this makes {count} groups, {MOST_GROUPS} at most are taken; give fewer --seeds or sizes")
+    for seed, task in () if settings.no_baselines else product(range(settings.seeds), tasks):
+        if isinstance(task, Task):
+            yield Group(task.id, BASELINES, 0, 0, False, "float64", 1, settings.seed + seed)
     for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
         for task, layers in product(tasks, settings.layers):
             for hidden in settings.hidden_sizes or (task.budget.hidden_size,):
@@ -157,11 +160,3 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
                         threads=threads,
                         seed=settings.seed + seed,
                     )
-
-
-def baseline_groups(settings: Settings, tasks: Sequence[Workload]) -> Iterator[Group]:
-    """Yield the groups of methods without recurrence: on the test part and on each fold."""
-    folds = (None, *range(1, (settings.folds or 0) + 1))
-    for seed, task, fold in () if settings.no_baselines else product(range(settings.seeds), tasks, folds):
-        if isinstance(task, Task):
-            yield Group(task.id, BASELINES, 0, 0, False, "float64", 1, settings.seed + seed, fold)

@@ -42,7 +42,7 @@ def baseline_records(
     run: Run,
 ) -> list[Record]:
     """Return the records of methods without recurrence, which are named by their run; parameters: by that name."""
-    shared = {**_of_task(group, task, training), **_of_run(run)}
+    shared = {**_own(group), **_of_task(task, training), **_of_run(run)}
     for each in runs:
         _hold_samples(each)
     names = {each.name: each.name.partition(":")[2] for each in runs}
@@ -96,12 +96,15 @@ def samples(runs: Iterable[BackendRun]) -> Samples:
 def _of_group(group: Group, task: Workload, training: Training) -> Columns:
     model = group.model(task)
     counts = {"parameters": model.count_parameters(), "parameters_two_bias": model.count_parameters(two_bias=True)}
-    return _of_task(group, task, training) | counts
+    return {**_own(group), **_of_task(task, training), **counts}
 
 
-def _of_task(group: Group, task: Workload, training: Training) -> Columns:
-    own = {name: value for name, value in asdict(group).items() if name != "timed"}
-    columns = {**own, "input_size": task.input_size, "batch_size": training.batch_size}
+def _own(group: Group) -> Columns:
+    return {name: value for name, value in asdict(group).items() if name != "timed"}
+
+
+def _of_task(task: Workload, training: Training) -> Columns:
+    columns: Columns = {"input_size": task.input_size, "batch_size": training.batch_size}
     if isinstance(task, Task):
         columns |= {
             "score_name": task.score_name,

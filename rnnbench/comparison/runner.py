@@ -5,22 +5,21 @@ Seeds are outermost: each has worker processes of its own, one a backend, and on
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import groupby, product
 
 from rnnbench.backends.base import BackendInfo
 from rnnbench.baselines.spec import Baseline
 from rnnbench.comparison import rows
-from rnnbench.comparison.bar import Bar
-from rnnbench.comparison.baselines import BaselineGroup
+from rnnbench.comparison.baselines import Bar, BaselineGroup
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.folds import folded
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
-from rnnbench.comparison.plan import Group, Settings, baseline_groups, groups, training
+from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.comparison.sources import digests
 from rnnbench.comparison.stages import Choice, ComparisonStage, choosable, stages
 from rnnbench.errors import UsageError
@@ -88,8 +87,7 @@ class ComparisonPlan:
     @property
     def stages(self) -> tuple[ComparisonStage, ...]:
         """Return what is carried out, one after the other."""
-        tasks = [task for (_, fold), task in self.tasks.items() if fold is None]
-        return stages(self.choice, tuple(baseline_groups(self.settings, tasks)))
+        return stages(self.choice)
 
 
 def plan_comparison(
@@ -118,9 +116,11 @@ def plan_comparison(
         for number, (name, task) in product(range(1, settings.folds + 1), tasks.items()):
             folds[name, number] = folded(task, number, settings.folds)
     several = scout is not None and len(selection.infos) > 1
-    staged = choosable(settings, workloads, unfolded, set(extra) if several else set())
+    rivals = tuple(group for group in unfolded if group.of_baselines)
+    cells = tuple(group for group in unfolded if not group.of_baselines)
+    staged = choosable(settings, workloads, cells, set(extra) if several else set())
     scout = scout or selection
-    choice = Choice(settings, unfolded, staged, scout.infos[0].id)
+    choice = Choice(settings, cells, staged, scout.infos[0].id, rivals)
     description = replace(Description.of(settings, workloads, sources), left_out=choice.announced())
     return ComparisonPlan(settings, folds, choice, selection, scout, description, registry.baselines)
 
@@ -175,9 +175,9 @@ class Comparison:
         self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
         self.processes, self.state = PluginProcesses(sandbox), RunState()
+        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds)
         self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
         self.bar.add(run.records())
-        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds, self.bar)
         self.refused: dict[str, Failure] = {}
         self.late: Counter[str] = Counter()
         self.versions: dict[str, set[str]] = {}
@@ -185,23 +185,22 @@ class Comparison:
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
     def carry_out(self) -> None:
-        for stage in self.plan.stages:
+        for number, stage in enumerate(self.plan.stages):
             stored, done = self.run.groups(scored=True), self.run.finished()
-            if told := stage.told(stored):
-                self.listener.chosen(_progress(self.plan, self.run)[0], told)
+            if number:
+                self.listener.chosen(_progress(self.plan, self.run)[0], stage.told(stored))
             groups = stage.groups(stored)
-            self._carry_out(groups, [group for group in groups if group.key not in done])
+            waiting = [group for group in groups if group.key not in done]
+            for group in waiting:
+                if group.of_baselines:
+                    self._measure_baselines(group)
+            self._carry_out({group.cell for group in groups}, [group for group in waiting if not group.of_baselines])
 
-    def _carry_out(self, groups: Sequence[Group], waiting: Sequence[Group]) -> None:
-        """Measure those of a stage's groups that wait. The control accompanies the first of its cells."""
-        for group in waiting:
-            if group.of_baselines:
-                self._measure_baselines(group)
-        waiting = [group for group in waiting if not group.of_baselines]
-        cells = {group.cell for group in groups}
+    def _carry_out(self, cells: Set[str], waiting: Sequence[Group]) -> None:
+        """Measure groups of cells. The control accompanies the first of the stage's cells."""
         controlled = next((cell for cell in self.settings.cells if cell in cells), "")
         for (threads, _, _), team_groups in groupby(waiting, key=lambda g: (g.threads, g.dtype, g.seed)):
-            selection = self._selection(groups[0])
+            selection = self._selection(waiting[0])
             specs = [*selection.listed(), *selection.helpers()]
             pool = WorkerPool(self.sandbox, specs, threads, self.refused, self.late)
             with parent_cores(self.sandbox.cores, threads), pool:
@@ -216,8 +215,9 @@ class Comparison:
         task, selection = self.tasks[group.task, group.fold], self._selection(group)
         settings = training(task, self.settings)
         helpers = [spec for spec in selection.helpers() if with_control or spec.name != CONTROL]
+        bar = self.bar.over(task, group.seed, group.fold) if isinstance(task, Task) else None
         runs = GroupRun(
-            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state
+            group, task, settings, selection.infos, helpers, pool, self.files, self.listener, self.state, bar
         ).run()
         records = rows.records(runs, group, task, settings, self.run, self.versions)
         self.run.append(group.key, records, rows.samples(runs))
@@ -229,9 +229,8 @@ class Comparison:
         assert isinstance(task, Task)
         settings = training(task, self.settings)
         found = BaselineGroup(group, task, settings, self.files, self.processes, self.listener).run(self.plan.baselines)
-        records = rows.baseline_records(
-            found, {run.name: run.parameters for run in found}, group, task, settings, self.run
-        )
+        parameters = {run.name: run.parameters for run in found}
+        records = rows.baseline_records(found, parameters, group, task, settings, self.run)
         self.bar.add(records)
         records = [self._judged(record, task) for record in records]
         self.run.append(group.key, records, rows.samples(found))
@@ -241,8 +240,8 @@ class Comparison:
         """Return a baseline's record with whether it learned; of one that is a part of the bar that is not said."""
         if record.score is None or record.failed:
             return record
-        learned = self.bar.passed(task, record.score, record.seed, record.fold)
-        return replace(record, learned=learned and record.cell not in self.bar.blind)
+        bar = self.bar.over(task, record.seed, record.fold)
+        return replace(record, learned=record.cell not in self.bar.blind and task.learned(record.score, bar))
 
 
 def _progress(plan: ComparisonPlan, run: Run) -> tuple[int, int]:

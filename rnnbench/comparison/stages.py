@@ -30,12 +30,14 @@ class ComparisonStage:
 @dataclass(frozen=True)
 class Choice:
     """Which variants of which tasks are run on all backends. groups: all there are, of all tasks. tasks: those that are
-    chosen of, by id. scout: the backend whose scores decide. kept: how many variants of a task are run."""
+    chosen of, by id. scout: the backend whose scores decide. kept: how many variants of a task are run. baselines: the
+    groups of methods without recurrence: these are not chosen, and are run on folds and on the test part."""
 
     settings: Settings
     groups: tuple[Group, ...]
     tasks: Mapping[str, Task]
     scout: str
+    baselines: tuple[Group, ...] = ()
 
     @property
     def kept(self) -> int:
@@ -55,10 +57,23 @@ class Choice:
         ]
         return tuple(sorted(first, key=lambda group: (group.seed, order.index(group.task), group.fold or 0)))
 
+    def rivals(self) -> tuple[Group, ...]:
+        """Return the groups of baselines that the first stage takes along: of what is chosen of, on each fold."""
+        own = [group for group in self.baselines if group.task in self.tasks]
+        if self.settings.folds is None:
+            return tuple(own)
+        return tuple(replace(group, fold=fold + 1) for group in own for fold in range(self.settings.folds))
+
     def run(self, stored: Sequence[StoredGroup]) -> tuple[Group, ...]:
         """Return the groups of the second stage: of the tasks that were not chosen of, all."""
         chosen = {task: self.chosen(task, stored) for task in self.tasks}
-        return tuple(g for g in self.groups if g.task not in chosen or _shape(g) in chosen[g.task])
+        rivals = [group for group in self._later() if chosen.get(group.task, True)]
+        return (*rivals, *(g for g in self.groups if g.task not in chosen or _shape(g) in chosen[g.task]))
+
+    def _later(self) -> list[Group]:
+        """Return the groups of baselines that the first stage does not take along."""
+        taken = set(self.rivals())
+        return [group for group in self.baselines if group not in taken]
 
     def chosen(self, task: str, stored: Sequence[StoredGroup]) -> list[Shape]:
         """Return the best variants of a task, best first, by their mean score over seeds and folds. One that did not
@@ -79,7 +94,7 @@ class Choice:
         shapes = {task: len({_shape(g) for g in self.groups if g.task == task}) for task in self.tasks}
         own = {task: sum(g.task == task for g in self.groups) for task in self.tasks}
         left_out = sum(own[task] // shapes[task] * max(0, shapes[task] - self.kept) for task in self.tasks)
-        return len(self.groups) - left_out
+        return len(self.groups) - left_out + len(self._later())
 
     def announced(self) -> tuple[str, ...]:
         """Return in a sentence what is scored, and what will be left out; nothing where nothing is."""
@@ -105,18 +120,17 @@ class Choice:
         names = ", ".join(
             f"{cell} h{hidden}{f' {layers} layers' if layers > 1 else ''}" for cell, hidden, layers in chosen
         )
-        left = f"; the other {count - len(chosen)} are not" if count > len(chosen) else ""
+        left = f"; {count - len(chosen)} of {count} not" if count > len(chosen) else ""
         return f"{task}: {names} {'is tested' if self.settings.folds else 'are run on all backends'}{left}"
 
 
-def stages(choice: Choice, baselines: tuple[Group, ...] = ()) -> tuple[ComparisonStage, ...]:
-    """Return a stage of baselines, one of scoring where something is chosen, and what all backends run."""
-    first = [_settled(groups) for groups in (baselines, choice.scored() if choice.tasks else ()) if groups]
-    return *first, ComparisonStage(choice.count(), choice.run, choice.told)
-
-
-def _settled(groups: tuple[Group, ...]) -> ComparisonStage:
-    return ComparisonStage(len(groups), lambda stored: groups, lambda stored: [])
+def stages(choice: Choice) -> tuple[ComparisonStage, ...]:
+    """Return one stage where nothing is chosen, else two: scoring, and what all backends run."""
+    last = ComparisonStage(choice.count(), choice.run, choice.told)
+    if not choice.tasks:
+        return (last,)
+    first = (*choice.rivals(), *choice.scored())
+    return ComparisonStage(len(first), lambda stored: first, lambda stored: []), last
 
 
 def choosable(settings: Settings, tasks: Sequence[Workload], groups: Sequence[Group], own: Set[str]) -> dict[str, Task]:

@@ -32,9 +32,10 @@ class Estimate:
 
 def named(group: Group) -> str:
     """Return a group in a few words."""
+    fold = "" if group.fold is None else f" fold {group.fold}"
     if group.of_baselines:
-        return f"{group.task} {group.cell} seed {group.seed}"
-    return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}"
+        return f"{group.task} {group.cell} seed {group.seed}{fold}"
+    return f"{group.task} {group.cell} h{group.hidden_size} seed {group.seed}{fold}"
 
 
 def outcome(records: Sequence[Record]) -> str:

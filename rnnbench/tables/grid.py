@@ -113,6 +113,6 @@ def refuse_missing(table: Table, names: tuple[str, ...], rows: TableRows, missin
     if count := int(missing.sum()):
         at = np.flatnonzero(missing)
         more = ", ".join(str(table.rows[rows.row[index]]) for index in at[1 : 1 + _SHOWN])
-        others = f", and in {count - 1} rows more ({more}{', ...' * (count > _SHOWN + 1)})" if count > 1 else ""
+        others = f", and in {count - 1} more (rows {more}{', ...' * (count > _SHOWN + 1)})" if count > 1 else ""
         column = names[int(rows.series[at[0]])]
         raise table.place(int(rows.row[at[0]]), column).error(f"the value is missing{others}; {_REMEDY}")

@@ -193,7 +193,7 @@ def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
 def _records(place: Place, text: str, separator: str) -> tuple[list[list[str]], list[int]]:
     """Return the fields of each row, and the line it begins in; what is blank at the end is left out."""
     lines = io.TextIOWrapper(io.BytesIO(text.encode("utf-8", "surrogatepass")), "utf-8", "surrogatepass", newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
     numbers = []
     row = 1

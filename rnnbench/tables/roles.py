@@ -39,19 +39,19 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
     past, known, static = (_named(table, names) for names in others)
     time = None if options.time is None else _named(table, (options.time,))[0]
     id = None if options.id is None else _named(table, (options.id,))[0]
-    taken = {*past, *known, *static} | ({time, id} - {None})
+    taken = {*past, *known, *static, *_given(time, id)}
     exact = [name for name in target if name in table.columns]
     found = []
     if id is None and "unique_id" in table.columns and "unique_id" not in (*taken, *exact):
         id = "unique_id"
         found.append("series by unique_id")
-    taken |= {id} - {None}
+    taken.update(_given(id))
     told = time is not None
     time = time if told else find_times(table, taken | set(exact))
     clock = None if time is None else find_clock(table, time, {time, *taken, *exact})
     if clock is not None or (time is not None and not told):
         found.append(f"times in {time or 'the column without a name'}" + (f" and {clock}" if clock is not None else ""))
-    taken |= {time, clock} - {None}
+    taken.update(_given(time, clock))
     free = [name for name in table.columns if name not in taken]
     if target:
         targets = tuple(dict.fromkeys(name for asked in target for name in _matching(table, asked, free)))
@@ -62,6 +62,10 @@ def roles_of(table: Table, options: TableOptions) -> Roles:
     roles = Roles(targets, time, clock, id, past, known, static, tuple(found))
     _check(table, roles)
     return roles
+
+
+def _given(*names: str | None) -> list[str]:
+    return [name for name in names if name is not None]
 
 
 def _taken_apart(table: Table, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,10 +103,9 @@ def _some(names: list[str] | tuple[str, ...]) -> str:
 
 
 def _uses(roles: Roles) -> Iterator[tuple[str, str]]:
-    for option, names in (("target", roles.targets), ("time", (roles.time,)), ("id", (roles.id,))):
-        yield from ((name, option) for name in names if name is not None)
-    for option in ("past", "known", "static"):
-        yield from ((name, option) for name in getattr(roles, option))
+    named = {"target": roles.targets, "time": _given(roles.time), "id": _given(roles.id)}
+    named |= {"past": roles.past, "known": roles.known, "static": roles.static}
+    yield from ((name, option) for option, names in named.items() for name in names)
 
 
 def _check(table: Table, roles: Roles) -> None:

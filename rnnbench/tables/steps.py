@@ -111,7 +111,7 @@ def commonest_step(values: Array, inner: Array) -> TimeStep | None:
         return None
     size = _commonest(steps)
     if values.dtype.kind != "M":
-        return TimeStep("counted", size)
+        return TimeStep("counted", size, words="steps as numbered")
     days = values.astype("M8[D]")
     if size >= 28 * _DAY and ((steps % (7 * _DAY)).any() or _at_ends(days) or _at_starts(days)):
         months = np.diff(days.astype("M8[M]").astype(np.int64))[inner]

@@ -159,9 +159,10 @@ class Task(Workload):
     losses: Callable[[Array, Split], Array] | None = None
     by_lead: Callable[[Array, Split], Array] | None = None
 
-    def learned(self, score: float) -> bool:
-        """Tell whether a score beats the baseline by the margin."""
-        gain = self.baseline - score if self.score_better == "lower" else score - self.baseline
+    def learned(self, score: float, bar: float | None = None) -> bool:
+        """Tell whether a score beats the baseline by the margin, or the bar that is given in place of it."""
+        beaten = self.baseline if bar is None else bar
+        gain = beaten - score if self.score_better == "lower" else score - beaten
         return bool(gain >= self.margin)
 
 

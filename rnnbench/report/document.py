@@ -65,7 +65,7 @@ class Report:
             )
             sections += [_section(part, stored) for part in parts if part]
         closing = _closing(run, groups, notes.noise_line(own, known))
-        return cls(f"rnnbench run {run.id}", tuple(sections), tuple(closing))
+        return cls(f"rnnbench run {run.id}", tuple(sections), (*description.left_out, *closing))
 
 
 @dataclass(frozen=True)

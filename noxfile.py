@@ -22,7 +22,7 @@ def slow(session: nox.Session) -> None:
 @nox.session
 def peers(session: nox.Session) -> None:
     """Run the plugins' own tests, the slow ones too."""
-    names = ("torch", "onnxruntime", "openvino", "jax")
+    names = ("torch", "onnxruntime", "openvino", "jax", "lightgbm", "statsforecast")
     session.install("-e", ".[test]", "-e", "./plugins/rnnbench-keras[jax]")
     session.install(*(word for name in names for word in ("-e", f"./plugins/rnnbench-{name}")))
     for name in names:

@@ -7,19 +7,26 @@ one file, and needs no comparison, is in loading.py.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.listener import Listener
-from rnnbench.comparison.options import NAMES, Options
+from rnnbench.comparison.options import NAMES, OF_CSV, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
 from rnnbench.comparison.sources import changed, changed_file
-from rnnbench.errors import RnnbenchWarning, UsageError
+from rnnbench.errors import RnnbenchWarning, UsageError, did_you_mean
+from rnnbench.forecasting.forecaster import Forecaster
+from rnnbench.forecasting.training import requested, train_forecaster
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
 from rnnbench.report.progress import LineProgress
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.weights.spec import Trained
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = "results/runs"
 PathLike = str | os.PathLike[str]
@@ -36,6 +43,8 @@ class Interrupted(KeyboardInterrupt):
 
 
 def compare(
+    data: "PathLike | pd.DataFrame | None" = None,
+    /,
     *,
     task: Names = None,
     cell: Names = None,
@@ -54,11 +63,28 @@ def compare(
     folds: int | None = None,
     all_backends: bool = False,
     no_baselines: bool = False,
-    csv: PathLike | None = None,
-    target: str | None = None,
+    csv: "PathLike | pd.DataFrame | None" = None,
+    target: Names = None,
+    time: str | None = None,
+    id: str | None = None,
+    past: Names = None,
     features: Names = None,
+    known: Names = None,
+    static: Names = None,
+    fill: str | None = None,
+    frequency: str | None = None,
+    season: int | None = None,
+    separator: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    day_first: bool | None = None,
+    sheet: str | None = None,
     window: int | None = None,
     horizon: int | None = None,
+    at_horizon: bool = False,
+    metric: str | None = None,
+    test: int | None = None,
+    step: int | None = None,
     model: PathLike | Trained | None = None,
     against: PathLike | None = None,
     seq_len: int | None = None,
@@ -73,6 +99,7 @@ def compare(
     The options are those of `rnnbench compare`, with its defaults; where several values make sense, one may be given or
     a list. Workers are processes of their own: no main guard is needed, and a notebook or a thread may call this.
 
+    data: series of your own to forecast, a pandas frame or what `csv` takes: a file, or "-" for standard input.
     no_baselines: leaves out the methods without recurrence; `learned` then knows the task's own trivial answer alone.
     model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
     the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
@@ -83,17 +110,57 @@ def compare(
     reason.
     """
     given = locals()
+    if data is not None:
+        if csv is not None:
+            raise UsageError("the data are given twice, as the first argument and as csv; give them once")
+        given["csv"] = data
     options = Options.of(**{name: given[name] for name in NAMES})
-    known = registry() if plugins is None else configure(tuple(plugins))
-    for problem in known.problems:
+    registered = registry() if plugins is None else configure(tuple(plugins))
+    for problem in registered.problems:
         warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
     settings, tasks = options.resolve()
-    plan = plan_comparison(settings, known, tasks, control)
+    plan = plan_comparison(settings, registered, tasks, control)
     listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
+    notices += [f"{task.source}: {', '.join(task.inferred)}" for task in tasks if isinstance(task, ForecastTask)]
     if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
     return run
+
+
+def train(
+    data: "PathLike | pd.DataFrame",
+    /,
+    *,
+    cell: str = "gru",
+    hidden: int | None = None,
+    layers: int | None = None,
+    bidirectional: bool = False,
+    dtype: str | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    folds: int | None = None,
+    refit: bool = False,
+    progress: Callable[[str], object] | None = None,
+    **table: Any,
+) -> Forecaster:
+    """Train a model on your own series in this process, and return it with all that its forecasts need.
+
+    data: a frame, a file, or "-" for standard input. table: the options of `compare` that say what the table is and
+    how it is cut (target, time, id, horizon ...). folds: of the intervals' errors; 3 by default, or as many as there
+    are rows for. refit: whether it is trained again on all rows at last, with the steps that the validation part chose.
+    progress: `print`, or anything that takes a line of text.
+
+    Raises UsageError for a table that cannot be used, values out of their range, and where training diverges.
+    """
+    if odd := [name for name in table if name not in OF_CSV]:
+        hint = did_you_mean(odd[0], OF_CSV) or f"of a table it takes {', '.join(OF_CSV)}"
+        raise UsageError(f"train takes no {odd[0]!r}; {hint}")
+    given = {"hidden": hidden, "layers": layers, "dtype": dtype, "batch": batch, "steps": steps, "lr": lr, "seed": seed}
+    options = Options.of(csv=data, cell=cell, bidirectional=bidirectional, **given, **table)
+    return train_forecaster(requested(options, folds, refit), progress or (lambda line: None))
 
 
 def load_run(run: PathLike = "latest", results: PathLike | None = None) -> Run:

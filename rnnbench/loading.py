@@ -57,14 +57,14 @@ def load_weights(path: str | os.PathLike[str], cell: str | None = None) -> Train
         trained = converter.read(Path(path), cell)
         parts = next(filter(None, (_parting(trained, probe) for probe in trained.probes)), None)
     except UsageError as error:  # a file's own names stand in it, escape codes and all
-        raise UsageError(_printable(str(error))) from None
+        raise UsageError(printable(str(error))) from None
     except OSError as error:
         raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
     if cell not in (None, trained.model.cell):
         raise UsageError(f"{str(path)!r} holds the cell {trained.model.cell}, not {cell}; leave the cell out")
     if parts is not None:
-        raise UsageError(_printable(f"{str(path)!r} computes something else than was read from it: {parts}"))
-    return replace(trained, remarks=tuple(map(_printable, trained.remarks)), probes=())
+        raise UsageError(printable(f"{str(path)!r} computes something else than was read from it: {parts}"))
+    return replace(trained, remarks=tuple(map(printable, trained.remarks)), probes=())
 
 
 def _reader(path: Path) -> Converter:
@@ -76,7 +76,7 @@ def _reader(path: Path) -> Converter:
         raise
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     line = "".join(char if char.isprintable() else " " if char.isspace() else "?" for char in text)
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"
 
@@ -114,16 +114,32 @@ def _differs(ours: Array, theirs: Array, allowed: float) -> str | None:
     return f"{theirs[place]:.6g} at {at} when the file is executed, {ours[place]:.6g} as it was read"
 
 
-def save_weights(path: str | os.PathLike[str], model: Model, params: Params) -> None:
+def save_weights(path: str | os.PathLike[str], model: Model, params: Params, attached: str = "") -> None:
     """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it. Stopped at
     any moment, it leaves what was there before.
 
-    Raises UsageError for parameters that do not fit the model, a model that the format cannot express, or a place that
-    cannot be written.
+    attached: a text to travel with the weights. Raises UsageError for parameters that do not fit the model, a model
+    that the format cannot express, or a place that cannot be written.
     """
-    converter, trained = registry().converter(Path(path)), Trained(model, model.check_params(params))
+    trained = Trained(model, model.check_params(params), attached=attached)
+    converter = registry().converter(Path(path))
     try:
         with atomic.staged(Path(path)) as place:
             converter.write(place, trained)
+            if converter.reread and place.is_file():  # not a device or a pipe
+                _check_written(converter, place, trained, str(path))
     except OSError as error:
         raise UsageError(f"cannot write {str(path)!r}: {error.strerror or error}; name another file") from None
+
+
+def _check_written(converter: Converter, place: Path, meant: Trained, path: str) -> None:
+    """Raise UsageError unless a file, which is to be put at `path`, holds what was to be written, and computes it."""
+    try:
+        found = converter.read(place, meant.model.cell)
+    except UsageError as error:
+        raise UsageError(printable(str(error).replace(str(place), path))) from None
+    same = found.model == meant.model and found.attached == meant.attached
+    same &= all(found.params[name].tobytes() == value.tobytes() for name, value in meant.params.items())
+    parts = next(filter(None, (_parting(found, probe) for probe in found.probes)), None)
+    if not same or parts is not None:
+        raise UsageError(f"{path!r} would not hold the model it was written for: {parts or 'other weights'}; report it")

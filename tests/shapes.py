@@ -14,7 +14,7 @@ from functools import cache, wraps
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
-from jaxtyping import AbstractDtype, Float, Float32, Float64, Int64, Integer, jaxtyped
+from jaxtyping import AbstractDtype, Bool, Float, Float32, Float64, Int64, Integer, jaxtyped
 
 from rnnbench import loading
 from rnnbench.cells.spec import Cell
@@ -171,6 +171,17 @@ def of_windows(call: dict[str, Any]) -> Hints:
     }
 
 
+def of_series(call: dict[str, Any]) -> Hints:
+    """Take as many rows of past and of what was filled as of the target; known columns may go on after its end."""
+    return {
+        "target": Float64[Array, "n"],
+        "past": Float64[Array, "n P"],
+        "known": Float64[Array, "m K"],
+        "static": Float64[Array, "S"],
+        "filled": Bool[Array, "n"],
+    }
+
+
 def present(hints: Hints, call: dict[str, Any]) -> Hints:
     """Keep the hints of what was given: None stands for what may be left out."""
     return {name: hint for name, hint in hints.items() if call.get(name) is not None}
@@ -187,7 +198,10 @@ def places() -> list[Place]:
     from rnnbench import training
     from rnnbench.backends.base import Session, load_factory
     from rnnbench.baselines.least_squares import LinearMap
+    from rnnbench.forecasting import conformal
     from rnnbench.registry import registry
+    from rnnbench.tables.reading import Table
+    from rnnbench.tables.series import Series
     from rnnbench.tasks.cut import Cutter
     from rnnbench.tasks.forecast_scores import Scoring
     from rnnbench.tasks.spec import Data, Split, Windows
@@ -208,13 +222,17 @@ def places() -> list[Place]:
         Place(state_dict, "from_state_dict", lambda call: {"return": params_of(call["model"])}),
         Place(training, "loss_and_gradient", of_loss),
         Place(LinearMap, "__init__", lambda call: {"weights": Float64[Array, "P O"], "intercept": Float64[Array, "O"]}),
+        Place(Table, "numbers", lambda call: {"return": Float64[Array, str(len(call["self"].rows))]}),
         Place(Split, "__init__", of_split),
         Place(Data, "__init__", of_data),
+        Place(conformal, "intervals", lambda call: {"errors": Float[Array, "N O"]}),
+        Place(conformal, "coverage", lambda call: {"errors": Float[Array, "N O"]}),
         Place(Windows, "__init__", of_windows),
         *(
             Place(Windows, name, lambda call: {"values": Float[Array, "N O"], "return": Float[Array, "N O"]})
             for name in ("scaled", "unscaled")
         ),
+        Place(Series, "__init__", of_series),
         Place(Cutter, "split", lambda call: {"which": Int64[Array, "N"], "target": Float64[Array, "N O"]}),
         Place(Scoring, "losses", lambda call: {"prediction": Float[Array, "N O"], "return": Float64[Array, "M"]}),
         Place(Scoring, "by_lead", lambda call: {"prediction": Float[Array, "N O"], "return": Float64[Array, "O"]}),

@@ -19,6 +19,7 @@ TITLES = {"sunspots": "Sunspots of the next year", "adding": "Adding two marked 
 ERRORS = {"rnn-tanh": 0.72, "lstm": 0.61, "gru": 0.55}  # mean score by cell
 PARAMETERS = {"rnn-tanh": 1121, "lstm": 4385, "gru": 3329}
 SECONDS = {"numba": 2.2e-4, "numpy": 5.1e-3}  # of an inference call, by backend
+BUDGET = Training(200)
 Change = Callable[[Record], Record]
 
 
@@ -91,12 +92,12 @@ def stored(
     change: Change = lambda row: row,
     control: bool = True,
     baselines: Mapping[str, float] | None = None,
+    training: Training = BUDGET,
 ) -> Run:
     """A complete run in a store at `root`; `change` alters its rows. baselines: their scores, by id."""
     settings = Settings(
         tasks=tuple(tasks), cells=tuple(cells), backends=tuple(backends), hidden_sizes=tuple(hidden_sizes), seeds=seeds
     )
-    training = Training(200)
     description = Description(settings, {task: TaskNote(TITLES.get(task, task), training) for task in tasks})
     run = Store(root).create(description.as_json(), settings.digest(), MACHINE)
     rng = np.random.default_rng(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.core import Option
 from small_runs import FAULTY, NO_NUMBA, load
@@ -18,6 +19,7 @@ import rnnbench
 from rnnbench.cli import main
 from rnnbench.cli.compare import command
 from rnnbench.comparison import runner
+from rnnbench.comparison.description import Description
 from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.options import NAMES
 from rnnbench.errors import UnknownName, UsageError
@@ -29,7 +31,7 @@ from rnnbench.workers.failure import Failure
 
 ROOT = Path(__file__).parents[1]
 OF_THE_COMMAND = {"json_target", "exports", "track", "traceback"}  # what is said of results, not of the comparison
-OF_THE_CALL = {"control", "progress"}
+OF_THE_CALL = {"data", "control", "progress"}
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def faulty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def small(**more: Any) -> Run:
-    return rnnbench.compare(**{"task": "mean", "cell": "gru", "backend": "good", "seeds": 1, **more})
+    return rnnbench.compare(
+        **{"task": "mean", "cell": "gru", "backend": "good", "seeds": 1, "no_baselines": True, **more}
+    )
 
 
 # ---- options ---------------------------------------------------------------------------------------------------------
@@ -88,7 +92,10 @@ def test_options_become_the_settings_that_the_command_line_makes(monkeypatch: py
         ({"seeds": True}, "--seeds takes a whole number; got True"),
         ({"lr": float("nan")}, "--lr takes a finite number"),
         ({"quick": "yes"}, "--quick takes True or False"),
-        ({"csv": "no-such.csv"}, "--csv needs --target COLUMN"),
+        ({"csv": "no-such.csv"}, "no-such.csv: no such file"),
+        ({"window": 5}, "--window belongs to --csv FILE"),
+        ({"at_horizon": True}, "--at-horizon belongs to --csv FILE"),
+        ({"target": ["a", 3]}, "--target takes a text; got 3"),
         ({"seq_len": 5}, "--seq-len belongs to --model FILE"),
     ],
 )
@@ -165,6 +172,28 @@ def test_an_interrupt_leaves_the_run(faulty: None, monkeypatch: pytest.MonkeyPat
     assert small(seeds=2).id != stopped.value.run.id
 
 
+def test_a_frame_is_forecast_and_what_was_inferred_is_said_and_stored(faulty: None) -> None:
+    days = pd.date_range("2024-01-01", periods=60, freq="D")
+    frame = pd.DataFrame({"day": days, "shop": "a", "sold": np.arange(60.0) ** 2 % 13})
+    frame = pd.concat([frame, frame.assign(shop="b", sold=frame["sold"] * 2 + 1)])
+    lines: list[str] = []
+    options = {"cell": "gru", "backend": "good", "hidden": 2, "steps": 2, "seeds": 1, "progress": lines.append}
+    run = rnnbench.compare(frame, target="sold", time="day", id="shop", horizon=3, metric="mase", **options)
+    (row,) = (row for row in run.records() if not row.is_baseline)
+    assert (row.status, row.score_name) == ("ok", "MASE (season 7)")
+    (note,) = Description.from_json(run.settings).tasks.values()
+    assert note.inferred[-3:] == (
+        "windows of 24",
+        "tested on the last 12 rows of each series",
+        "early stopping by 9 before",
+    )
+    assert "2 series" in note.inferred
+    assert any(line.endswith(", ".join(note.inferred)) for line in lines)
+    assert note.title.endswith(", 2 series, 1 to 3 ahead")
+    with pytest.raises(UsageError, match="the data are given twice"):
+        rnnbench.compare(frame, csv="x.csv")
+
+
 def test_a_model_in_memory_is_compared(faulty: None) -> None:
     model = rnnbench.Model("lstm", 2, 3, 1)
     run = rnnbench.compare(model=rnnbench.Trained(model, model.init(0)), backend="good", seeds=1, batch=2, seq_len=4)
@@ -185,7 +214,9 @@ def test_a_model_in_memory_is_held_to_what_is_said_of_it(faulty: None) -> None:
 
 SCRIPT = """
 import rnnbench
-run = rnnbench.compare(task="mean", cell="gru", backend="good", seeds=1, plugins=[{plugin!r}, {other!r}])
+run = rnnbench.compare(
+    task="mean", cell="gru", backend="good", seeds=1, no_baselines=True, plugins=[{plugin!r}, {other!r}]
+)
 print(run.frame()[["cell", "status"]].to_json(orient="records"))
 """
 

@@ -38,6 +38,7 @@ LAYERS = (
     ("report", "testing", "scaffold"),
     ("roofline",),
     ("tracking",),
+    ("forecasting",),
     ("api",),
     ("aa_noise",),
     ("cli",),

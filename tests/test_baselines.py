@@ -13,23 +13,26 @@ from rnnbench.baselines.sequences import flat
 from rnnbench.baselines.smoothing import GRID, smoothing
 from rnnbench.baselines.spec import Baseline, Fitted, Problem
 from rnnbench.registry import registry
-from rnnbench.tasks.scores import relative_error
+from rnnbench.tasks.cut import data_of, lengths_of
 from rnnbench.tasks.spec import Split
-from rnnbench.tasks.sunspots import FIRST_TEST_YEAR, FIRST_YEAR, years
+from rnnbench.tasks.sunspots import CUT, SUNSPOTS
 from rnnbench.testing import baselines as kit
 from rnnbench.testing import check_baseline
 from rnnbench.testing.baselines import windowed
 
-SUNSPOTS = years()[:, 0]
-BORDER = FIRST_TEST_YEAR - FIRST_YEAR
 FORECASTING = ("constant", "last-value", "seasonal-last-value", "drift", "ses", "theta", "ridge", "mlp", "last-frame")
 
 
 def sunspots(window: int) -> tuple[Problem, Split]:
-    """The project's split, at any window: what is standardised, by the years before 1921."""
-    train = windowed([SUNSPOTS[:BORDER]], window, (1,), [0])
-    test = windowed([SUNSPOTS], window, (1,), [BORDER])
-    return Problem(train, "mse", 1, "last", 0), test
+    """The project's split, at any window."""
+    cut = replace(CUT, window=window)
+    data = data_of(SUNSPOTS.table, cut, cut.parts(lengths_of(SUNSPOTS.table)))
+    return Problem(data.train, "mse", 1, "last", 0), data.test
+
+
+def relative_error(prediction: np.ndarray, test: Split) -> float:
+    """The mean absolute error over that of the last value."""
+    return float(np.abs(prediction - test.target).mean() / np.abs(test.x[-1, :, :1] - test.target).mean())
 
 
 def score(fitted: Fitted, test: Split) -> float:
@@ -132,7 +135,8 @@ def test_the_season_of_sunspots_is_found_and_scores_what_is_known() -> None:
 
 def test_parameters_are_those_that_were_fitted() -> None:
     problem, _ = sunspots(12)
-    counts = {name: baseline(name).fit(problem).parameters for name in FORECASTING}
+    unknown = replace(problem, train=replace(problem.train, windows=replace(problem.train.windows, season=None)))
+    counts = {name: baseline(name).fit(unknown).parameters for name in FORECASTING}
     units = mlp.UNITS
     assert counts == {
         "constant": 1,

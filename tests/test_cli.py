@@ -49,7 +49,10 @@ def fails(arguments: list[str], capsys: Capture, code: int = 2) -> str:
     return line
 
 
-COMMANDS = ["cache", "compare", "convert", "doctor", "gate", "history", "list", "plugins", "roofline", "show", "warmup"]
+COMMANDS = [
+    *("cache", "compare", "convert", "doctor", "forecast", "gate", "history", "list", "plugins", "roofline", "show"),
+    *("train", "warmup"),
+]
 
 
 def test_help_names_every_command_with_a_summary(capsys: Capture) -> None:
@@ -90,7 +93,7 @@ def test_as_a_module() -> None:
         (["list", "cells", "-p", "absent.py"], "there is no plugin file 'absent.py'"),
         (["list", "cells", "-p", "absent_module"], "there is no module 'absent_module'; -p takes a .py file"),
         (["list", "cells", "-p", "../odd"], "there is no module '../odd'; -p takes a .py file"),
-        (["compare", "--target", "a", "--target=b"], "--target takes one value and is given 2 times; give it once"),
+        (["compare", "--time", "a", "--time=b"], "--time takes one value and is given 2 times; give it once"),
         (["warmup", "--no-training", "--training"], "--training takes one value and is given 2 times; give it once"),
         (["plugins", "new", "x", "--in", "a", "--in", "b"], "--in takes one value and is given 2 times; give it once"),
         (["gate", "HEAD", "--task", "a", "HEAD", "--task", "b"], "--task takes one value and is given 2 times"),

@@ -146,8 +146,7 @@ def test_a_part_that_stays_as_it_was_is_scored_in_standard_deviations():
 
 def linear(lags: int, ridge: float) -> float:
     """Score least squares on the last lags of the task's own windows; the intercept is not penalised."""
-    cut = replace(SUNSPOTS.cut, window=lags)
-    task = replace(SUNSPOTS, cut=cut)
+    task = SUNSPOTS.anew(cut=replace(SUNSPOTS.cut, window=lags))
     data = task.data(0)
     x, mean = data.train.x[:, :, 0].T, data.train.target.mean()
     centre = x.mean(axis=0)
@@ -192,3 +191,12 @@ def test_a_fold_has_the_share_of_its_own_baseline():
     assert fold.baseline != task.baseline
     assert fold.margin == pytest.approx(0.05 * fold.baseline)
     assert (lengths_of(fold.table) == [80]).all()
+
+
+def test_a_task_that_has_to_beat_more_is_the_same_else():
+    fold = SUNSPOTS.fold(2, 3)
+    harder = replace(fold, baseline=0.7)
+    assert not harder.learned(0.68)
+    assert fold.learned(0.68)
+    assert harder.data is fold.data
+    assert harder.fold(3, 3).baseline == 1

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from rnnbench.records.forecast_tests import Paired, diebold_mariano, enough, friedman, signed_rank
+from rnnbench.records.forecast_tests import Paired, diebold_mariano, enough, friedman, mean_loss, signed_rank
 
 # Errors of two models of WWWusage, and what R's forecast::dm.test says of them: test/diebold_mariano.jl of
 # JuliaStats/HypothesisTests.jl.
@@ -53,6 +54,27 @@ def test_where_it_says_enough_it_errs_about_as_often_as_it_should() -> None:
         assert not enough(10 * lead - 1, lead)
         assert simulated(10 * lead, lead, 1000) < 1 / 12 + five_errors
     assert simulated(24, 12, 1000) > 0.2  # what the rule is for
+
+
+def test_the_interval_of_independent_losses_is_students() -> None:
+    found = mean_loss(ETS, None)
+    low, high = stats.t.interval(0.95, 19, loc=np.mean(ETS), scale=stats.sem(ETS))
+    assert (found.value, found.low, found.high) == pytest.approx((np.mean(ETS), low, high))
+    assert found.count == 20
+    assert mean_loss(ETS[:1], None).ends is None
+
+
+@pytest.mark.parametrize(("again", "least"), [(0.0, 0.9), (0.5, 0.85)])
+def test_the_interval_over_times_allows_for_losses_that_hang_together(again: float, least: float) -> None:
+    """Of 100 times; what Student's t covers of losses that keep half of the one before is 0.74."""
+    rng, covered, draws = np.random.default_rng(1), 0, 1000
+    noise = rng.normal(size=(draws, 200))
+    for now in range(1, 200):
+        noise[:, now] += again * noise[:, now - 1]
+    for losses in noise[:, 100:]:
+        low, high = mean_loss(losses, 1).ends or (0.0, 0.0)
+        covered += low <= 0 <= high
+    assert least < covered / draws < 0.97
 
 
 def test_the_signed_rank_test_is_wilcoxons() -> None:

@@ -53,7 +53,7 @@ def test_a_wheel_has_its_license_its_types_and_links_that_lead_somewhere(project
     packages = {name.partition("/")[0] for name in names if name.count("/") == 1 and name.endswith("/__init__.py")}
     assert [package for package in packages if f"{package}/py.typed" not in names] == []
     assert (TYPED in told.get_all("Classifier", [])) == bool(packages)
-    assert told["License-Expression"] == "BSD-3-Clause"
+    assert told["License-Expression"] == ("BSD-3-Clause AND CC-BY-4.0" if project == ROOT else "BSD-3-Clause")
     assert any("https://github.com/rnnbench/rnnbench" in url for url in told.get_all("Project-URL", []))
     readme = told.get_payload()
     assert isinstance(readme, str)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from stored_runs import baseline, failed, record, stored
 
 from rnnbench.comparison.description import TaskNote
@@ -109,6 +110,19 @@ def test_without_losses_the_seeds_decide() -> None:
 def test_a_baseline_with_the_same_score_is_level() -> None:
     groups = [group(record("adding", "lstm", "numba", s, score=0.5)) for s in range(5)]
     assert "lstm is level with ridge (" in said([*groups, *rival("ridge", 0.5)])[1]
+
+
+def test_the_best_has_its_interval_over_the_test_part() -> None:
+    """That of Student's t over series; not where a score is no mean of losses, as RMSE is not."""
+    losses = np.array([0.3, 0.5, 0.4, 0.6, 0.7, 0.2, 0.45, 0.55])
+    low, high = stats.t.interval(0.95, 7, loc=losses.mean(), scale=stats.sem(losses))
+    best, _ = said([*cell("lstm", 0.5, losses + 0.0375), *rival("ridge", float(losses.mean()), losses)], series=8)
+    ends = [f"[{low:.3f}, {high:.3f}]", f"[{low + 0.0375:.3f}, {high + 0.0375:.3f}]"]
+    assert best == (
+        f"Best score over 8 series: ridge (13 parameters), 0.463 {ends[0]}; best cell: lstm, 0.500 {ends[1]}."
+    )
+    best, _ = said([*cell("lstm", 0.5, losses), *rival("ridge", 0.4, losses)], series=8)
+    assert best == "Best score: ridge (13 parameters), 0.400; best cell: lstm, 0.5000 ± 0.0098."
 
 
 def test_fewer_than_five_seeds_are_no_verdict() -> None:
@@ -280,7 +294,7 @@ def test_early_stopping_is_told() -> None:
 
 def test_what_was_inferred_of_a_table_is_told() -> None:
     note = TaskNote("load.csv", Training(1), season=7, inferred=("semicolons", "daily"))
-    mase = "MASE: over the mean step of 7 rows in the training part."
+    mase = "MASE: error over the mean change in 7 rows of the training part."
     assert notes.inferred_line(note) == f"Table: semicolons, daily. {mase}"
     assert notes.inferred_line(replace(note, inferred=())) == mase
     assert notes.inferred_line(TaskNote("adding", Training(1))) is None

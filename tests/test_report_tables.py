@@ -17,6 +17,7 @@ from rnnbench.records.record import COLUMNS, Record
 from rnnbench.records.store import Run, Store
 from rnnbench.report import export, markdown, terminal
 from rnnbench.report.document import Report
+from rnnbench.tasks.spec import Training
 
 
 def printed(run: Run, width: int) -> list[str]:
@@ -83,14 +84,18 @@ def test_times_too_far_apart_for_one_unit_have_their_own(tmp_path: Path) -> None
 def test_own_units_and_early_ends_are_columns(tmp_path: Path) -> None:
     def change(row: Record) -> Record:
         steps = None if row.train_steps is None else 100 + 20 * row.seed
-        return replace(row, mae=12.34, mase=0.81, rmse=15.0, persistence_ratio=row.score, train_steps=steps)
+        return replace(
+            row, mae=12.34, mase=0.81, rmse=15.0, persistence_ratio=row.score * (1 + 1e-12), train_steps=steps
+        )
 
-    run = stored(tmp_path, baselines={"ridge": 0.53}, change=change)
+    early = Training(2000, patience=5)
+    run = stored(tmp_path, baselines={"ridge": 0.53}, change=change, training=early)
     wide, narrow = (next(line for line in printed(run, width) if line.startswith("cell")) for width in (200, 80))
     assert all(head in wide.split() for head in ("MAE", "MASE", "RMSE", "steps"))
     assert "MAE" in narrow.split()
     assert "/ persistence" not in wide  # it is the score
     assert any(line.startswith("gru") and " 140 " in line for line in printed(run, 200))
+    assert "steps" not in next(line for line in printed(stored(tmp_path), 200) if line.startswith("cell")).split()
 
 
 def test_folds_have_a_table_of_their_own_and_the_choice_a_sentence(tmp_path: Path) -> None:

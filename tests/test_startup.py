@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-FRAMEWORKS = ("torch", "jax", "jaxlib", "keras", "onnx", "onnxruntime", "openvino")
+FRAMEWORKS = ("torch", "jax", "jaxlib", "keras", "onnx", "onnxruntime", "openvino", "lightgbm", "statsforecast")
 HEAVY = ("numba", "llvmlite", "numpy", "pandas", "scipy", "rich", "pluggy", "psutil", *FRAMEWORKS)
 LIMIT_SECONDS = 0.3  # what a person takes for immediate
 
@@ -22,7 +22,19 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("compare",), ("show",), ("list",), ("plugins",), ("plugins", "list"), ("warmup",), ("cache",)]
+    "command",
+    [
+        (),
+        ("compare",),
+        ("train",),
+        ("forecast",),
+        ("show",),
+        ("list",),
+        ("plugins",),
+        ("plugins", "list"),
+        ("warmup",),
+        ("cache",),
+    ],
 )
 def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     assert not set(HEAVY) & imported_by(*command, "--help")

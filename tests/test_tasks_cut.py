@@ -43,9 +43,9 @@ CUTS = st.builds(
 )
 
 
-@given(st.lists(st.integers(5, 40), min_size=1, max_size=4), CUTS)
-def test_windows_are_those_that_lie_in_one_series_and_in_one_part(lengths, cut):
-    table = series_set(lengths, past=1)
+@given(st.lists(st.integers(5, 40), min_size=1, max_size=4), CUTS, st.booleans())
+def test_windows_are_those_that_lie_in_one_series_and_in_one_part(lengths, cut, filled):
+    table = series_set(lengths, past=1, filled=filled)
     parts = cut.parts(lengths_of(table))
     data = data_of(table, cut, parts)
     nothing = [0] * len(lengths)
@@ -61,13 +61,15 @@ def test_windows_are_those_that_lie_in_one_series_and_in_one_part(lengths, cut):
                 for origin in range(cut.window, rows + 1)  # all rows of the window are of this series
                 if all(start[number] <= origin + lead - 1 < stop[number] for lead in cut.leads)
             ]
-            expected += [(number, origin) for origin in first[::step]]
+            told = [[origin + lead - 1 for lead in cut.leads] for origin in first[::step]]
+            missing = table.series[number].filled
+            expected += [(number, rows[-1] - cut.horizon + 1) for rows in told if not missing[rows].any()]
         if split is None:
             assert not expected
             continue
         windows = split.windows
         assert list(zip(windows.which.tolist(), windows.origin.tolist(), strict=True)) == expected
-        assert split.x.shape == (cut.window, len(expected), 2)
+        assert split.x.shape == (cut.window, len(expected), 2 + filled)
         assert split.target.shape == (len(expected), len(cut.leads))
         for n, (number, origin) in enumerate(expected):
             target = table.series[number].target

@@ -9,6 +9,8 @@ import pytest
 import rnnbench
 from rnnbench.weights import onnx_trace
 from rnnbench.weights.onnx_layout import LAYOUTS
+from rnnbench.weights.onnx_write import write
+from rnnbench.weights.spec import Trained
 
 onnx = pytest.importorskip("onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
@@ -149,7 +151,11 @@ def test_weights_of_thirty_are_read_and_outputs_beyond_all_numbers_are_told(cell
     rnnbench.save_weights(path, model, {name: value * 30 for name, value in signs.items()})
     assert rnnbench.load_weights(path).model == model
     if cell == "rnn-relu":
-        rnnbench.save_weights(path, model, {name: value * 1e30 for name, value in signs.items()})
+        endless = {name: value * np.float32(1e30) for name, value in signs.items()}
+        with pytest.raises(rnnbench.UsageError, match=r"'y' is not finite on random inputs; check its weights"):
+            rnnbench.save_weights(path, model, endless)
+        assert rnnbench.load_weights(path).model == model  # what was there before
+        write(path, Trained(model, endless))
         assert "'y' is not finite on random inputs; check its weights" in said(path)
 
 

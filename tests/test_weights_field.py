@@ -29,6 +29,6 @@ def test_what_is_not_the_network_it_looks_like_is_refused_by_name(name):
 
 def test_each_of_them_has_its_line_and_its_outcome():
     table = (FIELD / "README.md").read_text()
-    files = {path.name for path in FIELD.iterdir()} - {"README.md"}
+    files = {path.name for path in FIELD.iterdir() if path.suffix != ".csv"} - {"README.md"}
     assert files == REFUSED.keys()
     assert all(f"`{name}`" in table for name in files)

@@ -57,13 +57,6 @@ def test_onnx_itself_computes_the_same(cell, readout, tmp_path):
         np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-13)
 
 
-def test_a_cell_without_an_operator_is_not_written(tmp_path):
-    model = rnnbench.Model("ugrnn", I, H)
-    with pytest.raises(rnnbench.UsageError, match="ONNX has no operator for the cell 'ugrnn'"):
-        rnnbench.save_weights(tmp_path / "a.onnx", model, model.init(0))
-    assert not (tmp_path / "a.onnx").exists()
-
-
 # ---- torch's ---------------------------------------------------------------------------------------------------------
 
 

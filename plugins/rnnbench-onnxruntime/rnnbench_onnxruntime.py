@@ -23,6 +23,7 @@ class OnnxRuntimeBackend(GraphBackend):
     """threads: of the pool that an operator is spread over; the calling thread is one of them."""
 
     runtime = "ONNX Runtime"
+    scans = True
 
     def __init__(self, threads: int) -> None:
         import onnxruntime
@@ -54,4 +55,4 @@ class OnnxRuntimeBackend(GraphBackend):
 
 @hookimpl
 def rnnbench_backends() -> list[BackendInfo]:
-    return [graph_backend("onnxruntime", "ONNX Runtime, CPU", "rnnbench_onnxruntime:OnnxRuntimeBackend")]
+    return [graph_backend("onnxruntime", "ONNX Runtime, CPU", "rnnbench_onnxruntime:OnnxRuntimeBackend", scans=True)]

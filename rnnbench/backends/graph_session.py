@@ -15,14 +15,15 @@ from rnnbench.weights.onnx_layout import LAYOUTS
 Infer = Callable[[Mapping[str, Array]], Iterable[Array]]
 
 
-def graph_backend(name: str, title: str, factory: str) -> BackendInfo:
-    """Return what a `GraphBackend` says of itself; `name` is its id, its module's and its distribution's."""
+def graph_backend(name: str, title: str, factory: str, scans: bool = False) -> BackendInfo:
+    """Return what a `GraphBackend` says of itself; `name` is its id, its module's and its distribution's. scans: as the
+    backend has it."""
     return BackendInfo(
         id=name,
         title=title,
         factory=factory,
         requires=tuple(Requirement(module, f"pip install {module}") for module in (name, "onnx")),
-        cells=tuple(LAYOUTS),
+        cells=None if scans else tuple(LAYOUTS),
         dtypes=("float32",),
         trains=False,
     )
@@ -31,10 +32,12 @@ def graph_backend(name: str, title: str, factory: str) -> BackendInfo:
 class GraphBackend(Backend):
     """The backend contract over a runtime that reads ONNX, infers only, and has float32 kernels of its operators.
 
-    A subclass sets `version` and says in `inference` how a graph is run. runtime: what it is called in a reason.
+    A subclass sets `version` and says in `inference` how a graph is run. runtime: what it is called in a reason. scans:
+    whether it runs ONNX's `Scan`, as which every cell is written that has no operator.
     """
 
     runtime: str
+    scans = False
 
     def inference(self, model: Model, params: Params) -> Infer:
         """Return what `GraphSession` calls; params are the session's own."""
@@ -43,7 +46,7 @@ class GraphBackend(Backend):
     def unsupported(self, case: Case) -> str | None:
         if case.training:
             return f"{self.runtime} infers only"
-        if case.model.cell not in LAYOUTS:
+        if case.model.cell not in LAYOUTS and not self.scans:
             return f"ONNX has no operator for the cell {case.model.cell}"
         if case.model.dtype != "float32":
             return f"its recurrent operators compute in float32, not in {case.model.dtype}"

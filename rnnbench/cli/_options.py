@@ -84,17 +84,11 @@ def finite(ctx: click.Context, param: click.Parameter, value: float | None) -> f
     return value
 
 
-def items_option(
-    flag: str, name: str, kind: type[str] | type[int], help: str, verbatim: bool = False
-) -> Callable[[Command], Command]:
-    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order.
-
-    verbatim: items may hold commas themselves; where the option is repeated, each value is one item.
-    """
+def items_option(flag: str, name: str, kind: type[str] | type[int], help: str) -> Callable[[Command], Command]:
+    """Return a repeatable option that also takes commas; the command gets a tuple with each item once, in order."""
 
     def parse(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[str | int, ...]:
-        whole = verbatim and len(values) > 1
-        items = [item.strip() for value in values for item in ([value] if whole else value.split(","))]
+        items = [item.strip() for value in values for item in value.split(",")]
         if not all(items):
             raise click.BadParameter("an item is empty; separate items by single commas", ctx, param)
         try:
@@ -108,6 +102,21 @@ def items_option(
     return click.option(
         flag, name, multiple=True, callback=parse, metavar=f"{metavar}[,...]", help=help, shell_complete=NAMES.get(flag)
     )
+
+
+def number_option(flag: str, name: str, kind: type[int] | type[float], help: str) -> Callable[[Command], Command]:
+    """Return an option that takes one number, and says so where several are listed."""
+
+    def parse(ctx: click.Context, param: click.Parameter, value: str | None) -> int | float | None:
+        if value is None:
+            return None
+        if "," in value:
+            raise click.BadParameter(f"it takes one value, and {value!r} are several; run once for each", ctx, param)
+        number: int | float = click.types.convert_type(kind).convert(value, param, ctx)
+        return number if isinstance(number, int) else finite(ctx, param, number)
+
+    metavar = "N" if kind is int else "X"
+    return click.option(flag, name, callback=parse, metavar=metavar, help=help)
 
 
 def name_option(flag: str, help: str, default: str | None = None) -> Callable[[Command], Command]:

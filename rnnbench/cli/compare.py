@@ -10,13 +10,14 @@ from click.core import ParameterSource
 from rnnbench.cli._exit_codes import FAILED, INTERRUPTED, NOTHING_RAN, OK
 from rnnbench.cli._options import (
     export_option,
-    finite,
     items_option,
     json_option,
+    number_option,
     plugin_option,
     results_option,
     traceback_option,
 )
+from rnnbench.cli._table_options import table_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 TRACKED_OPTIONS = ("track", "quick", "results", "json_target", "exports", "traceback")
 PROFILE = "RNNBENCH_PROFILE"
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".xlsx")
 NEVER_RAN = ("unsupported", "load_error")
 
 
@@ -44,9 +46,10 @@ def _whole(ctx: click.Context, param: click.Parameter, value: str | None) -> int
 def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> None:
     """Refuse what is no option. Says by which option the file may have been meant."""
     if values:
-        suffix = Path(values[0]).suffix.lower()
-        meant = f"--csv {values[0]} --target COLUMN" if suffix == ".csv" else f"--model {values[0]}"
-        hint = f"; did you mean {meant}?" if suffix in (".csv", ".onnx", ".safetensors") else "; options begin with --"
+        name = values[0].lower().removesuffix(".gz")
+        meant = f"--csv {values[0]} --target COLUMN" if name.endswith(TABLES) else f"--model {values[0]}"
+        known = name.endswith((*TABLES, ".onnx", ".safetensors"))
+        hint = f"; did you mean {meant}?" if known else "; options begin with --"
         raise click.UsageError(f"{values[0]!r} belongs to no option{hint}", ctx)
 
 
@@ -59,9 +62,9 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @items_option("--layers", "layers", int, "Numbers of layers; 1 by default.")
 @click.option("--bidirectional", is_flag=True, help="Run each layer in both directions.")
 @items_option("--dtype", "dtype", str, "float32 (default), float64.")
-@click.option("--batch", "batch", type=int, metavar="N", help="Batch size, of training and of timed inference.")
-@click.option("--steps", type=int, metavar="N", help="Training steps; 0 leaves the initial weights.")
-@click.option("--lr", "lr", type=float, callback=finite, metavar="X", help="Learning rate.")
+@number_option("--batch", "batch", int, "Batch size, of training and of timed inference.")
+@number_option("--steps", "steps", int, "Training steps; 0 leaves the initial weights.")
+@number_option("--lr", "lr", float, "Learning rate.")
 @click.option(
     "--seeds", callback=_whole, metavar="N", help="How many seeds, each in processes of its own; 5 by default."
 )
@@ -78,18 +81,7 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
     "--all-backends", is_flag=True, help="Run every variant of your own table on every backend, not the best 3."
 )
 @click.option("--no-baselines", is_flag=True, help="Leave out the methods without recurrence, and the bar they set.")
-@click.option("--csv", "csv", metavar="FILE", help="Forecast a column of your own CSV file.")
-@click.option("--target", metavar="COLUMN", help="The column to forecast, with --csv.")
-@items_option(
-    "--features",
-    "features",
-    str,
-    "Columns to forecast from, with --csv; the target alone by default. Repeated, each value is one name, with its "
-    "commas.",
-    verbatim=True,
-)
-@click.option("--window", type=int, metavar="N", help="Past rows that a forecast sees, with --csv.")
-@click.option("--horizon", type=int, metavar="K", help="Rows ahead that are forecast, with --csv; 1 by default.")
+@table_options
 @click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")
 @click.option("--against", metavar="FILE", help="With --model: first hold its outputs to those of the same model here.")
 @click.option("--seq-len", type=int, metavar="N", help="Steps of the random inputs, with --model; 100 by default.")

@@ -29,7 +29,7 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
     trained = load_weights(source, cell)
     for remark in trained.remarks:
         warn(f"{source!r}: {remark}")
-    save_weights(target, trained.model, trained.params)
+    save_weights(target, trained.model, trained.params, trained.attached)
     model = trained.model
     sides = ", both directions" if model.bidirectional else ""
     head = "no head" if model.output_size is None else f"head of {model.output_size}"

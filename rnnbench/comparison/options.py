@@ -1,6 +1,7 @@
 """What a user may ask of a comparison, by the names of the command line, and the settings and tasks this stands for."""
 
 import re
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -8,18 +9,23 @@ from math import isfinite
 from numbers import Integral, Real
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from rnnbench.comparison.plan import Settings
 from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.loading import load_weights
-from rnnbench.tasks.csv_file import csv_task
+from rnnbench.tables.options import TableOptions
+from rnnbench.tasks.forecast import ForecastTask
 from rnnbench.tasks.model_file import BATCH_SIZE, SEQ_LEN, model_task
+from rnnbench.tasks.own_table import CutOptions, own_task
 from rnnbench.tasks.spec import Workload
 from rnnbench.verify.agreement import disagreement
 from rnnbench.weights.spec import Trained
 from rnnbench.workers.failure import Failure
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # What a model's file says itself, or what only training has.
 SETTLED_BY_MODEL = ("task", "csv", "hidden", "layers", "bidirectional", "dtype", "steps", "lr", "folds")
@@ -33,13 +39,17 @@ FIELDS = {
     "batch": "batch_size",
     "lr": "learning_rate",
 }
-OF_CSV = ("target", "features", "window", "horizon")
+OF_TABLE = tuple(field.name for field in fields(TableOptions) if field.name != "source")
+OF_CUT = tuple(field.name for field in fields(CutOptions))
+OF_CSV = (*OF_TABLE, "features", *OF_CUT)
+NAMES_OF_COLUMNS = ("target", "features", "past", "known", "static")
 OF_MODEL = ("against", "seq_len")
 
 
 @dataclass(frozen=True)
 class Options:
-    """As given; None, False and () leave a choice open. model: a file, or a `Trained` in memory."""
+    """As given; None, False and () leave a choice open. csv: a file, "-" for standard input, or a frame. features: the
+    old name of past. model: a file, or a `Trained` in memory."""
 
     task: tuple[str, ...] = ()
     cell: tuple[str, ...] = ()
@@ -58,11 +68,28 @@ class Options:
     folds: int | None = None
     all_backends: bool = False
     no_baselines: bool = False
-    csv: str | None = None
-    target: str | None = None
+    csv: "str | pd.DataFrame | None" = None
+    target: tuple[str, ...] = ()
+    time: str | None = None
+    id: str | None = None
+    past: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
+    fill: str | None = None
+    frequency: str | None = None
+    season: int | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    day_first: bool | None = None
+    sheet: str | None = None
     window: int | None = None
     horizon: int | None = None
+    at_horizon: bool = False
+    metric: str | None = None
+    test: int | None = None
+    step: int | None = None
     model: str | Trained | None = None
     against: str | None = None
     seq_len: int | None = None
@@ -77,9 +104,11 @@ class Options:
     def resolve(self) -> tuple[Settings, tuple[Workload, ...]]:
         """Return the settings, and the tasks that no plugin offers. Raises UsageError for options that do not go
         together or a file that cannot be used, Failure where `against` holds another network than `model`."""
-        given = {
-            name: value for name in NAMES if (value := getattr(self, name)) not in (None, ()) and value is not False
-        }
+        values = {
+            **{name: getattr(self, name) for name in NAMES},
+            "csv": self.csv is not None,
+        }  # a frame is never equal
+        given = {name: value for name, value in values.items() if value not in (None, ()) and value is not False}
         tasks = (*self._model_tasks(given), *self._csv_tasks(given))
         if tasks:
             given["task"] = (*given.get("task", ()), *(task.id for task in tasks))
@@ -88,15 +117,20 @@ class Options:
         return Settings(**{FIELDS.get(name, name): value for name, value in given.items()}), tasks
 
     def _csv_tasks(self, given: dict[str, Any]) -> tuple[Workload, ...]:
-        """Take the options of a CSV file out of `given`."""
-        own = {name: given.pop(name) for name in OF_CSV if name in given}
-        if (path := given.pop("csv", None)) is None:
-            if own:
-                raise UsageError(f"--{next(iter(own))} belongs to --csv FILE, which is missing")
-            return ()
-        if "target" not in own:
-            raise UsageError("--csv needs --target COLUMN: which column is to be forecast?")
-        return (csv_task(path, **own),)
+        """Take the options of a table out of `given`."""
+        own = [name for name in OF_CSV if given.pop(name, None) is not None]
+        if own and self.csv is None:
+            raise UsageError(f"--{own[0].replace('_', '-')} belongs to --csv FILE, which is missing")
+        given.pop("csv", None)
+        return () if self.csv is None else (self.own_task(),)
+
+    def own_task(self) -> ForecastTask:
+        """Read the table that is given, and return the task of forecasting it. Raises UsageError."""
+        if self.csv is None:
+            raise UsageError("no table is given; name one with --csv FILE")
+        past = tuple(name for name in dict.fromkeys((*self.past, *self.features)) if name not in self.target)
+        table = {name: getattr(self, name) for name in OF_TABLE} | {"source": self.csv, "past": past}
+        return own_task(TableOptions(**table), CutOptions(**{name: getattr(self, name) for name in OF_CUT}))
 
     def _model_tasks(self, given: dict[str, Any]) -> tuple[Workload, ...]:
         """Take the options of a trained model out of `given`, and put in what the model settles."""
@@ -144,14 +178,19 @@ _KINDS: dict[str, tuple[type, str]] = {
 
 def _coerced(name: str, declared: str, value: object) -> Any:
     """Return an option's value as its field, declared so, has it. Raises UsageError for a value of another type."""
-    if name == "model" and isinstance(value, Trained):
+    if (name == "model" and isinstance(value, Trained)) or (name == "csv" and _is_frame(value)):
         return value
     several, kind = declared.startswith("tuple"), re.findall(r"str|int|float|bool", declared)[0]
-    if several and isinstance(value, str) and name != "features":
+    if several and isinstance(value, str) and name not in NAMES_OF_COLUMNS:
         value = [item.strip() for item in value.split(",")]
     items = list(value) if several and isinstance(value, Iterable) and not isinstance(value, str) else [value]
     coerced = tuple(dict.fromkeys(_item(name, kind, item) for item in items))
     return coerced if several else coerced[0]
+
+
+def _is_frame(value: object) -> bool:
+    """Tell whether this is a frame of pandas, which nobody can have made without importing it."""
+    return (pandas := sys.modules.get("pandas")) is not None and isinstance(value, pandas.DataFrame)
 
 
 def _item(name: str, kind: str, value: object) -> object:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from rnnbench.records.statistics import Interval, mean_interval
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
@@ -60,6 +62,21 @@ def diebold_mariano(one: "ArrayLike", other: "ArrayLike", lead: int = 1) -> Pair
         return Paired(mean < 0, 0.0)
     statistic = mean * ((n - lead) * (n - lead + 1) / n / variance) ** 0.5
     return Paired(mean < 0, 2 * float(stdtr(n - 1, -abs(statistic))))
+
+
+def mean_loss(losses: "ArrayLike", lead: int | None) -> Interval:
+    """Return the mean of losses [n] with its interval over test times, which hang together: by Newey and West 1987,
+    with as many lags as forecasts overlap or the rule of thumb says. lead: None for losses of series, which do not."""
+    values = np.asarray(losses, np.float64)
+    n, mean = len(values), float(values.mean())
+    plain = mean_interval(values.tolist())
+    if lead is None or plain.half is None:
+        return plain
+    rest, lags = values - mean, min(n - 1, max(lead - 1, int(4 * (n / 100) ** (2 / 9))))
+    own, *others = (float(np.einsum("i,i", rest[k:], rest[: n - k])) for k in range(lags + 1))
+    share = 1 + 2 * sum((1 - k / (lags + 1)) * other for k, other in enumerate(others, 1)) / own if own else 1.0
+    half = plain.half * max(0.0, share) ** 0.5
+    return Interval(mean, mean - half, mean + half, n)
 
 
 def signed_rank(one: "ArrayLike", other: "ArrayLike") -> Paired:

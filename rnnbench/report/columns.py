@@ -1,5 +1,6 @@
 """The columns of a task's table, as text; what shows them decides how many there is room for."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,9 +25,9 @@ class Column:
     long: str = ""
 
 
-def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+def columns(rows: Sequence[Row], early: bool = False) -> tuple[Column, ...]:
     """Return every column that at least one of `rows` fills, in the order of display. A figure that is missing is a
-    dash."""
+    dash. early: whether training may have ended before its last step."""
     status = tuple(row.status for row in rows)
     runs = "runs" if any(row.folds for row in rows) else "seeds"
     made = [
@@ -39,7 +40,7 @@ def columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         Column("learned", runs, tuple("{}/{}".format(*row.learned) if row.learned else DASH for row in rows), 2),
         *_errors(rows),
         _seconds("train", rows, "train_seconds", 3),
-        *_steps(rows),
+        *([Column("steps", "", _figures(rows, "train_steps", "{:.0f}".format), 6)] if early else []),
         _seconds("to learn", rows, "seconds_to_learn", 9),
         *_inference(rows),
         _seconds("first step", rows, "first_step_seconds", 15),
@@ -59,14 +60,8 @@ def _errors(rows: Sequence[Row]) -> list[Column]:
     return [
         Column(head, "%" if name == "smape" else "", _figures(rows, name, significant), priority)
         for name, (head, priority) in heads.items()
-        if any(row.value(name) != row.value("score") for row in rows)
+        if not all(math.isclose(row.value(name) or 0.0, row.value("score") or 0.0) for row in rows)
     ]
-
-
-def _steps(rows: Sequence[Row]) -> list[Column]:
-    """Return the steps trained, where training ended early: on one row or seed sooner than on another."""
-    taken = {record.train_steps for row in rows for record in row.passed if record.train_steps is not None}
-    return [Column("steps", "", _figures(rows, "train_steps", "{:.0f}".format), 6)] if len(taken) > 1 else []
 
 
 def _sizes(rows: Sequence[Row]) -> list[Column]:

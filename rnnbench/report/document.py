@@ -96,7 +96,7 @@ def _section(part: Sequence[Row], stored: _Stored) -> Section:
     return Section(
         title=f"{rows[0].variant.task}: {note.title}{_part(rows[0], stored.on_folds)}",
         score=_score(rows[0].records[0]),
-        columns=columns(rows),
+        columns=columns(rows, early=note.training.patience is not None),
         failed=tuple(any(record.failed for record in row.records) for row in rows),
         basis=tuple(line for line in basis if line),
         troubles=(*notes.trouble_lines(rows), *notes.warning_lines(rows)),

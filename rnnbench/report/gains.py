@@ -13,7 +13,7 @@ import numpy as np
 from rnnbench.comparison.description import TaskNote
 from rnnbench.model import Array
 from rnnbench.records.comparisons import sampled
-from rnnbench.records.forecast_tests import Paired, diebold_mariano, enough, friedman, signed_rank
+from rnnbench.records.forecast_tests import Paired, diebold_mariano, enough, friedman, mean_loss, signed_rank
 from rnnbench.records.statistics import (
     CONFIDENCE,
     PROCESSES_FOR_A_VERDICT,
@@ -77,6 +77,15 @@ class Losses:
         """Return how many test times, or series, a row's losses are of; nothing where none are known."""
         count = len(self.of_rows.get(row.key, ()))
         return "" if not count else f"{count} series" if self.series > 1 else counted(count, "test time")
+
+    def mean(self, row: Row) -> Interval | None:
+        """Return a row's score with its interval over test times, or series; None where it is not the mean of losses
+        that are known."""
+        score, losses = row.value("score"), self.of_rows.get(row.key)
+        if score is None or losses is None:
+            return None
+        found = mean_loss(losses, None if self.series > 1 else self.lead)
+        return found if math.isclose(found.value, score, rel_tol=1e-6) else None
 
     def basis(self, row: Row, pairs: int) -> str:
         """Return how a row's losses are tested, of so many pairs."""

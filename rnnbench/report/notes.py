@@ -69,7 +69,7 @@ def inferred_line(note: TaskNote) -> str | None:
     """State what was found out about a user's table, and the scale of MASE; None of other tasks."""
     words = [f"Table: {', '.join(note.inferred)}."] if note.inferred else []
     if note.season is not None:
-        words.append(f"MASE: over the mean step of {counted(note.season, 'row')} in the training part.")
+        words.append(f"MASE: error over the mean change in {counted(note.season, 'row')} of the training part.")
     return " ".join(words) or None
 
 

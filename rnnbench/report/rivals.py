@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rnnbench.records.statistics import PROCESSES_FOR_A_VERDICT
 from rnnbench.records.summary import Row, label, varying
 from rnnbench.report.columns import score_text
-from rnnbench.report.gains import Gain, Losses, Pair, best_first, comparable, gains
+from rnnbench.report.gains import Gain, Losses, Pair, best_first, comparable, gains, with_ends
 from rnnbench.report.sentences import basis_of
 from rnnbench.report.text import counted, joined, significant
 
@@ -27,7 +27,7 @@ def rival_sentences(rows: Sequence[Row], losses: Losses) -> list[str]:
     if not (cells and rivals):
         return []
     names = varying(cells)
-    lines = [_best_line(cells[0], rivals[0], label(cells[0].variant, names))]
+    lines = [_best_line(cells[0], rivals[0], names, losses)]
     if max(won.seeds for won in found.values()) < PROCESSES_FOR_A_VERDICT:
         return [*lines, f"Whether a cell beats a baseline is not said of fewer than {PROCESSES_FOR_A_VERDICT} seeds."]
     basis = basis_of(cells[0], list(found.values()), losses)
@@ -84,12 +84,20 @@ def _same(row: Row, rows: Sequence[Row]) -> Row | None:
     return next((each for each in own if each.backend == row.backend), own[0] if own else None)
 
 
-def _best_line(cell: Row, rival: Row, name: str) -> str:
-    """Name the best mean score, and the best of the others' kind."""
-    own, other = f"{name}, {score_text(cell)}", f"{with_parameters(rival)}, {score_text(rival)}"
+def _best_line(cell: Row, rival: Row, names: Sequence[str], losses: Losses) -> str:
+    """Name the best score and the best of the others' kind, with intervals over the test part where they are known."""
+    means = [losses.mean(row) for row in (cell, rival)]
+    known = None not in means
+    own, other = (
+        f"{name}, {with_ends(mean) if mean and known else score_text(row)}"
+        for name, mean, row in zip(
+            (label(cell.variant, names), with_parameters(rival)), means, (cell, rival), strict=True
+        )
+    )
+    over = f" over {losses.tested_on(cell)}" if known else ""
     if best_first([rival, cell])[0] is rival:
-        return f"Best score: {other}; best cell: {own}."
-    return f"Best score: {own}; best baseline: {other}."
+        return f"Best score{over}: {other}; best cell: {own}."
+    return f"Best score{over}: {own}; best baseline: {other}."
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import re
-from dataclasses import dataclass
+from statistics import mode
 
 from rnnbench.errors import UsageError
 from rnnbench.tables.place import Place
@@ -24,41 +24,29 @@ _NO_NAME = re.compile(r"(?=.?.?[0-9])[0-9.,:/ '%+\-TZ]*")  # but a number or a t
 _MARKED = re.compile(r"[0-9 \u00a0.,'’+\-%€$£()]*")
 
 
-@dataclass(frozen=True)
-class Text:
-    """A file's text, and what is worth saying of its encoding."""
+def decode(place: Place, content: bytes, told: str | None) -> tuple[str, str | None]:
+    """Return the text, and what is worth saying of its encoding.
 
-    text: str
-    remarks: tuple[str, ...] = ()
-
-
-def decode(place: Place, content: bytes, encoding: str | None) -> Text:
-    """Return the text. Without an encoding it is that of a mark at the start, UTF-8, or else cp1252, which is said."""
-    found = encoding or next((name for mark, name in _BOMS.items() if content.startswith(mark)), None)
-    if found is None and content[1:2] == b"\0":
-        found = "utf-16-le"
-    elif found is None and content[:1] == b"\0":
-        found = "utf-16-be"
-    try:
-        text = content.decode(found or "utf-8-sig")
-    except LookupError:
-        raise UsageError(f"there is no encoding {encoding!r}; say utf-8, utf-16, cp1252 or latin-1") from None
-    except (UnicodeError, ValueError) as error:
-        if found:
-            reason = getattr(error, "reason", None) or str(error)
-            raise place.error(f"not {found} text ({reason}); name another with --encoding") from None
-        return _western(place, content)
-    _refuse_no_text(place, text)
-    return Text(text, (found.upper(),) if found and found.startswith(("utf-16", "utf-32")) else ())
-
-
-def _western(place: Place, content: bytes) -> Text:
-    try:
-        name, text = "cp1252", content.decode("cp1252")
-    except UnicodeDecodeError:
-        name, text = "latin-1", content.decode("latin-1")
-    _refuse_no_text(place, text)
-    return Text(text, (f"read as {name}, as it is not UTF-8",))
+    Without an encoding told it is that of a mark at the start, UTF-8, or else cp1252, which is said.
+    """
+    found = told or next((name for mark, name in _BOMS.items() if content.startswith(mark)), None)
+    if found is None and b"\0" in content[:2]:
+        found = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    for name in [found] if found else ["utf-8-sig", "cp1252", "latin-1"]:
+        try:
+            text = content.decode(name)
+        except LookupError:
+            raise UsageError(f"there is no encoding {name!r}; say utf-8, utf-16, cp1252 or latin-1") from None
+        except ValueError as error:  # UnicodeError; a NUL in the name
+            if found:
+                reason = getattr(error, "reason", None) or str(error)
+                raise place.error(f"not {found} text ({reason}); name another with --encoding") from None
+            continue
+        _refuse_no_text(place, text)
+        if name.startswith(("utf-16", "utf-32")):
+            return text, name.upper()
+        return text, None if found or name == "utf-8-sig" else f"read as {name}, as it is not UTF-8"
+    raise AssertionError("latin-1 decodes all bytes")
 
 
 def _refuse_no_text(place: Place, text: str) -> None:
@@ -89,14 +77,19 @@ def separator_of(place: Place, head: str, told: str | None) -> str:
     if agreed:
         return agreed[0]
     for mark, rows in fields.items():
-        widths = [len(row) for row in rows[1:]]
-        common = max(widths, key=widths.count, default=1)
+        common = mode(map(len, rows[1:] or [[""]]))
         if common > 1 and _agree(rows, common):
             raise Place(place.source, 1).error(
-                f"{len(rows[0])} fields in the first line and {common} under it, if {MARKS[mark]} separate them; "
-                "take out what stands above the header, or name another --separator"
+                f"{counted(len(rows[0]))} in the first line and {common} under it, if {MARKS[mark]} separate them; "
+                f"take out what stands above the header, quote what holds {MARKS[mark]}, or name another --separator"
             )
-    return max(MARKS, key=lambda mark: len(fields[mark][0])) if any(len(f[0]) > 1 for f in fields.values()) else NO_MARK
+    most = max(MARKS, key=lambda mark: len(fields[mark][0]))  # rows that do not fit are told when they are read
+    return most if len(fields[most][0]) > 1 else NO_MARK
+
+
+def counted(fields: int) -> str:
+    """Return a number of fields in words."""
+    return f"{fields} field{'' if fields == 1 else 's'}"
 
 
 def _fields(head: str, mark: str) -> list[list[str]]:

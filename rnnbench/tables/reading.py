@@ -17,7 +17,7 @@ import numpy as np
 
 from rnnbench.errors import UsageError, did_you_mean
 from rnnbench.model import Array
-from rnnbench.tables.dialect import MARKS, NO_MARK, decode, refuse_no_header, separator_of
+from rnnbench.tables.dialect import MARKS, NO_MARK, counted, decode, refuse_no_header, separator_of
 from rnnbench.tables.numbers import BadCell, read_numbers
 from rnnbench.tables.opening import kind_of, read_bytes
 from rnnbench.tables.options import TableOptions
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MOST_COLUMNS = 10_000  # with more it is no table of series, and near names would be looked for among them for minutes
+LONGEST_NAME = 300  # characters
 HEAD = 1 << 16  # characters, which tell how all the others are written
 TELLING = 200  # rows of another column, for its decimal mark
 
@@ -155,32 +156,34 @@ def read_table(options: TableOptions) -> Table:
         if kind == "text":
             return _text_table(place, content, options)
         cells = parquet_cells(place, content) if kind == "parquet" else sheet_cells(place, content, options.sheet)
-    _few_enough(place, len(cells.columns))
+    _check_names(place, cells.columns)
     if not len(cells.rows):
         raise place.error("there is a header and no row under it; it needs a row per time step")
     return Table(cells.columns, str(place.source), cells.rows, cells, options.decimal, said=list(cells.remarks))
 
 
 def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
-    text = decode(place, content, options.encoding)
-    remarks = list(text.remarks)
-    if not text.text.strip():
-        raise place.error("the file is empty; it needs a header and a row per time step")
-    head = text.text[:HEAD]
-    if len(text.text) > HEAD:
+    text, remark = decode(place, content, options.encoding)
+    remarks = [remark] if remark else []
+    head = text[:HEAD]
+    if len(text) > HEAD:
         head = head[: 1 + max(head.rfind("\n"), head.rfind("\r"))] or head
     separator = separator_of(place, head, options.separator)
-    rows, numbers = _records(place, text.text, separator)
+    rows, numbers = _records(place, text, separator)
+    if not rows:
+        raise place.error("the file is empty; it needs a header and a row per time step")
     header = [name.strip() for name in rows.pop(0)]
-    _few_enough(place, len(header))
+    _check_names(place, header)
     if not any(header):
         raise Place(place.source, 1).error("the line is blank; fill it or take it out")
     refuse_no_header(place, header)
     if not rows:
         raise place.error("there is a header and no row under it; it needs a row per time step")
     _even(place, len(header), rows, numbers[1:])
-    while len(header) > 1 and not header[-1] and not any(row[len(header) - 1].strip() for row in rows):
-        header.pop()  # each line ends in a separator
+    while not header[-1]:  # each line ends in a separator
+        if any(row[len(header) - 1].strip() for row in rows):
+            raise Place(place.source, 1).error("the last column has values and no name; name it")
+        header.pop()
     if separator not in (",", NO_MARK):
         remarks.append(MARKS.get(separator, f"columns separated by {separator!r}"))
     line_numbers = np.array(numbers[1:], np.int64)
@@ -190,7 +193,7 @@ def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
 def _records(place: Place, text: str, separator: str) -> tuple[list[list[str]], list[int]]:
     """Return the fields of each row, and the line it begins in; what is blank at the end is left out."""
     lines = io.TextIOWrapper(io.BytesIO(text.encode("utf-8", "surrogatepass")), "utf-8", "surrogatepass", newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
     numbers = []
     row = 1
@@ -215,13 +218,17 @@ def _even(place: Place, width: int, rows: Sequence[list[str]], numbers: Sequence
     number, fields = next((number, row) for number, row in zip(numbers, rows, strict=True) if len(row) != width)
     if not any(field.strip() for field in fields):
         raise Place(place.source, number).error("the line is blank; fill it or take it out")
-    count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
-    raise Place(place.source, number).error(f"{count} where the header has {width}; mend the row")
+    raise Place(place.source, number).error(f"{counted(len(fields))} where the header has {width}; mend the row")
 
 
-def _few_enough(place: Place, columns: int) -> None:
-    if columns > MOST_COLUMNS:
-        raise Place(place.source, 1).error(f"{columns} columns, at most {MOST_COLUMNS} are taken; keep those you need")
+def _check_names(place: Place, columns: Sequence[str]) -> None:
+    place = Place(place.source, 1)
+    if len(columns) > MOST_COLUMNS:
+        raise place.error(f"{len(columns)} columns, at most {MOST_COLUMNS} are taken; keep those you need")
+    if (longest := max(map(len, columns), default=0)) > LONGEST_NAME:
+        raise place.error(
+            f"the name of a column has {longest} characters, at most {LONGEST_NAME} are taken; shorten it"
+        )
 
 
 def _same(name: str) -> str:

@@ -98,7 +98,11 @@ def parquet_cells(place: Place, content: bytes) -> TypedCells:
     try:
         file = pyarrow.parquet.ParquetFile(io.BytesIO(content))
         size = file.metadata.num_rows * file.metadata.num_columns
-        frame = file.read().to_pandas() if size <= MOST_CELLS else None
+        frame = None
+        if size <= MOST_CELLS:
+            table = file.read()
+            table.validate(full=True)  # texts that are no UTF-8 would be found by whoever looks at them
+            frame = table.to_pandas()
     except Exception as error:  # whatever a damaged file makes of the reader
         raise place.error(f"not a sound Parquet file ({_brief(error)}); write it again") from None
     if frame is None:

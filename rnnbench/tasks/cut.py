@@ -128,12 +128,14 @@ def _standard(values: Array) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Cutter:
-    """A table's series, standardised and below each other. rows [R, I]; first int64 [S]: where each begins."""
+    """A table's series, standardised and below each other. rows [R, I]; filled bool [R]: the target was missing; first
+    int64 [S]: where each begins."""
 
     table: SeriesSet
     cut: Cut
     scaling: Sequence[Scaling]
     rows: Array
+    filled: Array
     first: Array
 
     @classmethod
@@ -146,19 +148,22 @@ class Cutter:
             own = rows[start : start + len(series.target)]
             for column, values in enumerate(_columns(series, cut.horizon, table.filling != "none")):
                 own[:, column] = (values - how.offset[column]) / how.scale[column]
-        return cls(table, cut, scaling, rows, first)
+        return cls(table, cut, scaling, rows, np.concatenate([series.filled for series in table.series]), first)
 
     def windows(self, start: Array, stop: Array, step: int = 1) -> Split:
         """Return the windows all of whose targets lie in the rows from `start` to before `stop`, int64 [S] each.
 
-        A window may reach back over `start`: what it shows is the past by then. None reaches into another series.
+        A window may reach back over `start`: what it shows is the past by then. None reaches into another series. A
+        target that was missing is not one, with whatever it was filled.
         """
         leads = np.array(self.cut.leads)
         low = np.maximum(self.cut.window, start - leads[0] + 1)
         count = np.maximum(0, -((low - stop + leads[-1] - 1) // step))  # of low, low + step, ... stop - leads[-1]
         which = np.repeat(np.arange(len(count)), count)
         origin = low[which] + step * (np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count))
-        return self.split(which, origin, self.rows[(self.first[which] + origin - 1)[:, None] + leads, 0], stop)
+        rows = (self.first[which] + origin - 1)[:, None] + leads
+        there = ~self.filled[rows].any(axis=1)
+        return self.split(which[there], origin[there], self.rows[rows[there], 0], stop)
 
     def split(self, which: Array, origin: Array, target: Array, stop: Array) -> Split:
         """Return the sequences before rows `origin` of series `which`, int64 [N] each, with target [N, O].

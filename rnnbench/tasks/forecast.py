@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,10 @@ from rnnbench.tasks.scores import persistence
 from rnnbench.tasks.spec import Budget, Data, Split, Task
 
 __all__ = ["Cut", "ForecastTask", "Scaling", "latest", "lengths_of", "one_series", "scalings", "table_task"]
+
+
+def _follows(*_: object) -> Any:
+    """Stand for a function that follows from other fields."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,19 +44,18 @@ class ForecastTask(Task):
     readout: Readout = "last"
     loss: Literal["mse", "cross-entropy"] = "mse"
     score_better: Literal["lower", "higher"] = "lower"
-    # All that follows from these
-    input_size: int = field(init=False)
-    output_size: int | None = field(init=False)
-    data: Callable[[int], Data] = field(init=False)
-    score_name: str = field(init=False)
-    score: Callable[[Array, Split], float] = field(init=False)
-    figures: Callable[[Array, Split], Mapping[str, float]] | None = field(init=False)
-    losses: Callable[[Array, Split], Array] | None = field(init=False)
-    by_lead: Callable[[Array, Split], Array] | None = field(init=False)
-    baseline: float = field(init=False)
-    margin: float = field(init=False)
+    # What follows from these, unless the data are given
+    data: Callable[[int], Data] = _follows
+    score: Callable[[Array, Split], float] = _follows
+    input_size: int = 0
+    output_size: int | None = None
+    score_name: str = ""
+    baseline: float = 0.0
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.data is not _follows:
+            return
         table, cut, lengths = self.table, self.cut, lengths_of(self.table)
         if self.parts is None:
             _check_rows(table, cut, lengths)
@@ -82,7 +85,11 @@ class ForecastTask(Task):
         """
         if not 1 <= number <= count:
             raise UsageError(f"there is no fold {number} of {count}; they are counted from 1")
-        return replace(self, parts=self.cut.fold(lengths_of(self.table), number, count))
+        return self.anew(parts=self.cut.fold(lengths_of(self.table), number, count))
+
+    def anew(self, **changes: Any) -> "ForecastTask":
+        """Return the task with some of its own fields changed, and anew what follows from them."""
+        return replace(self, **changes, data=_follows)
 
 
 def _check_rows(table: SeriesSet, cut: Cut, lengths: Array) -> None:

@@ -5,6 +5,7 @@ linear head nor a way from one to the other, and tensors larger than what the fi
 (`onnx_trace.py`) and then executed (`onnx_run.py`), at two sizes where its axes are free.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -14,17 +15,19 @@ import numpy as np
 
 from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
-from rnnbench.model import Array
+from rnnbench.model import Array, Model
+from rnnbench.records.fields import made
 from rnnbench.weights.onnx_layout import DEFAULTS
 from rnnbench.weights.onnx_probe import probe
 from rnnbench.weights.onnx_run import Interpreters
 from rnnbench.weights.onnx_trace import FREE_SIZES, Trace
-from rnnbench.weights.onnx_write import LARGEST_FILE, onnx_module, write
-from rnnbench.weights.spec import Converter, Trained
+from rnnbench.weights.onnx_write import LARGEST_FILE, MODEL_KEY, build, onnx_module, write
+from rnnbench.weights.spec import ATTACHED, Converter, Probe, Trained
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
+OWN_STEPS_AND_ROWS = (5, 3)  # of the random inputs that a file of ours is executed on
 FLOATS = ("float32", "float64")
 OLDEST = (
     7  # version of the operators; before it they broadcast and drop out by other rules, and no interpreter runs them
@@ -53,6 +56,43 @@ def read(path: Path, cell: str | None = None) -> Trained:
 
 
 def _trained(onnx: ModuleType, file: "ModelProto") -> Trained:
+    said = {entry.key: entry.value for entry in file.metadata_props}
+    trained = _own(onnx, file, said[MODEL_KEY]) if MODEL_KEY in said else _followed(onnx, file)
+    return replace(trained, attached=said.get(ATTACHED, ""))
+
+
+def _own(onnx: ModuleType, file: "ModelProto", said: str) -> Trained:
+    """Read a file that holds a `Scan`, which is not followed: it must be, to the byte, what is written for the model
+    that its metadata says and the canonical weights that it holds."""
+    initialisers = {tensor.name: _array(onnx, tensor, repr(tensor.name)) for tensor in file.graph.initializer}
+    try:
+        model = made(Model, json.loads(said))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the model in its metadata is none: {_line(error)}") from None
+    if model.layers > len(initialisers):  # before anything is made for every layer that a stranger claims
+        raise UsageError(f"its metadata says it has {model.layers} layers; it holds {len(initialisers)} tensors")
+    params = {name: initialisers[name] for name in model.parameter_shapes() if name in initialisers}
+    params |= {name: value.T for name, value in params.items() if name == "head.W"}  # as `MatMul` takes it
+    if odd := [name for name, value in params.items() if value.dtype != model.dtype]:
+        raise UsageError(f"it holds {odd[0]!r} as {params[odd[0]].dtype}; its metadata says {model.dtype}")
+    params = model.check_params(params)
+    written = build(model, params)
+    if _content(written) != _content(file):
+        raise UsageError("its graph is not the one that is written for its model and weights; write it anew")
+    x = np.random.default_rng(0).standard_normal((*OWN_STEPS_AND_ROWS, model.input_size)).astype(model.dtype)
+    values, noise = Interpreters(onnx, file, initialisers).run({"x": x}, "y")
+    states = (model.layers * model.directions, x.shape[1], model.hidden_size)
+    zeros = tuple(np.zeros(states) for _ in model.spec.states)
+    return Trained(model, params, probes=(Probe(x.astype("float64"), zeros, values["y"], (), noise),))
+
+
+def _content(file: "ModelProto") -> tuple[bytes, list[tuple[str, int]]]:
+    """Return all that decides what a file computes."""
+    used = [(entry.domain, entry.version) for entry in file.opset_import]
+    return file.graph.SerializeToString(deterministic=True), used
+
+
+def _followed(onnx: ModuleType, file: "ModelProto") -> Trained:
     graph, kinds = file.graph, onnx.AttributeProto
     if file.functions:
         raise UsageError(f"it defines functions ({file.functions[0].name!r}); export it with them inlined")
@@ -130,4 +170,4 @@ def _line(error: Exception) -> str:
 
 @hookimpl
 def rnnbench_converters() -> list[Converter]:
-    return [Converter("onnx", ".onnx", "ONNX: recurrent layers and a linear head", read, write)]
+    return [Converter("onnx", ".onnx", "ONNX: recurrent layers and a linear head", read, write, reread=True)]

@@ -1,9 +1,11 @@
-"""A model as an ONNX graph: recurrent operators, a linear head, states in and out, lengths in.
+"""A model as an ONNX graph: recurrent operators, a linear head, states in and out, lengths in. A cell that ONNX has no
+operator for is written as a `Scan` (`onnx_scan.py`), with the canonical weights by their names.
 
 Inputs: x [T, B, I]; if asked for, lengths int32 [B] and the initial states (h0, c0), each [L*D, B, H]. Outputs: y as
 `Session.forward` gives it, then the final states (h, c). T and B are free dimensions.
 """
 
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ from rnnbench import atomic
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Model, Params
 from rnnbench.weights.onnx_layout import LAYOUTS, pack
-from rnnbench.weights.spec import Trained
+from rnnbench.weights.onnx_scan import ONE, ZERO, GraphPart, ScanLayer
+from rnnbench.weights.spec import ATTACHED, Trained
 
 if TYPE_CHECKING:
     import onnx
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 OPSET = 17  # of 2022: LSTM-14, GRU-14 and RNN-14 are in it, and every runtime in use reads it
 IR_VERSION = 8  # the one that came with it
 REMEDY = 'pip install "rnnbench[onnx]"'
+MODEL_KEY = "rnnbench.model"  # of a file's metadata: the model that a Scan does not tell
 LARGEST_FILE = 2**31 - 1  # bytes: protobuf's limit
 
 
@@ -37,16 +41,16 @@ def onnx_module() -> ModuleType:
 def write(path: Path, trained: Trained) -> None:
     """Write a file whose only input is x. Raises UsageError as `build` does."""
     graph = build(trained.model, trained.params)
+    if trained.attached:
+        graph.metadata_props.add(key=ATTACHED, value=trained.attached)
     atomic.write(path, graph.SerializeToString(deterministic=True))
 
 
 def build(model: Model, params: Params, lengths: bool = False, states: bool = False) -> "onnx.ModelProto":
     """Return the graph of `model`. lengths, states: whether it takes them as inputs; without, all steps and zeros.
 
-    Raises UsageError for a cell that ONNX has no operator for, or for more parameters than a file may hold.
+    Raises UsageError for more parameters than a file may hold.
     """
-    if model.cell not in LAYOUTS:
-        raise UsageError(f"ONNX has no operator for the cell {model.cell!r}; it has {', '.join(LAYOUTS)}")
     checked = model.check_params(params)
     if sum(value.nbytes for value in checked.values()) > LARGEST_FILE:
         raise UsageError("the parameters take more than the 2 GiB that an ONNX file may hold; use .safetensors")
@@ -59,9 +63,9 @@ class _Builder:
     def __init__(self, model: Model, params: Params, lengths: bool, states: bool) -> None:
         self.onnx = onnx_module()
         self.model, self.params, self.lengths, self.states = model, params, lengths, states
-        self.layout = LAYOUTS[model.cell]
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Array] = {}
+        self.mask = ""
 
     def finished(self) -> "onnx.ModelProto":
         helper, model = self.onnx.helper, self.model
@@ -86,6 +90,8 @@ class _Builder:
         made = helper.make_model(
             graph, producer_name="rnnbench", opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION
         )
+        if model.cell not in LAYOUTS:
+            helper.set_model_props(made, {MODEL_KEY: json.dumps(model.as_dict())})
         self.onnx.checker.check_model(made, full_check=True)
         return made  # type: ignore[no-any-return]
 
@@ -93,8 +99,9 @@ class _Builder:
         model = self.model
         starts = self._starts()
         x, finals = "x", []
+        recurrent = self._recurrent if model.cell in LAYOUTS else self._scanned
         for layer in range(model.layers):
-            outputs, final = self._recurrent(layer, x, [names[layer] for names in starts])
+            outputs, final = recurrent(layer, x, [names[layer] for names in starts])
             finals.append(final)
             if layer < model.layers - 1 or model.readout == "all":
                 x = self._joined(outputs, 1, f"layers.{layer}")
@@ -120,7 +127,7 @@ class _Builder:
 
     def _recurrent(self, layer: int, x: str, starts: list[str]) -> tuple[str, list[str]]:
         """Return Y [T, D, B, H] and the final states, each [D, B, H]."""
-        model, layout = self.model, self.layout
+        model, layout = self.model, LAYOUTS[self.model.cell]
         sides = [prefix for number, _, prefix in model.prefixes() if number == layer]
         packed = zip(*(pack(model.spec, self.params, prefix) for prefix in sides), strict=True)
         weights = [
@@ -137,6 +144,43 @@ class _Builder:
             **layout.attributes,
         )
         return f"layers.{layer}.Y", finals
+
+    def _scanned(self, layer: int, x: str, starts: list[str]) -> tuple[str, list[str]]:
+        """Return what `_recurrent` does, of a cell without an operator."""
+        model = self.model
+        outer = GraphPart(self.onnx, f"layers.{layer}.", self.constants, self.nodes)
+        self.constants |= {ZERO: np.zeros((), model.dtype), ONE: np.ones((), model.dtype)}
+        real, mask = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(model.dtype)), self._mask()
+        outputs, finals = [], []
+        for _, reverse, prefix in [side for side in model.prefixes() if side[0] == layer]:
+            self.constants |= {
+                prefix + kind: self.params[prefix + kind] for kind in "WRb" if prefix + kind in self.params
+            }
+            scan = ScanLayer(model.spec, model.hidden_size, prefix, outer, real, mask)
+            y, final = scan.add(self._turned(outer, x) if reverse else x, self._side(outer, starts, reverse))
+            outputs.append(outer.add("Unsqueeze", self._turned(outer, y) if reverse else y, outer.numbers(1)))
+            finals.append([outer.add("Unsqueeze", state, outer.numbers(0)) for state in final])
+        joined = [outer.add("Concat", *states, axis=0) for states in zip(*finals, strict=True)]
+        return outer.add("Concat", *outputs, axis=1), joined
+
+    def _side(self, outer: GraphPart, starts: list[str], reverse: bool) -> list[str]:
+        """Return the names of one direction's initial states [B, H]."""
+        if self.states:
+            return [
+                outer.add("Gather", name, self._constant(f"side {int(reverse)}", np.array(int(reverse))), axis=0)
+                for name in starts
+            ]
+        rows = outer.add("Shape", "x", start=1, end=2)
+        size = outer.add("Concat", rows, outer.numbers(self.model.hidden_size), axis=0)
+        return [outer.add("Expand", ZERO, size) for _ in starts]
+
+    def _turned(self, outer: GraphPart, value: str) -> str:
+        """Reverse the steps of [T, B, ...], each row's within its length."""
+        if self.lengths:
+            count = outer.add("Cast", "lengths", to=self.onnx.TensorProto.INT64)
+            return outer.add("ReverseSequence", value, count, batch_axis=1, time_axis=0)
+        last, first, by = (outer.numbers(number) for number in (-1, np.iinfo(np.int64).min, -1))
+        return outer.add("Slice", value, last, first, outer.numbers(0), by)
 
     def _joined(self, value: str, axis: int, name: str) -> str:
         """Turn [D, B, H] into [B, D*H], or with axis 1 [T, D, B, H] into [T, B, D*H]."""
@@ -157,6 +201,12 @@ class _Builder:
     def _masked(self, y: str) -> list[str]:
         """Return what `Where` takes for y [T, B, O] to be 0 past each length: no rule obliges an operator to that, and
         a head adds its bias there."""
+        return [self._mask(), y, self._constant("zero", np.zeros((), self.model.dtype))]
+
+    def _mask(self) -> str:
+        """Return the name of bool [T, B, 1], whether a step is within its row's length; "" where all are."""
+        if not self.lengths or self.mask:
+            return self.mask
         first = self._constant("first", np.array(0, np.int32))
         one = self._constant("one", np.array(1, np.int32))
         last = self._constant("last axis", np.array([-1], np.int64))
@@ -166,8 +216,8 @@ class _Builder:
         steps = self._node("Range", [first, count, one], ["steps.range"])
         column = self._node("Unsqueeze", [steps, last], ["steps.column"])
         valid = self._node("Less", [column, "lengths"], ["steps.valid"])
-        wide = self._node("Unsqueeze", [valid, last], ["steps.mask"])
-        return [wide, y, self._constant("zero", np.zeros((), self.model.dtype))]
+        self.mask = self._node("Unsqueeze", [valid, last], ["steps.mask"])
+        return self.mask
 
     def _node(self, op: str, taken: list[str], given: list[str], **attributes: object) -> str:
         self.nodes.append(self.onnx.helper.make_node(op, taken, given, **attributes))

@@ -6,6 +6,7 @@ The safetensors package checks the container itself: a header of sane size, tens
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from rnnbench import atomic
@@ -13,7 +14,7 @@ from rnnbench.errors import UsageError
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Model, Params
 from rnnbench.records.fields import Name, fitted
-from rnnbench.weights.spec import Converter, Trained
+from rnnbench.weights.spec import ATTACHED, Converter, Trained
 from rnnbench.weights.state_dict import is_state_dict, recognised
 
 FORMAT = "rnnbench"
@@ -34,6 +35,8 @@ def write(path: Path, trained: Trained) -> None:
     metadata |= {name: str(getattr(model, name)) for name in WORDS + SIZES}
     if model.output_size is None:
         metadata["output_size"] = NO_HEAD
+    if trained.attached:
+        metadata[ATTACHED] = trained.attached
     atomic.write(path, _ordered(save(model.check_params(trained.params), metadata)))
 
 
@@ -69,7 +72,8 @@ def read(path: Path, cell: str | None = None) -> Trained:
     except TypeError as error:  # NumPy lacks the type: bfloat16, float8
         raise UsageError(f"{str(path)!r} holds tensors that NumPy cannot: {error}; save them as float32") from None
     try:
-        return recognised(params, cell, metadata) if model is None else _checked(model, params)
+        found = recognised(params, cell, metadata) if model is None else _checked(model, params)
+        return replace(found, attached=metadata.get(ATTACHED, ""))
     except UsageError as error:
         raise UsageError(f"{str(path)!r}: {error}") from None
 

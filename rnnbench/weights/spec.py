@@ -15,6 +15,8 @@ _PICKLED = (
 _KERAS = "a Keras model; convert it: python -m tf2onnx.convert --keras FILE --output FILE.onnx"
 FOREIGN = dict.fromkeys((".pt", ".pth", ".ckpt", ".bin", ".pkl"), _PICKLED) | dict.fromkeys((".keras", ".h5"), _KERAS)
 
+ATTACHED = "rnnbench"  # the key that `Trained.attached` has among a file's metadata
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -36,13 +38,15 @@ class Trained:
     """A model and its parameters, canonical names and layouts, checked by `Model.check_params`.
 
     remarks: lines for the user on what is odd in the file, though it can be read. probes: what the file computes, where
-    it can be executed; `load_weights` holds the model to them and lets them go.
+    it can be executed; `load_weights` holds the model to them and lets them go. attached: a text that travels with the
+    weights, as a stranger may have written it: how a forecaster uses them.
     """
 
     model: Model
     params: Params
     remarks: tuple[str, ...] = ()
     probes: tuple[Probe, ...] = ()
+    attached: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,8 @@ class Converter:
     suffix: of its files, with the dot, lower case. read: raises UsageError, one line naming what is wrong, for a file
     that cannot be understood; it runs no code that the file holds. Its second argument is what the user says the
     cell is, for a file that does not tell. write: raises UsageError for a model that the
-    format cannot express. Both import what they need when they are called.
+    format cannot express. Both import what they need when they are called. reread: whether what was written is read
+    again, and held to what it computes, before it is put in place.
     """
 
     id: str
@@ -60,3 +65,4 @@ class Converter:
     title: str
     read: Callable[[Path, str | None], Trained]
     write: Callable[[Path, Trained], None]
+    reread: bool = False

@@ -1,0 +1,63 @@
+"""A task of the user's own table: what may be asked of it, and what is settled where nothing was."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rnnbench.errors import UsageError, did_you_mean
+from rnnbench.tables.options import TableOptions
+from rnnbench.tables.panel import read_series
+from rnnbench.tables.series import SeriesSet
+from rnnbench.tasks.cut import Cut, lengths_of
+from rnnbench.tasks.forecast import ForecastTask, table_task
+from rnnbench.tasks.forecast_scores import METRICS
+
+WINDOW = 24
+
+
+@dataclass(frozen=True)
+class CutOptions:
+    """How a table is cut and scored, as `Cut` and `Scoring` have it. None leaves a choice open."""
+
+    window: int | None = None
+    horizon: int | None = None
+    at_horizon: bool = False
+    metric: str | None = None
+    test: int | None = None
+    step: int | None = None
+
+
+def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
+    """Read a table and return the task of forecasting it. Raises UsageError, in one line, for a table that cannot be
+    read or cut."""
+    metric = next((known for known in METRICS if known == (asked.metric or METRICS[0])), None)
+    if metric is None:
+        hint = did_you_mean(str(asked.metric), METRICS) or f"give one of {', '.join(METRICS)}"
+        raise UsageError(f"--metric {asked.metric!r} is unknown; {hint}")
+    sizes = {"window": 1 if asked.window is None else asked.window, "horizon": asked.horizon, "step": asked.step}
+    given = {name: size for name, size in sizes.items() if size is not None}
+    cut = Cut(**given, at_horizon=asked.at_horizon, test=asked.test, validation=True)
+    table = read_series(options)
+    if asked.window is None:
+        cut = replace(cut, window=_window(table, cut))
+    return table_task(table, cut, metric, (*table.remarks, *_settled(table, cut)))
+
+
+def _window(table: SeriesSet, cut: Cut) -> int:
+    """Return the window where none is asked for: half of the shortest training part, if that is less than usual."""
+    return max(1, min(WINDOW, int(cut.parts(lengths_of(table)).test.min()) // 2))
+
+
+def _settled(table: SeriesSet, cut: Cut) -> tuple[str, ...]:
+    """Say how the table is cut."""
+    lengths = lengths_of(table)
+    parts = cut.parts(lengths)
+    looked_at = (parts.test - parts.validation).max()
+    tested, each = _ranged(lengths - parts.test), " of each series" if len(lengths) > 1 else ""
+    early = f"early stopping by {_ranged(parts.test - parts.validation)} before" if looked_at else "no early stopping"
+    return (f"windows of {cut.window}", f"tested on the last {tested} rows{each}", early)
+
+
+def _ranged(numbers: np.ndarray) -> str:
+    low, high = numbers.min(), numbers.max()
+    return f"{low}" if low == high else f"{low} to {high}"

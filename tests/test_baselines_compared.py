@@ -81,7 +81,7 @@ def test_the_bar_is_the_best_blind_score_of_the_seed(tmp_path: Path, small: None
 
 
 def test_a_better_bar_is_beaten_by_the_same_share(small: None) -> None:
-    """Four fifths less than persistence, say; of accuracies it is the same margin, since nobody knows a share of what."""
+    """Four fifths less than persistence, say; of accuracies it is the same margin: nobody knows a share of what."""
     task = replace(registry().task("mean"), baseline=5.0, margin=4.0)
     assert [task.learned(score) for score in (1.0, 1.1)] == [True, False]
     assert [task.learned(score, 2.0) for score in (0.39, 0.41)] == [True, False]

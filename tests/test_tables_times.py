@@ -180,11 +180,16 @@ FREQUENCIES = [
 ]  # fmt: skip
 
 
+# Pandas 2 calls the same quarters by the last of the months that they begin in, pandas 3 by the first.
+SAME_QUARTERS = {"QS-OCT": "QS-JAN", "QS-NOV": "QS-FEB", "QS-DEC": "QS-MAR"}
+
+
 def inferred(times: pd.DatetimeIndex) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it will give an offset, some day
         found = pd.infer_freq(times)
-    return found if isinstance(found, str) else found.freqstr
+    name = found if isinstance(found, str) else found.freqstr
+    return SAME_QUARTERS.get(name, name) if pd.__version__ < "3" else name
 
 
 def inner(values: np.ndarray) -> np.ndarray:

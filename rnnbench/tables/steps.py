@@ -93,7 +93,7 @@ def told_step(frequency: str, values: Array, inner: Array) -> TimeStep:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that pandas is about to drop
             sample = pd.date_range("2001-01-01", periods=14, freq=frequency).to_numpy().astype("M8[ns]")
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, TypeError, ArithmeticError):  # pandas 2 divides by a step of nothing
         raise UsageError(f"--frequency {frequency!r} is none that is known; {hint}") from None
     step = commonest_step(sample, np.ones(13, bool))
     if step is None or step.size < 1 or not step.positions(sample, np.zeros(14, np.int64))[1].all():

@@ -1,5 +1,6 @@
 """One method without recurrence at work: fitted, asked and timed, here or in its plugin's process."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +10,7 @@ from threadpoolctl import threadpool_limits
 from rnnbench import clock
 from rnnbench.baselines.spec import Baseline, Problem
 from rnnbench.model import Array, Readout
-from rnnbench.tasks.spec import Split
+from rnnbench.tasks.spec import Data, Split, Task
 
 FIT_AGAIN = 5.0  # seconds
 LONGEST = 1.0  # seconds that an answer is timed for; of a slower one, one sample is taken
@@ -56,6 +57,18 @@ def fit_and_time(baseline: Baseline, problem: Problem, test: Split, batch: Split
         rounds = clock.FEWEST if clock.FEWEST * calibration.seconds < LONGEST else 1
         seconds = [clock.sample(lambda: fitted.predict(batch), calibration) for _ in range(rounds)]
     return BaselineReply(None, int(fitted.parameters), fit_seconds, seconds), answers
+
+
+def blind_bar(blind: Iterable[Baseline], task: Task, data: Data, seed: int) -> float | None:
+    """Return the score of the best blind answer to the validation part, by which it is told when a cell has learned;
+    None where there is no such part, or nothing answers."""
+    if data.validation is None or task.output_size is None:
+        return None
+    problem, asked = Problem(data.train, task.loss, task.output_size, task.readout, seed), blank(data.validation)
+    suited = [baseline for baseline in blind if baseline.unsuitable(problem) is None]
+    answers = [np.asarray(baseline.fit(problem).predict(asked)) for baseline in suited]
+    scores = [score for y in answers if np.isfinite(score := float(task.score(y, data.validation)))]
+    return (min if task.score_better == "lower" else max)(scores, default=None)
 
 
 def blank(split: Split) -> Split:

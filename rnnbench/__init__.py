@@ -7,11 +7,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rnnbench.api import Interrupted, compare, load_run
+    from rnnbench.api import Interrupted, compare, load_run, train
     from rnnbench.backends.base import Backend, BackendInfo, Case, CompileReport, Requirement, Session
     from rnnbench.baselines.spec import Baseline
     from rnnbench.cells.spec import Accumulator, Cell, Stage
     from rnnbench.errors import RnnbenchWarning, Unsupported, UsageError
+    from rnnbench.forecasting.forecaster import Forecaster, load_forecaster
     from rnnbench.hookspecs import hookimpl
     from rnnbench.loading import load_weights, save_weights, session
     from rnnbench.model import Model
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "rnnbench.api": ("Interrupted", "compare", "load_run"),
+    "rnnbench.api": ("Interrupted", "compare", "load_run", "train"),
     "rnnbench.backends.base": ("Backend", "BackendInfo", "Case", "CompileReport", "Requirement", "Session"),
     "rnnbench.baselines.spec": ("Baseline",),
     "rnnbench.cells.spec": ("Accumulator", "Cell", "Stage"),
     "rnnbench.errors": ("RnnbenchWarning", "Unsupported", "UsageError"),
+    "rnnbench.forecasting.forecaster": ("Forecaster", "load_forecaster"),
     "rnnbench.hookspecs": ("hookimpl",),
     "rnnbench.loading": ("load_weights", "save_weights", "session"),
     "rnnbench.model": ("Model",),
@@ -51,6 +53,7 @@ __all__ = [
     "CompileReport",
     "Converter",
     "Data",
+    "Forecaster",
     "Interrupted",
     "Model",
     "Record",
@@ -66,10 +69,12 @@ __all__ = [
     "UsageError",
     "compare",
     "hookimpl",
+    "load_forecaster",
     "load_run",
     "load_weights",
     "save_weights",
     "session",
+    "train",
 ]
 
 

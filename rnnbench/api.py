@@ -7,15 +7,18 @@ one file, and needs no comparison, is in loading.py.
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.listener import Listener
-from rnnbench.comparison.options import NAMES, Options
+from rnnbench.comparison.options import NAMES, OF_CSV, Options
 from rnnbench.comparison.runner import ComparisonPlan, carry_out, plan_comparison
 from rnnbench.comparison.sources import changed, changed_file
-from rnnbench.errors import RnnbenchWarning, UsageError
+from rnnbench.errors import RnnbenchWarning, UsageError, did_you_mean
+from rnnbench.forecasting.forecaster import Forecaster
+from rnnbench.forecasting.training import requested, train_forecaster
+from rnnbench.forecasting.winners import forecasts_of, prepare, save_winners
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
@@ -90,6 +93,7 @@ def compare(
     results: PathLike | None = None,
     resume: bool = False,
     control: bool = True,
+    save_best: PathLike | None = None,
     progress: Listener | Callable[[str], object] | None = None,
 ) -> Run:
     """Run the same tasks on every backend, trained, checked and timed, and return the stored run.
@@ -101,7 +105,9 @@ def compare(
     no_baselines: leaves out the methods without recurrence; `learned` then knows the task's own trivial answer alone.
     model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
     the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
-    which gives the machine's noise. progress: `print`, or anything that takes a line of text; or a `Listener`.
+    which gives the machine's noise. save_best: a folder for the best cell of each task that forecasts a series, trained
+    once more with the first seed; `load_forecaster` reads it. progress: `print`, or anything that takes a line of text;
+    or a `Listener`.
 
     Raises UsageError (UnknownName for a name that nobody registered) before anything is measured, Failure where
     `against` holds another network than `model`, and Interrupted after Ctrl-C. A backend that fails is a row with its
@@ -118,12 +124,51 @@ def compare(
         warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
     settings, tasks = options.resolve()
     plan = plan_comparison(settings, registered, tasks, control)
+    if save_best is not None and forecasts_of(plan):
+        prepare(Path(save_best))
     listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
     notices += [f"{task.source}: {', '.join(task.inferred)}" for task in tasks if isinstance(task, ForecastTask)]
     if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
+    if save_best is not None:
+        save_winners(run.groups(), plan, options, Path(save_best), listener.told)
     return run
+
+
+def train(
+    data: "PathLike | pd.DataFrame",
+    /,
+    *,
+    cell: str = "gru",
+    hidden: int | None = None,
+    layers: int | None = None,
+    bidirectional: bool = False,
+    dtype: str | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    lr: float | None = None,
+    seed: int | None = None,
+    folds: int | None = None,
+    refit: bool = False,
+    progress: Callable[[str], object] | None = None,
+    **table: Any,
+) -> Forecaster:
+    """Train a model on your own series in this process, and return it with all that its forecasts need.
+
+    data: a frame, a file, or "-" for standard input. table: the options of `compare` that say what the table is and
+    how it is cut (target, time, id, horizon ...). folds: of the intervals' errors; 3 by default, or as many as there
+    are rows for. refit: whether it is trained again on all rows at last, with the steps that the validation part chose.
+    progress: `print`, or anything that takes a line of text.
+
+    Raises UsageError for a table that cannot be used, values out of their range, and where training diverges.
+    """
+    if odd := [name for name in table if name not in OF_CSV]:
+        hint = did_you_mean(odd[0], OF_CSV) or f"of a table it takes {', '.join(OF_CSV)}"
+        raise UsageError(f"train takes no {odd[0]!r}; {hint}")
+    given = {"hidden": hidden, "layers": layers, "dtype": dtype, "batch": batch, "steps": steps, "lr": lr, "seed": seed}
+    options = Options.of(csv=data, cell=cell, bidirectional=bidirectional, **given, **table)
+    return train_forecaster(requested(options, folds, refit), progress or (lambda line: None))
 
 
 def load_run(run: PathLike = "latest", results: PathLike | None = None) -> Run:

@@ -214,7 +214,9 @@ def test_a_model_in_memory_is_held_to_what_is_said_of_it(faulty: None) -> None:
 
 SCRIPT = """
 import rnnbench
-run = rnnbench.compare(task="mean", cell="gru", backend="good", seeds=1, no_baselines=True, plugins=[{plugin!r}, {other!r}])
+run = rnnbench.compare(
+    task="mean", cell="gru", backend="good", seeds=1, no_baselines=True, plugins=[{plugin!r}, {other!r}]
+)
 print(run.frame()[["cell", "status"]].to_json(orient="records"))
 """
 

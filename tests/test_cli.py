@@ -49,7 +49,10 @@ def fails(arguments: list[str], capsys: Capture, code: int = 2) -> str:
     return line
 
 
-COMMANDS = ["cache", "compare", "convert", "doctor", "gate", "history", "list", "plugins", "roofline", "show", "warmup"]
+COMMANDS = [
+    *("cache", "compare", "convert", "doctor", "forecast", "gate", "history", "list", "plugins", "roofline", "show"),
+    *("train", "warmup"),
+]
 
 
 def test_help_names_every_command_with_a_summary(capsys: Capture) -> None:

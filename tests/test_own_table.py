@@ -1,6 +1,7 @@
 """A task of the user's own table: what is settled, what it is called, and the one line for what cannot be forecast."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from rnnbench.tables.series import SeriesSet
 from rnnbench.tasks import own_table
 from rnnbench.tasks.cut import Cut
 from rnnbench.tasks.forecast import ForecastTask, table_task
+from rnnbench.tasks.forecast_scores import METRICS
 from rnnbench.tasks.own_table import CutOptions, own_task
 
 
@@ -163,6 +165,12 @@ def test_a_constant_series_among_others_is_taken(tables):
     assert set(task.figures(test.target, test)) == {"mae", "rmse", "mase", "smape", "persistence_ratio"}
 
 
+def test_a_bad_way_of_filling_is_refused_too(monkeypatch):
+    monkeypatch.setattr(own_table, "read_series", lambda options: pytest.fail("it was read"))
+    with pytest.raises(UsageError, match=r"^--fill 'foward' is unknown; did you mean 'forward'\?$"):
+        own_task(TableOptions("sales.csv", fill="foward"), CutOptions())
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
@@ -179,3 +187,54 @@ def test_a_bad_option_is_refused_before_the_table_is_read(monkeypatch, asked, ex
     with pytest.raises(UsageError) as caught:
         own_task(TableOptions("sales.csv"), CutOptions(**asked))
     assert str(caught.value).startswith(expected)
+
+
+def made_or_refused(make: Callable[[], ForecastTask]) -> ForecastTask | None:
+    """Return the task, or None where it is refused in one line."""
+    try:
+        return make()
+    except UsageError as error:
+        lines = str(error).splitlines()
+    assert len(lines) == 1
+    return None
+
+
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 1.0, 1.5, -7.0, 1e9]), min_size=1, max_size=30), min_size=1, max_size=4),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "window": st.integers(1, 12),
+            "horizon": st.integers(1, 9),
+            "at_horizon": st.booleans(),
+            "test": st.integers(1, 12),
+            "step": st.integers(1, 4),
+            "metric": st.sampled_from(METRICS),
+        },
+    ),
+    st.sampled_from([None, 2, 7, 400]),
+)
+def test_any_series_are_a_task_with_finite_figures_or_one_line(values, asked, season):
+    table = series_set([len(own) for own in values], past=1, season=season)
+    series = tuple(replace(one, target=np.array(own)) for one, own in zip(table.series, values, strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(own_table, "read_series", lambda options: replace(table, series=series))
+        task = made_or_refused(lambda: own_task(TableOptions("sales.csv"), CutOptions(**asked)))
+    if task is None:
+        return
+    folds = [made_or_refused(lambda number=number: task.fold(number, 2)) for number in (1, 2)]
+    for each in filter(None, [task, *folds]):
+        data = each.data(0)
+        for split in (data.train, data.test, data.validation):
+            if split is None:
+                continue
+            assert split.count >= 1
+            assert np.isfinite(split.x).all()
+            assert np.isfinite(split.target).all()
+            prediction = split.target + 0.5
+            assert np.isfinite(each.score(prediction, split))
+            assert np.isfinite(each.losses(prediction, split)).all()
+            assert np.isfinite(list(each.figures(prediction, split).values())).all()
+        assert each.baseline > 0
+        assert not each.learned(each.baseline)
+        assert each.learned(each.score(data.test.target, data.test))

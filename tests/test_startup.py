@@ -22,7 +22,19 @@ def imported_by(*arguments: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [(), ("compare",), ("show",), ("list",), ("plugins",), ("plugins", "list"), ("warmup",), ("cache",)]
+    "command",
+    [
+        (),
+        ("compare",),
+        ("train",),
+        ("forecast",),
+        ("show",),
+        ("list",),
+        ("plugins",),
+        ("plugins", "list"),
+        ("warmup",),
+        ("cache",),
+    ],
 )
 def test_help_imports_nothing_heavy(command: tuple[str, ...]) -> None:
     assert not set(HEAVY) & imported_by(*command, "--help")

@@ -62,11 +62,17 @@ def test_a_column_is_named_whatever_its_name_holds(file):
     assert list(table.columns) == names
     assert [table.numbers(name)[0] for name in names] == [0, 1201.01, 12.01, 5, 7, 9]
     assert table.numbers(" Temp [°C] ")[1] == 12.43
-    assert table.numbers("Temp [°C]")[1] == 12.43  # ° as one character, here as in a name typed elsewhere
 
 
 def test_a_name_is_found_however_its_accents_are_written(file):
-    assert read(file, "Zähler\n1\n".encode()).numbers("Zähler").tolist() == [1.0]
+    assert read(file, "Za\u0308hler\n1\n").numbers("Z\u00e4hler").tolist() == [1.0]
+
+
+def test_a_name_may_hold_the_mark_that_numbers_hold(file):
+    """Either mark gives two fields a line; a comma would cut a date and its value."""
+    table = read(file, "Datum;Last, MW\n2021-01-01;1201,5\n2021-01-02;7,25\n")
+    assert table.columns == ("Datum", "Last, MW")
+    assert table.numbers("Last, MW").tolist() == [1201.5, 7.25]
 
 
 # What one column holds, and its values: the decimal mark follows from the column alone.
@@ -113,6 +119,8 @@ def test_numbers_are_read_as_people_write_them(file, name):
 def test_what_a_column_leaves_open_the_file_decides(file):
     assert read(file, "a;b\n1,234;0,5\n").numbers("a").tolist() == [1.234]
     assert read(file, "a;b\n1,234;0.5\n").numbers("a").tolist() == [1234.0]
+    table = read(file, "a;b;c\n1,234;5,678;0.5\n")
+    assert [table.numbers(name).tolist() for name in "ab"] == [[1234.0], [5678.0]]
     assert read(file, "a,b\n1.234,x\n").numbers("a").tolist() == [1.234]  # a comma separates, and so is no decimal mark
     assert read(file, 'a,b\n"1,234",x\n').numbers("a").tolist() == [1234.0]
     assert read(file, 'a,b\n1.234,"0,5"\n').numbers("a").tolist() == [1234.0]
@@ -168,6 +176,13 @@ def test_another_encoding_is_said_aloud(file):
     assert table.remarks == ("read as cp1252, as it is not UTF-8", "semicolons")
     assert read(file, b"a\x81b\n1\n").remarks == ("read as latin-1, as it is not UTF-8",)
     assert read(file, "a\n1\n".encode("utf-16")).remarks == ("UTF-16",)
+
+
+def test_a_first_line_may_say_what_separates_the_columns(file):
+    table = read(file, "sep=;\r\na,b;c\r\n1,5;x\r\n")
+    assert table.columns == ("a,b", "c")
+    assert table.rows.tolist() == [3]
+    assert table.numbers("a,b").tolist() == [1.5]
 
 
 def test_a_single_column_may_have_decimal_commas(file):
@@ -350,6 +365,11 @@ BAD = {
         "series.csv, row 1: 1 field in the first line and 2 under it, if commas separate them; "
         "take out what stands above the header, quote what holds commas, or name another --separator",
     ),
+    "spaces between columns": (
+        "a b\n1 2\n3 4\n",
+        "series.csv: one column, unless spaces separate several; then say --separator space, else --separator ,",
+    ),
+    "two numbers in a cell": ("a,b\n1 2,3\n", f"series.csv, row 2, column 'a': '1 2' {NO_NUMBER}"),
     "two separators": (
         "a,a;b\nx,y;z\nx,y;z\n",
         "series.csv: several marks could separate the columns; say which with --separator",
@@ -658,7 +678,7 @@ def test_a_sheet_is_read_with_the_rows_that_it_shows(tmp_path):
         ([], "a.xlsx: the sheet is empty; it needs a header and a row per time step"),
         ([["a", "b"]], "a.xlsx: there is a header and no row under it; it needs a row per time step"),
         ([["a"], [1], [], [2]], "a.xlsx, row 3: the line is blank; fill it or take it out"),
-        ([["a"], [1, 2]], "a.xlsx, row 2: a value right of the header's 1 columns; mend the row"),
+        ([[], ["a"], [1, 2]], "a.xlsx, row 3: a value right of the header's 1 columns; mend the row"),
         ([["a"], [1], ["#DIV/0!"]], f"a.xlsx, row 3, column 'a': '#DIV/0!' {NO_NUMBER}"),
     ],
 )
@@ -676,6 +696,10 @@ def test_a_table_that_is_larger_than_its_file_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"a\.parquet: 11 cells, and 10 are read; keep the columns"):
         read_table(TableOptions(path))
     path = workbook(tmp_path / "a.xlsx", ("One", [["a"], *[[7]] * 5000]))
+    with monkeypatch.context() as patch:
+        patch.setattr(typed, "MOST_ROWS", 5000)
+        with pytest.raises(UsageError, match="a sheet of more than 5000 rows; save it again"):
+            read_table(TableOptions(path))
     monkeypatch.setattr(opening, "MOST_BYTES", path.stat().st_size)
     with pytest.raises(UsageError, match="bytes that are read, once unpacked"):
         read_table(TableOptions(path))

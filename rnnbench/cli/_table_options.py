@@ -15,6 +15,13 @@ def _columns(flag: str, help: str) -> Callable[[Command], Command]:
     return click.option(flag, multiple=True, metavar="COLUMN[,...]", help=help)
 
 
+WRITTEN = (
+    click.option("--separator", metavar="CHAR", help="Between columns; inferred by default."),
+    click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark; inferred by default."),
+    click.option("--encoding", metavar="NAME", help="Of the file's text; inferred by default."),
+    click.option("--day-first/--month-first", default=None, help="How 1/2/2024 is meant; inferred where it is plain."),
+    click.option("--sheet", metavar="NAME", help="Of an .xlsx file; the first by default."),
+)
 READING = (
     click.option("--csv", "csv", metavar="FILE|-", help="Forecast series of your own: CSV, .csv.gz, .parquet, .xlsx."),
     _columns("--target", "The column to forecast; or several of a wide table, with * for any letters, or all."),
@@ -27,11 +34,6 @@ READING = (
     click.option("--fill", type=click.Choice(FILLINGS), help="Fill gaps and missing values, which are refused else."),
     click.option("--frequency", metavar="F", help="Step in time as pandas writes it (D, h, MS); inferred by default."),
     number_option("--season", "season", int, "Steps of a period; as the frequency suggests by default."),
-    click.option("--separator", metavar="CHAR", help="Between columns; inferred by default."),
-    click.option("--decimal", type=click.Choice([".", ","]), help="The decimal mark; inferred by default."),
-    click.option("--encoding", metavar="NAME", help="Of the file's text; inferred by default."),
-    click.option("--day-first/--month-first", default=None, help="How 1/2/2024 is meant; inferred where it is plain."),
-    click.option("--sheet", metavar="NAME", help="Of an .xlsx file; the first by default."),
 )
 CUTTING = (
     number_option("--window", "window", int, "Past rows that a forecast sees; 24 where the series are long enough."),
@@ -47,9 +49,9 @@ CUTTING = (
 
 def table_options(command: Command) -> Command:
     """Add the options that say what a table is and how it is cut."""
-    return reduce(lambda made, option: option(made), reversed((*READING, *CUTTING)), command)
+    return reduce(lambda made, option: option(made), reversed((*READING, *WRITTEN, *CUTTING)), command)
 
 
-def reading_options(command: Command) -> Command:
-    """Add the options that say what a table is."""
-    return reduce(lambda made, option: option(made), reversed(READING), command)
+def file_options(command: Command) -> Command:
+    """Add the options that say how a table's file is written."""
+    return reduce(lambda made, option: option(made), reversed(WRITTEN), command)

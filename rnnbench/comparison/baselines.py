@@ -1,7 +1,7 @@
-"""Methods without recurrence in a comparison: fitted, scored as cells are, timed."""
+"""Methods without recurrence in a comparison: fitted, scored as cells are, timed; and the bar that they set."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from rnnbench.comparison.listener import Listener
 from rnnbench.comparison.plan import Group
 from rnnbench.model import Array
 from rnnbench.records.figures import FIGURES
-from rnnbench.records.record import BASELINE
+from rnnbench.records.record import BASELINE, Record
 from rnnbench.tasks.spec import Split, Task, Training
 from rnnbench.workers.failure import Failure, blame, explain
 from rnnbench.workers.worker import bounded_memory

@@ -134,7 +134,7 @@ def training(task: Workload, settings: Settings) -> Training:
 
 
 def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) -> Iterator[Group]:
-    """Yield all groups of cells, seeds outermost, because a seed has worker processes of its own.
+    """Yield all groups, those of baselines first, then seeds outermost, because a seed has worker processes of its own.
 
     tasks: those of the settings. Raises UnknownName for a cell that nobody registered, UsageError for more groups than
     one run can hold.
@@ -143,6 +143,9 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
     each = (settings.threads, settings.dtypes, tasks, settings.layers, settings.hidden_sizes or (None,), cells)
     if (count := settings.seeds * (settings.folds or 1) * prod(map(len, each))) > MOST_GROUPS:
         raise UsageError(f"this makes {count} groups, {MOST_GROUPS} at most are taken; give fewer --seeds or sizes")
+    for seed, task in () if settings.no_baselines else product(range(settings.seeds), tasks):
+        if isinstance(task, Task):
+            yield Group(task.id, BASELINES, 0, 0, False, "float64", 1, settings.seed + seed)
     for threads, dtype, seed in product(settings.threads, settings.dtypes, range(settings.seeds)):
         for task, layers in product(tasks, settings.layers):
             for hidden in settings.hidden_sizes or (task.budget.hidden_size,):
@@ -157,11 +160,3 @@ def groups(settings: Settings, tasks: Sequence[Workload], registry: Registry) ->
                         threads=threads,
                         seed=settings.seed + seed,
                     )
-
-
-def baseline_groups(settings: Settings, tasks: Sequence[Workload]) -> Iterator[Group]:
-    """Yield the groups of methods without recurrence: on the test part and on each fold."""
-    folds = (None, *range(1, (settings.folds or 0) + 1))
-    for seed, task, fold in () if settings.no_baselines else product(range(settings.seeds), tasks, folds):
-        if isinstance(task, Task):
-            yield Group(task.id, BASELINES, 0, 0, False, "float64", 1, settings.seed + seed, fold)

@@ -12,15 +12,14 @@ from itertools import groupby, product
 from rnnbench.backends.base import BackendInfo
 from rnnbench.baselines.spec import Baseline
 from rnnbench.comparison import rows
-from rnnbench.comparison.bar import Bar
-from rnnbench.comparison.baselines import BaselineGroup
+from rnnbench.comparison.baselines import Bar, BaselineGroup
 from rnnbench.comparison.case_inputs import CaseFiles
 from rnnbench.comparison.case_work import PluginProcesses
 from rnnbench.comparison.description import Description
 from rnnbench.comparison.folds import folded
 from rnnbench.comparison.group import TRAINER, GroupRun, RunState
 from rnnbench.comparison.listener import Listener
-from rnnbench.comparison.plan import Group, Settings, baseline_groups, groups, training
+from rnnbench.comparison.plan import Group, Settings, groups, training
 from rnnbench.comparison.sources import digests
 from rnnbench.comparison.stages import Choice, ComparisonStage, choosable, stages
 from rnnbench.errors import UsageError
@@ -88,8 +87,7 @@ class ComparisonPlan:
     @property
     def stages(self) -> tuple[ComparisonStage, ...]:
         """Return what is carried out, one after the other."""
-        tasks = [task for (_, fold), task in self.tasks.items() if fold is None]
-        return stages(self.choice, tuple(baseline_groups(self.settings, tasks)))
+        return stages(self.choice)
 
 
 def plan_comparison(
@@ -177,7 +175,9 @@ class Comparison:
         self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
         self.processes, self.state = PluginProcesses(sandbox), RunState()
-        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds)
+        ours = [each for name, each in plan.baselines.items() if not self.processes.serves("baselines", name)]
+        blind = [] if plan.settings.no_baselines else [baseline for baseline in ours if baseline.blind]
+        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds, blind)
         self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
         self.bar.add(run.records())
         self.refused: dict[str, Failure] = {}
@@ -187,10 +187,10 @@ class Comparison:
             self.versions.setdefault(record.backend, set()).add(record.backend_version)
 
     def carry_out(self) -> None:
-        for stage in self.plan.stages:
+        for number, stage in enumerate(self.plan.stages):
             stored, done = self.run.groups(scored=True), self.run.finished()
-            if told := stage.told(stored):
-                self.listener.chosen(_progress(self.plan, self.run)[0], told)
+            if number:
+                self.listener.chosen(_progress(self.plan, self.run)[0], stage.told(stored))
             groups = stage.groups(stored)
             waiting = [group for group in groups if group.key not in done]
             for group in waiting:

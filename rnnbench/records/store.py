@@ -175,7 +175,7 @@ def _case(record: Record) -> tuple[Variant | str, int, int | None]:
 
 def _told_apart(read: list[tuple[Path, StoredGroup | str]]) -> list[tuple[Path, StoredGroup | str]]:
     """Let a group count once: a second file of its rows would count each seed twice."""
-    seen: dict[tuple[Variant | str, int, int | None, bool], Path] = {}
+    seen: dict[tuple[object, ...], Path] = {}
     for number, (path, group) in enumerate(read):
         if isinstance(group, StoredGroup) and group.records:
             first = seen.setdefault((*_case(group.records[0]), group.key.endswith(SCORED)), path)

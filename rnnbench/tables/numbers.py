@@ -75,9 +75,9 @@ def read_numbers(cells: Sequence[str], decimal: str | None, elsewhere: Callable[
     _one_unit(cells, written)
     mark = _mark(cells, written, decimal, elsewhere)
     values = np.full(len(cells), np.nan)
-    other = "," if mark == "." else "."
+    as_python_writes = _THOUSANDS | {ord("," if mark == "." else "."): None, ord(mark): "."}
     for index, negative, body, _ in written:
-        value = float(body.translate(_THOUSANDS).replace(other, "").replace(",", "."))
+        value = float(body.translate(as_python_writes))
         if value == np.inf:
             raise BadCell(index, f"{reprlib.repr(cells[index])} is not finite; fill it or take the row out")
         values[index] = -value if negative else value
@@ -133,8 +133,8 @@ def _no_number(cells: Sequence[str], index: int, text: str) -> str:
     said = reprlib.repr(text)
     if text.lower().lstrip("+-") in ("inf", "infinity", "∞"):
         return f"{said} is not finite; fill it or take the row out"
-    following = next((cell.strip() for cell in cells[index + 1 :] if cell.strip().lower() not in MISSING), None)
-    if index == 0 and following and _parts(1, following):
+    under = (cell.strip() for cell in cells[1:] if cell.strip().lower() not in MISSING) if index == 0 else iter(())
+    if (following := next(under, None)) and _parts(1, following):
         return f"{said} is no number, unlike what is under it; take out lines of units or comments under the header"
     return f"{said} is not a number; write it like 1234.5"
 
@@ -150,35 +150,35 @@ def _one_unit(cells: Sequence[str], written: list[_Written]) -> None:
 
 def _mark(cells: Sequence[str], written: list[_Written], decimal: str | None, elsewhere: Callable[[], set[str]]) -> str:
     """Return the decimal mark of a column. Raises BadCell where none fits all cells, or both do."""
-    misfits = {mark: [one for one in written if not _GRAMMARS[mark].fullmatch(one.body)] for mark in decimal or ".,"}
-    least = min(misfits, key=lambda mark: len(misfits[mark]))
-    if misfits[least]:
-        index = misfits[least][0].at
-        words = "points" if least == "." else "commas"
-        said = reprlib.repr(cells[index].strip())
-        raise BadCell(
-            index, f"{said} is no number with decimal {words}, as others here; write it alike or give --decimal"
-        )
+    marks = decimal or ".,"
+    fitting = [mark for mark in marks if all(_GRAMMARS[mark].fullmatch(one.body) for one in written)]
+    if not fitting:
+        misfits = {mark: [one for one in written if not _GRAMMARS[mark].fullmatch(one.body)] for mark in marks}
+        mark, (first, *_) = min(misfits.items(), key=lambda item: len(item[1]))
+        said, words = reprlib.repr(cells[first.at].strip()), "points" if mark == "." else "commas"
+        if "." not in first.body and "," not in first.body:
+            raise BadCell(first.at, f"{said} is not a number; write it like 1234.5")
+        message = f"{said} is no number with decimal {words}, as others here; write it alike or give --decimal"
+        raise BadCell(first.at, message)
     marked = next((one for one in written if "." in one.body or "," in one.body), None)
-    if len(misfits) == 1 or any(misfits.values()) or marked is None:
-        return least
+    if len(fitting) == 1 or marked is None:
+        return fitting[0]
     known = elsewhere()
     if len(known) != 1:
         said = cells[marked.at].strip()
         message = f"{reprlib.repr(said)} may have thousands or decimals; say which with --decimal . or --decimal ,"
         raise BadCell(marked.at, message)
-    return known.pop()
+    return next(iter(known))
 
 
 def _seen(written: list[_Written], mark: str) -> tuple[str | None, tuple[str, ...]]:
     """Return the decimal mark if a cell has it or the other one, and what is worth saying."""
-    decimals = any(mark in one.body for one in written)
-    others = any(one.body.translate(_THOUSANDS) != one.body for one in written)
-    thousands = any(("," if mark == "." else ".") in one.body for one in written)
+    text = "".join(one.body for one in written)
+    decimals, others = mark in text, ("," if mark == "." else ".") in text
     unit = next((one.unit for one in written if one.unit), "")
     remarks = {
         "decimal commas": decimals and mark == ",",
-        "thousands marks": thousands or others,
+        "thousands marks": others or text.translate(_THOUSANDS) != text,
         "per cent as written" if unit == "%" else f"amounts in {unit}": unit,
     }
-    return mark if decimals or thousands else None, tuple(words for words, seen in remarks.items() if seen)
+    return mark if decimals or others else None, tuple(words for words, seen in remarks.items() if seen)

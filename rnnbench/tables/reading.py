@@ -6,6 +6,7 @@ Rows are numbered as an editor shows them, from 1 at the header. What was inferr
 import csv
 import io
 import os
+import re
 import reprlib
 import unicodedata
 from collections.abc import Collection, Sequence
@@ -176,8 +177,11 @@ def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
     head = text[:HEAD]
     if len(text) > HEAD:
         head = head[: 1 + max(head.rfind("\n"), head.rfind("\r"))] or head
-    separator = separator_of(place, head, options.separator)
+    first = re.match(r"sep=(.)\r?\n", head)  # how Excel says it to itself
+    separator = separator_of(place, head, options.separator or (first[1] if first else None))
     rows, numbers = _records(place, text, separator)
+    if first:
+        rows, numbers = rows[1:], numbers[1:]
     if not rows:
         raise place.error("the file is empty; it needs a header and a row per time step")
     header = [name.strip() for name in rows.pop(0)]
@@ -201,7 +205,7 @@ def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
 def _records(place: Place, text: str, separator: str) -> tuple[list[list[str]], list[int]]:
     """Return the fields of each row, and the line it begins in; what is blank at the end is left out."""
     lines = io.TextIOWrapper(io.BytesIO(text.encode("utf-8", "surrogatepass")), "utf-8", "surrogatepass", newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[list[str]] = []
     numbers = []
     row = 1

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ from rnnbench.baselines.spec import Baseline, Problem
 from rnnbench.model import Array, Readout
 from rnnbench.tasks.spec import Data, Split, Task
 
+FIT_AGAIN = 5.0  # seconds
 LONGEST = 1.0  # seconds that an answer is timed for; of a slower one, one sample is taken
 
 
@@ -49,9 +49,9 @@ def fit_and_time(baseline: Baseline, problem: Problem, test: Split, batch: Split
     with threadpool_limits(1):
         if why := baseline.unsuitable(problem):
             return BaselineReply(why, 0, 0.0, []), None
-        start = perf_counter()
-        fitted = baseline.fit(problem)
-        fit_seconds = perf_counter() - start
+        fit_seconds, fitted = clock.timed(lambda: baseline.fit(problem), 1)
+        if fit_seconds < FIT_AGAIN:  # the first may have imported a library
+            fit_seconds, fitted = clock.timed(lambda: baseline.fit(problem), 1)
         answers = np.asarray(fitted.predict(test))
         calibration = clock.calibrated(lambda: fitted.predict(batch))
         rounds = clock.FEWEST if clock.FEWEST * calibration.seconds < LONGEST else 1

@@ -18,6 +18,7 @@ from rnnbench.comparison.sources import changed, changed_file
 from rnnbench.errors import RnnbenchWarning, UsageError, did_you_mean
 from rnnbench.forecasting.forecaster import Forecaster
 from rnnbench.forecasting.training import requested, train_forecaster
+from rnnbench.forecasting.winners import forecasts_of, prepare, save_winners
 from rnnbench.machine.environment import machine
 from rnnbench.records.store import RUN_FILE, Run, Store
 from rnnbench.registry import configure, registry
@@ -92,6 +93,7 @@ def compare(
     results: PathLike | None = None,
     resume: bool = False,
     control: bool = True,
+    save_best: PathLike | None = None,
     progress: Listener | Callable[[str], object] | None = None,
 ) -> Run:
     """Run the same tasks on every backend, trained, checked and timed, and return the stored run.
@@ -103,7 +105,9 @@ def compare(
     no_baselines: leaves out the methods without recurrence; `learned` then knows the task's own trivial answer alone.
     model: a file, or a `Trained` in memory. plugins: as after `-p`, loaded anew; None takes what is loaded. results:
     the folder of the stored runs, `results/runs` by default. control: whether `numba` is timed against itself too,
-    which gives the machine's noise. progress: `print`, or anything that takes a line of text; or a `Listener`.
+    which gives the machine's noise. save_best: a folder for the best cell of each task that forecasts a series, trained
+    once more with the first seed; `load_forecaster` reads it. progress: `print`, or anything that takes a line of text;
+    or a `Listener`.
 
     Raises UsageError (UnknownName for a name that nobody registered) before anything is measured, Failure where
     `against` holds another network than `model`, and Interrupted after Ctrl-C. A backend that fails is a row with its
@@ -120,11 +124,15 @@ def compare(
         warn(f"plugin {problem.plugin}: {problem.message}", RnnbenchWarning, stacklevel=2)
     settings, tasks = options.resolve()
     plan = plan_comparison(settings, registered, tasks, control)
+    if save_best is not None and forecasts_of(plan):
+        prepare(Path(save_best))
     listener = LineProgress(progress) if callable(progress) else progress or Listener()
     run, notices = _open_run(Store(Path(results or RESULTS)), plan, resume)
     notices += [f"{task.source}: {', '.join(task.inferred)}" for task in tasks if isinstance(task, ForecastTask)]
     if not carry_out(plan, run, listener, notices=notices):
         raise Interrupted(run)
+    if save_best is not None:
+        save_winners(run.groups(), plan, options, Path(save_best), listener.told)
     return run
 
 

@@ -125,6 +125,40 @@ def test_the_commands_train_and_forecast(tmp_path, capsys, monkeypatch):
     assert "<svg" in (tmp_path / "a.svg").read_text()
 
 
+def test_compare_saves_its_winner_as_train_would_have(tmp_path, monkeypatch):
+    """Bit for bit the weights of the comparison's first seed, which the harness has chosen by the validation part."""
+    monkeypatch.chdir(tmp_path)
+    options = {"hidden": 4, "steps": 20, "window": WINDOW, "horizon": AHEAD}
+    cells = ["rnn-tanh", "rnn-relu"]
+    run = rnnbench.compare(
+        days(), cell=cells, backend="numba", quick=True, control=False, save_best="best", results="runs", **options
+    )
+    (path,) = (tmp_path / "best").iterdir()
+    found = rnnbench.load_forecaster(path)
+    scores = {r.cell: r.score for r in run.records() if not r.is_baseline}
+    trained = {cell: rnnbench.train(days(), cell=cell, **options) for cell in cells}
+    alike = [
+        cell
+        for cell in cells
+        if trained[cell].params.keys() == found.params.keys()
+        and all(trained[cell].params[n].tobytes() == v.tobytes() for n, v in found.params.items())
+    ]
+    assert alike == [found.model.cell]
+    for cell in cells:  # what goes home is what was scored
+        assert trained[cell].metadata.trial.score == pytest.approx(scores[cell], rel=1e-6)
+    samples = {group.records[0].cell: group.samples["numba"] for group in run.groups() if "numba" in group.samples}
+    best = min(cells, key=lambda cell: dict(samples[cell]["scores"])[samples[cell]["kept_steps"]])
+    assert found.model.cell == best
+
+
+def test_only_forecasts_have_a_winner_to_save(tmp_path):
+    with pytest.raises(rnnbench.UsageError, match="--save-best saves forecasters, and no task forecasts a series"):
+        rnnbench.compare(task="adding", backend="numpy", save_best=tmp_path / "best", results=tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(rnnbench.UsageError, match="cannot make the folder"):
+        rnnbench.compare(days(), window=WINDOW, save_best=tmp_path / "file", results=tmp_path)
+
+
 # ---- what is said before anybody takes it home -----------------------------------------------------------------------
 
 

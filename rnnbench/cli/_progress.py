@@ -84,6 +84,9 @@ class LiveProgress(Listener):
             self._bar.console.print(printable(f"{named(group)}: {outcome(records)}"), style="red")
         self._bar.update(self._task, completed=self._estimate.done, left=time_left(self._estimate))
 
+    def told(self, line: str) -> None:
+        self._bar.console.print(line, soft_wrap=True)
+
 
 @contextmanager
 def listening() -> Iterator[LineProgress | LiveProgress]:

@@ -85,6 +85,7 @@ def _no_files(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 @click.option("--model", metavar="FILE", help="Time a trained model of your own: .onnx or .safetensors; no training.")
 @click.option("--against", metavar="FILE", help="With --model: first hold its outputs to those of the same model here.")
 @click.option("--seq-len", type=int, metavar="N", help="Steps of the random inputs, with --model; 100 by default.")
+@click.option("--save-best", metavar="DIR", help="Train the best cell of each table once more, and save it there.")
 @json_option
 @export_option
 @results_option

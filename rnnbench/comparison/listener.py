@@ -22,3 +22,6 @@ class Listener:
 
     def finished(self, group: Group, records: list[Record], seconds: float) -> None:
         """Hear that a group is done and stored; seconds: how long it took."""
+
+    def told(self, line: str) -> None:
+        """Hear of what is done with the results, after all groups."""

@@ -82,7 +82,7 @@ class Choice:
         for group in stored:
             for record in group.records if group.key.endswith(SCORED) else ():
                 if (record.task, record.backend) == (task, self.scout) and _shape(record) in scores:
-                    scores[_shape(record)].append(_deciding(group, record))
+                    scores[_shape(record)].append(deciding(group, record))
         known = {shape: [score for score in own if score is not None] for shape, own in scores.items()}
         means = {shape: fmean(own) for shape, own in known.items() if own and len(own) == len(scores[shape])}
         ranked = sorted(means, key=means.__getitem__, reverse=self.tasks[task].score_better == "higher")
@@ -147,7 +147,7 @@ def _shape(of: Group | Record) -> Shape:
     return of.cell, of.hidden_size, of.layers
 
 
-def _deciding(group: StoredGroup, record: Record) -> float | None:
+def deciding(group: StoredGroup, record: Record) -> float | None:
     """Return the score that a choice is made by: on a fold its own, else that of the weights kept, on the validation
     part where there is one. None where it did not come through."""
     if record.status != "ok":

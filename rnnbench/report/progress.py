@@ -70,6 +70,9 @@ class LineProgress(Listener):
         position = f"[{self._estimate.done}/{self._estimate.total}]"
         self._write(f"{position} {named(group)}: {outcome(records)}, {duration(seconds)}; {time_left(self._estimate)}")
 
+    def told(self, line: str) -> None:
+        self._write(line)
+
 
 def time_left(estimate: Estimate) -> str:
     """Return how long it will take yet, in words."""

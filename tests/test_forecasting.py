@@ -275,6 +275,31 @@ def test_without_times_steps_are_counted():
     assert list(found["step"]) == [1, 2, 3]
 
 
+def test_five_rows_of_business_days_are_no_days(tmp_path):
+    """Nothing in the file of a week tells that Saturday does not come next."""
+    y = days(100)["y"]
+    table = pd.DataFrame({"ds": pd.bdate_range("2024-01-01", periods=100), "y": y})
+    forecaster = rnnbench.train(table, **QUICK | {"window": 5}, folds=1)
+    assert table["ds"].iloc[-1] == pd.Timestamp("2024-05-17")  # a Friday
+    assert list(forecaster.forecast(table[-5:])["ds"]) == list(pd.bdate_range("2024-05-20", periods=AHEAD))
+
+
+def test_a_wide_table_with_gaps_goes_home_with_how_they_are_filled():
+    one, other = days(60), days(60, 1)["y"]
+    table = pd.DataFrame({"ds": one["ds"], "a": one["y"], "b": other * 10})
+    gap = table.copy()
+    gap.loc[20, "b"] = np.nan
+    forecaster = rnnbench.train(gap, target=["a", "b"], fill="interpolate", **QUICK)
+    assert forecaster.model.input_size == 2  # the series, and whether a value was filled
+    whole = forecaster.forecast(table)
+    assert list(whole["unique_id"]) == ["a"] * AHEAD + ["b"] * AHEAD
+    late = table.copy()
+    late.loc[58, "b"] = np.nan
+    filled = forecaster.forecast(late)
+    np.testing.assert_array_equal(filled["y"][:AHEAD], whole["y"][:AHEAD])
+    assert (filled["y"][AHEAD:] != whole["y"][AHEAD:]).all()
+
+
 # ---- refusals --------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnbench.registry import registry
 from rnnbench.testing.properties import PROPERTIES
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,6 +86,15 @@ def test_add_a_baseline(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_forecast_your_own_series(folder: Path) -> None:
+    shutil.copy(DOCS.parent / "examples" / "shops.csv", folder)
+    follow("forecasting.md", folder)
+    week = (folder / "next-week.csv").read_text(encoding="utf-8").splitlines()
+    assert week[0] == "shop,ds,y,y-lo-80,y-hi-80,y-lo-95,y-hi-95"
+    assert len(week) == 1 + 5 * 7
+
+
+@pytest.mark.slow
 def test_add_a_cell(folder: Path) -> None:
     follow("add-a-cell.md", folder)
 
@@ -98,6 +109,19 @@ def test_add_a_backend(folder: Path) -> None:
 @pytest.mark.skipif(importlib.util.find_spec("onnx") is None, reason="needs onnx, which the page's model is saved with")
 def test_bring_a_trained_model(folder: Path) -> None:
     follow("trained-models.md", folder)
+
+
+def test_the_page_on_forecasting_names_options_and_baselines_that_exist() -> None:
+    text = (DOCS / "forecasting.md").read_text(encoding="utf-8")
+    told = ""
+    for command in ("compare", "train", "forecast"):
+        asked = [sys.executable, "-m", "rnnbench", command, "--help"]
+        told += subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    named = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text))
+    assert len(named) > 20
+    assert {option for option in named if not re.search(rf"{option}\b", told)} == set()
+    methods = text.partition("A row without a backend")[2].partition("explains them")[0]
+    assert set(re.findall(r"`([a-z-]+)`", methods)) <= registry().baselines.keys()
 
 
 def test_the_page_lists_every_promise() -> None:

@@ -11,13 +11,16 @@ from small_runs import FAULTY, LIMITS, NO_NUMBA, STAND_IN, Quiet, compare, load,
 
 from rnnbench.backends.numpy_reference import NumpyBackend
 from rnnbench.comparison import arrays, rows, runner
+from rnnbench.comparison.baseline_work import blind_bar
 from rnnbench.comparison.learning import Watch
 from rnnbench.comparison.scoring import Scores
 from rnnbench.machine.environment import machine
 from rnnbench.model import Model
 from rnnbench.records.store import Store
+from rnnbench.registry import registry
 from rnnbench.tasks.batches import batches
-from rnnbench.tasks.spec import Data, Split, Windows
+from rnnbench.tasks.forecast import Cut, ForecastTask, one_series
+from rnnbench.tasks.spec import Budget, Data, Split, Windows
 from rnnbench.training_loop import EVALUATIONS, SHORTEST, EarlyStopping
 from rnnbench.verify.update import EARLIEST, WINDOW
 
@@ -113,6 +116,19 @@ def test_a_task_of_a_plugin_stops_early_in_the_same_way(monkeypatch, tmp_path):
         assert getattr(away, name) == getattr(here, name), name
 
 
+def test_what_has_learned_is_told_by_blind_answers_to_the_validation_part(stand_in, tmp_path):
+    """The constant 1 of training is off its 0.5 by a square of 0.25, which no score beats by such a margin; the task's
+    own baseline of 1 is beaten at once."""
+    task, constant = replace(rising(), margin=0.25), [registry().baselines["constant"]]
+    assert blind_bar(constant, task, task.data(0), 0) == pytest.approx(0.25)
+    assert blind_bar([], task, task.data(0), 0) is None
+    assert blind_bar(constant, task, rising(validation=False).data(0), 0) is None
+    for without, learned in ((True, True), (False, False)):
+        run = run_of(tmp_path / str(without), stand_in, task, no_baselines=without)
+        (record,) = [record for record in run.records() if not record.is_baseline]
+        assert (record.seconds_to_learn is not None) is learned
+
+
 def test_without_a_validation_part_all_steps_are_taken_and_the_curve_goes_on_after_learning(stand_in, tmp_path):
     task = rising(validation=False)
     (group,) = run_of(tmp_path, stand_in, task, backends=("good",)).groups()
@@ -154,8 +170,24 @@ def test_windows_of_training_lie_where_early_stopping_cannot_leave_them_all_out(
                 assert sum(begin <= start and start + WINDOW <= end for start in starts) == 1
 
 
-@pytest.mark.parametrize("folds", [pytest.param(None, marks=pytest.mark.slow), 2])
-def test_the_test_part_has_no_say_in_training_scaling_or_choice(stand_in, tmp_path, monkeypatch, folds):
+def walking(shift=0.0):
+    """Return a task of a table, to whose test part a constant was added."""
+    values = np.random.default_rng(5).standard_normal(80).cumsum()
+    values[-16:] += shift
+    return ForecastTask(
+        id="walking",
+        title="A walk",
+        source="made up",
+        budget=Budget(steps=60, batch_size=8, hidden_size=4, patience=3),
+        table=one_series("walk", values),
+        cut=Cut(window=4, horizon=2, test=16, validation=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "folds"), [pytest.param(rising, None, marks=pytest.mark.slow), (rising, 2), (walking, 2)]
+)
+def test_the_test_part_has_no_say_in_training_scaling_or_choice(stand_in, tmp_path, monkeypatch, made, folds):
     """A constant added to it changes no byte of weights, losses and validation scores, and not what is chosen."""
 
     def bytes_of(shift):
@@ -171,7 +203,7 @@ def test_the_test_part_has_no_say_in_training_scaling_or_choice(stand_in, tmp_pa
         monkeypatch.setattr(runner.rows, "samples", noting)
         several = {"hidden_sizes": (2, 3), "backends": ("numba", "good")} if folds is None else {"backends": ("numba",)}
         several |= {"cells": ("gru", "rnn-tanh"), "folds": folds}
-        run = run_of(tmp_path / str(shift), stand_in, rising(shift=shift), **several)
+        run = run_of(tmp_path / str(shift), stand_in, made(shift=shift), **several)
         monkeypatch.setattr(runner.rows, "samples", samples_of)
         tested = [record for record in run.records() if record.fold is None]
         return seen, [group.key for group in run.groups(scored=True)], [record.score for record in tested]

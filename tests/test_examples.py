@@ -25,7 +25,7 @@ def printed(folder: Path, name: str, *more: str) -> str:
 
 
 def test_every_example_is_run_here_and_says_how() -> None:
-    scripts = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.iterdir() if path.is_file()}
+    scripts = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES.glob("*.py")}
     assert sorted(scripts) == ["compare.py", "own_cell.py", "own_model.py"]
     assert [name for name, text in scripts.items() if f"python examples/{name}" not in text] == []
 

@@ -165,6 +165,12 @@ def test_a_constant_series_among_others_is_taken(tables):
     assert set(task.figures(test.target, test)) == {"mae", "rmse", "mase", "smape", "persistence_ratio"}
 
 
+def test_a_bad_way_of_filling_is_refused_too(monkeypatch):
+    monkeypatch.setattr(own_table, "read_series", lambda options: pytest.fail("it was read"))
+    with pytest.raises(UsageError, match=r"^--fill 'foward' is unknown; did you mean 'forward'\?$"):
+        own_task(TableOptions("sales.csv", fill="foward"), CutOptions())
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [

@@ -118,6 +118,12 @@ def test_folds_have_a_table_of_their_own_and_the_choice_a_sentence(tmp_path: Pat
     assert run.problems() == []
 
 
+def test_what_a_run_left_out_by_choice_is_told(tmp_path: Path) -> None:
+    run = stored(tmp_path)
+    run.settings["left_out"] = ["sunspots: all backends then run the best 3"]
+    assert "sunspots: all backends then run the best 3" in printed(run, 120)
+
+
 def test_baselines_are_rows_of_what_other_programs_read(tmp_path: Path) -> None:
     run = stored(tmp_path, cells=("gru",), baselines={"ridge": 0.53}, seeds=2)
     rows = [row.as_json() for row in run.rows()]

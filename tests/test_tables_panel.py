@@ -1,6 +1,7 @@
 """Tables become series: order, steps, gaps, several series, covariates."""
 
 import contextlib
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rnnbench.tables.filling import forward, interpolate, seasonal
 from rnnbench.tables.options import TableOptions
 from rnnbench.tables.panel import read_series
 from rnnbench.tables.series import Series, SeriesSet
+from rnnbench.tasks.m1_yearly import panel
 
 NAN = float("nan")
 
@@ -431,6 +433,17 @@ def test_fills_as_pandas_does_within_each_series(rows):
                 filled[at] = before[0] if before else filled[at - 1]
         by_hand += filled
     assert np.array_equal(seasonal(values, start, 2), by_hand)
+
+
+def test_a_competition_as_one_file():
+    """The panel M1 yearly, which its task reads by itself."""
+    found = read(str(files("rnnbench.tasks") / "data" / "m1-yearly.csv"))
+    wanted = {series.id: series.target for series in panel().series}
+    assert {series.id: series.target.tolist() for series in found.series} == {
+        id: y.tolist() for id, y in wanted.items()
+    }
+    assert found.remarks == ("series by unique_id", "times in ds", "target y", "yearly", "181 series")
+    assert (found.frequency, found.season) == ("YS-JAN", None)
 
 
 # ---- size ------------------------------------------------------------------------------------------------------------

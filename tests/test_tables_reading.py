@@ -178,6 +178,13 @@ def test_another_encoding_is_said_aloud(file):
     assert read(file, "a\n1\n".encode("utf-16")).remarks == ("UTF-16",)
 
 
+def test_a_first_line_may_say_what_separates_the_columns(file):
+    table = read(file, "sep=;\r\na,b;c\r\n1,5;x\r\n")
+    assert table.columns == ("a,b", "c")
+    assert table.rows.tolist() == [3]
+    assert table.numbers("a,b").tolist() == [1.5]
+
+
 def test_a_single_column_may_have_decimal_commas(file):
     assert read(file, "a\n1201,5\n7\n8\n").numbers("a").tolist() == [1201.5, 7, 8]
 
@@ -358,6 +365,11 @@ BAD = {
         "series.csv, row 1: 1 field in the first line and 2 under it, if commas separate them; "
         "take out what stands above the header, quote what holds commas, or name another --separator",
     ),
+    "spaces between columns": (
+        "a b\n1 2\n3 4\n",
+        "series.csv: one column, unless spaces separate several; then say --separator space, else --separator ,",
+    ),
+    "two numbers in a cell": ("a,b\n1 2,3\n", f"series.csv, row 2, column 'a': '1 2' {NO_NUMBER}"),
     "two separators": (
         "a,a;b\nx,y;z\nx,y;z\n",
         "series.csv: several marks could separate the columns; say which with --separator",
@@ -684,6 +696,10 @@ def test_a_table_that_is_larger_than_its_file_is_refused(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"a\.parquet: 11 cells, and 10 are read; keep the columns"):
         read_table(TableOptions(path))
     path = workbook(tmp_path / "a.xlsx", ("One", [["a"], *[[7]] * 5000]))
+    with monkeypatch.context() as patch:
+        patch.setattr(typed, "MOST_ROWS", 5000)
+        with pytest.raises(UsageError, match="a sheet of more than 5000 rows; save it again"):
+            read_table(TableOptions(path))
     monkeypatch.setattr(opening, "MOST_BYTES", path.stat().st_size)
     with pytest.raises(UsageError, match="bytes that are read, once unpacked"):
         read_table(TableOptions(path))

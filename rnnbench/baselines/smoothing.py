@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnbench.model import Array
 
-GRID = np.linspace(0.01, 1.0, 100)
+GRID = np.maximum(np.linspace(0.0, 1.0, 101), 0.001)  # nearly none, a hundredth, ... all of each new value
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,15 @@
 """What every backend of a group is given: the same data, the same initial weights, the same batch, in files."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from rnnbench.backends import inputs
+from rnnbench.baselines.spec import Baseline
 from rnnbench.comparison import arrays
+from rnnbench.comparison.baseline_work import blind_bar
 from rnnbench.comparison.case_work import CaseWork, OracleAway, PluginProcesses, TaskPart, at_fault
 from rnnbench.comparison.messages import CasePaths, CaseRequest, PartName
 from rnnbench.comparison.plan import Group
@@ -23,8 +26,8 @@ from rnnbench.workers.failure import Failure, blame, explain
 @dataclass(frozen=True)
 class CaseInputs:
     """batch: rows of the test split, as many as a training batch has: what inference is timed on. fresh, gradients and
-    losses: what the oracle gives for the initial weights. bar: the best trivial answer that is known, in place of the
-    task's own."""
+    losses: what the oracle gives for the initial weights. bars: by part, the best trivial answer that is known, in
+    place of the task's own."""
 
     group: Group
     task: Workload
@@ -40,7 +43,7 @@ class CaseInputs:
     files: CasePaths
     processes: PluginProcesses | None = None
     folds: int | None = None
-    bar: float | None = None
+    bars: Mapping[PartName, float | None] = field(default_factory=dict)
 
     @property
     def scored(self) -> Task:
@@ -54,9 +57,9 @@ class CaseInputs:
         assert found is not None, "nobody asks for a part that is not there"
         return found
 
-    def learned(self, score: float) -> bool:
-        """Tell whether a score counts as learned."""
-        return self.scored.learned(score, self.bar)
+    def learned(self, score: float, part: PartName) -> bool:
+        """Tell whether a score on that part of the data counts as learned."""
+        return self.scored.learned(score, self.bars.get(part))
 
     def scores(self, predictions: Path, y: Array, part: PartName) -> Scores:
         """Return what is recorded of predictions for that part of the data. Raises Failure, which names the task."""
@@ -74,10 +77,16 @@ class CaseInputs:
 
 class CaseFiles:
     """Makes the inputs of cases, in files. A task's data are made and written once for all cells of a seed, or of a
-    fold of it. folds: how many there are."""
+    fold of it. folds: how many there are. blind: our own baselines that set the bar."""
 
-    def __init__(self, folder: Path, processes: PluginProcesses | None = None, folds: int | None = None) -> None:
-        self._folder, self._processes, self._folds = folder, processes, folds
+    def __init__(
+        self,
+        folder: Path,
+        processes: PluginProcesses | None = None,
+        folds: int | None = None,
+        blind: Sequence[Baseline] = (),
+    ) -> None:
+        self._folder, self._processes, self._folds, self._blind = folder, processes, folds, blind
         self._data: dict[tuple[str, int, str, int | None], tuple[Data, Path]] = {}
 
     def inputs(self, group: Group, task: Workload, training: Training, bar: float | None = None) -> CaseInputs:
@@ -115,7 +124,7 @@ class CaseFiles:
             *(group, task, training, model, data, batch, params, oracle, fresh, gradients, losses, files),
             processes=self._processes,
             folds=self._folds,
-            bar=bar,
+            bars={"test": bar, "validation": self._validation_bar(group, task, data)},
         )
 
     def data(self, group: Group, task: Task) -> tuple[Data, str]:
@@ -140,6 +149,11 @@ class CaseFiles:
     def path(self, name: str) -> Path:
         """Return where a file of the case lies."""
         return self._folder / name
+
+    def _validation_bar(self, group: Group, task: Workload, data: Data) -> float | None:
+        """Return the bar on the validation part, of a task that is not a plugin's: of that the own baseline stands."""
+        away = self._processes and self._processes.serves("tasks", task.id)
+        return blind_bar(self._blind, task, data, group.seed) if isinstance(task, Task) and not away else None
 
     def _oracle(self, model: Model, loss: str, training: Training, batch: Split, first: Split) -> Oracle:
         if self._processes and self._processes.serves("cells", model.cell):

@@ -90,7 +90,7 @@ def put_scores(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
         setattr(run.record, name, value)
     for name, values in found.samples().items():
         setattr(run.samples, name, values)
-    run.record.learned = inputs.learned(_finite_score(found.score, inputs))
+    run.record.learned = inputs.learned(_finite_score(found.score, inputs), "test")
 
 
 def _predicted(run: BackendRun, inputs: CaseInputs, files: CaseFiles, part: PartName) -> tuple[Path, Array]:
@@ -180,7 +180,7 @@ def _evaluate(run: BackendRun, inputs: CaseInputs, files: CaseFiles) -> None:
     path, y = _predicted(run, inputs, files, part)
     value, steps = _finite_score(inputs.scores(path, y, part).score, inputs), len(run.losses)
     run.samples.scores = [*(run.samples.scores or ()), (steps, value)]
-    if run.record.seconds_to_learn is None and inputs.learned(value):
+    if run.record.seconds_to_learn is None and inputs.learned(value, part):
         run.record.seconds_to_learn = _step_and_total(run.step_seconds)[1]
     if run.stopping is not None and run.stopping.keeps(value, steps):
         run.ask(CaseActions.keep, str(_kept(run, files)))

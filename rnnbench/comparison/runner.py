@@ -175,7 +175,9 @@ class Comparison:
         self.plan, self.settings, self.tasks = plan, plan.settings, plan.tasks
         self.run, self.listener, self.sandbox = run, listener, sandbox
         self.processes, self.state = PluginProcesses(sandbox), RunState()
-        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds)
+        ours = [each for name, each in plan.baselines.items() if not self.processes.serves("baselines", name)]
+        blind = [] if plan.settings.no_baselines else [baseline for baseline in ours if baseline.blind]
+        self.files = CaseFiles(sandbox.folder, self.processes, plan.settings.folds, blind)
         self.bar = Bar(frozenset(name for name, baseline in plan.baselines.items() if baseline.blind))
         self.bar.add(run.records())
         self.refused: dict[str, Failure] = {}

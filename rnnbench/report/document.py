@@ -64,8 +64,8 @@ class Report:
                 parts[0],
             )
             sections += [_section(part, stored) for part in parts if part]
-        closing = _closing(run, groups, notes.noise_line(own, known))
-        return cls(f"rnnbench run {run.id}", tuple(sections), tuple(closing))
+        closing = (*description.left_out, *_closing(run, groups, notes.noise_line(own, known)))
+        return cls(f"rnnbench run {run.id}", tuple(sections), closing)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from rnnbench.records.statistics import (
 )
 from rnnbench.records.store import LOSSES, StoredGroup
 from rnnbench.records.summary import TRAINER, Row, RowKey
-from rnnbench.report.text import NO_BREAK, bracketed, counted, percent, significant
+from rnnbench.report.text import NO_BREAK, ROUNDING, bracketed, counted, percent, significant
 
 Pair = tuple[Row, Row]
 CHANCE = 1 - CONFIDENCE
@@ -129,8 +129,8 @@ class Gain:
 
     @property
     def level(self) -> bool:
-        """Return whether both scores are the same on every seed."""
-        return self.estimate.value == 0 and (self.estimate.ends or (0.0, 0.0)) == (0.0, 0.0)
+        """Return whether both scores are the same on every seed, but for rounding."""
+        return self.estimate.value == 0 and self.estimate.half == 0
 
     @property
     def detectable(self) -> float | None:
@@ -146,15 +146,18 @@ class Gain:
         """Return the lead in words, and which of both shows it where only one does. over: what was tested on."""
         if self.over_test is None or self.over_seeds == self._over_test:
             return self.text
-        p_value = f"p{NO_BREAK}={NO_BREAK}{significant(self.over_test.p_value, 2)}"
+        tested = f"{over} (p{NO_BREAK}={NO_BREAK}{significant(self.over_test.p_value, 2)})"
         if self.over_seeds:
-            return f"{self.text}, over seeds alone, not over {over}: {p_value}"
-        return f"{self.text}, over {over} alone, not over seeds: {p_value}"
+            return f"{self.text}, shown over seeds alone, not over {tested}"
+        return f"{self.text}, shown over {tested} alone, not over seeds"
 
 
 def gain(best: Mapping[int, float], other: Mapping[int, float], lower: bool) -> Gain:
     """Return by how much the best is ahead: relative for errors, absolute where more is better or a score is not
     positive. Scores are by seed."""
+    shared = best.keys() & other.keys()
+    if all(math.isclose(best[seed], other[seed], rel_tol=ROUNDING) for seed in shared):
+        return Gain("0", Interval(0.0, 0.0, 0.0, len(shared)), False, 1.0)
     if lower and min(*best.values(), *other.values()) > 0:
         ratio = paired_ratio(other, best)
         logs = ratio.mapped(math.log)

@@ -41,10 +41,10 @@ def score_sentences(rows: Sequence[Row], losses: Losses = UNKNOWN) -> list[str]:
 def _level(best: Row, others: Sequence[Row], every: bool, several: Sequence[str]) -> str:
     """State a tie, with the score where it is one on all seeds. every: whether there is nobody else."""
     names = "all" if every else joined([label(row.variant, several) for row in (best, *others)])
-    scores = set(best.scores.values())
+    scores = set(map(significant, best.scores.values()))
     if len(scores) > 1:
         return f"level: {names} have the same score on every seed"
-    text, verb = significant(scores.pop()), "reach" if best.records[0].score_better == "higher" else "have"
+    text, verb = scores.pop(), "reach" if best.records[0].score_better == "higher" else "have"
     return f"level: {names} {verb} {text} on every seed"
 
 

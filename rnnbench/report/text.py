@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rnnbench.units import MIB
 
 DASH = "–"  # not measured; the reason stands elsewhere
+ROUNDING = 1e-9  # as a share: what sums in another order differ by, and more
 NO_BREAK = "\N{NO-BREAK SPACE}"  # until lines are broken; `printable` turns it into a space
 
 
@@ -27,8 +28,9 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def plus_minus(value: float, half: float | None) -> str:
-    """Write a value and its half-width, both to the second digit of the half-width: 0.5123 ± 0.0034."""
-    if not half:
+    """Write a value and its half-width, both to the second digit of the half-width: 0.5123 ± 0.0034. A half-width that
+    rounding makes is none."""
+    if not half or half < ROUNDING * abs(value):
         return significant(value)
     magnitude = _magnitude(half, 2)
     if magnitude < -6 or magnitude > 6:

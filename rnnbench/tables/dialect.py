@@ -84,7 +84,12 @@ def separator_of(place: Place, head: str, told: str | None) -> str:
                 f"take out what stands above the header, quote what holds {MARKS[mark]}, or name another --separator"
             )
     most = max(MARKS, key=lambda mark: len(fields[mark][0]))  # rows that do not fit are told when they are read
-    return most if len(fields[most][0]) > 1 else NO_MARK
+    if len(fields[most][0]) > 1:
+        return most
+    spaced = _fields(head, " ")
+    if len(spaced) > 1 and len(spaced[0]) > 1 and _agree(spaced, len(spaced[0])):
+        raise place.error("one column, unless spaces separate several; then say --separator space, else --separator ,")
+    return NO_MARK
 
 
 def counted(fields: int) -> str:

@@ -156,6 +156,8 @@ def _mark(cells: Sequence[str], written: list[_Written], decimal: str | None, el
         misfits = {mark: [one for one in written if not _GRAMMARS[mark].fullmatch(one.body)] for mark in marks}
         mark, (first, *_) = min(misfits.items(), key=lambda item: len(item[1]))
         said, words = reprlib.repr(cells[first.at].strip()), "points" if mark == "." else "commas"
+        if "." not in first.body and "," not in first.body:
+            raise BadCell(first.at, f"{said} is not a number; write it like 1234.5")
         message = f"{said} is no number with decimal {words}, as others here; write it alike or give --decimal"
         raise BadCell(first.at, message)
     marked = next((one for one in written if "." in one.body or "," in one.body), None)

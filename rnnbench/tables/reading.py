@@ -6,9 +6,10 @@ Rows are numbered as an editor shows them, from 1 at the header. What was inferr
 import csv
 import io
 import os
+import re
 import reprlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +37,7 @@ TELLING = 200  # rows of another column, for its decimal mark
 class Cells(Protocol):
     """The columns of a table by position, as texts and as they came."""
 
-    def texts(self, at: int) -> list[str]: ...
+    def texts(self, at: int, most: int | None = None) -> list[str]: ...
     def typed(self, at: int) -> "pd.Series[Any] | None": ...
 
 
@@ -46,8 +47,8 @@ class TextCells:
 
     rows: list[list[str]]
 
-    def texts(self, at: int) -> list[str]:
-        return [row[at].strip() for row in self.rows]
+    def texts(self, at: int, most: int | None = None) -> list[str]:
+        return [row[at].strip() for row in self.rows[:most]]
 
     def typed(self, at: int) -> None:
         return None
@@ -109,6 +110,14 @@ class Table:
         texts[:] = self.cells.texts(self.position(name))
         return texts
 
+    def head(self, name: str, most: int) -> list[str]:
+        """Return the first texts of a column, at most so many."""
+        return self.cells.texts(self.position(name), most)
+
+    def others(self, taken: Collection[str]) -> list[str]:
+        """Return the names of the columns that are not taken, and not those of several."""
+        return [name for name in self.columns if name not in taken and len(self._positions[_same(name)]) == 1]
+
     def typed(self, name: str) -> "pd.Series[Any] | None":
         """Return the column as numbers or times if it came as such, else None."""
         return self.cells.typed(self.position(name))
@@ -126,7 +135,7 @@ class Table:
         found = set()
         for at in range(len(self.columns)):
             try:
-                found.add(read_numbers(self.cells.texts(at)[:TELLING], None, set).decimal)
+                found.add(read_numbers(self.cells.texts(at, TELLING), None, set).decimal)
             except BadCell:
                 continue
         told = {mark for mark in found if mark}
@@ -168,8 +177,11 @@ def _text_table(place: Place, content: bytes, options: TableOptions) -> Table:
     head = text[:HEAD]
     if len(text) > HEAD:
         head = head[: 1 + max(head.rfind("\n"), head.rfind("\r"))] or head
-    separator = separator_of(place, head, options.separator)
+    first = re.match(r"sep=(.)\r?\n", head)  # how Excel says it to itself
+    separator = separator_of(place, head, options.separator or (first[1] if first else None))
     rows, numbers = _records(place, text, separator)
+    if first:
+        rows, numbers = rows[1:], numbers[1:]
     if not rows:
         raise place.error("the file is empty; it needs a header and a row per time step")
     header = [name.strip() for name in rows.pop(0)]

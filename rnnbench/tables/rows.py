@@ -101,9 +101,7 @@ def _telling_apart(table: Table, roles: Roles, rows: TableRows, same: Array) -> 
     """Return the column of the fewest values with which no time is there twice; one of texts before one of numbers."""
     before, after = rows.row[same], rows.row[same + 1]
     found = []
-    for at, name in enumerate(table.columns):
-        if name in (roles.time, *roles.targets) or table.columns.count(name) > 1:
-            continue
+    for at, name in enumerate(table.others((roles.time or "", *roles.targets))):
         texts = table.texts(name)
         if (texts[before] != texts[after]).all():
             own = pd.DataFrame({"time": rows.time, "text": texts[rows.row]})[rows.series == 0]

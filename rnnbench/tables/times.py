@@ -92,7 +92,7 @@ def find_times(table: Table, taken: Collection[str]) -> str | None:
     Texts count where most of the first ones are dates, or where the column's name says so; whole numbers if the name
     says so and they are years or days like 20210131, in `ds` always.
     """
-    free = [name for name in table.columns if name not in taken and table.columns.count(name) == 1]
+    free = table.others(taken)
     if "ds" in free:
         return "ds"
     dated = [name for name in free if _looks_dated(table, name)]
@@ -119,13 +119,12 @@ def find_clock(table: Table, time: str, taken: Collection[str]) -> str | None:
     """Return the name of the one column of times of day, where that of the times holds days alone."""
     if any(":" in text for text in _head(table, time)):
         return None
-    free = [name for name in table.columns if name not in taken and table.columns.count(name) == 1]
-    clocks = [name for name in free if (head := _head(table, name)) and all(map(_CLOCK.fullmatch, head))]
+    clocks = [name for name in table.others(taken) if (head := _head(table, name)) and all(map(_CLOCK.fullmatch, head))]
     return clocks[0] if len(clocks) == 1 else None
 
 
 def _head(table: Table, name: str) -> list[str]:
-    return [text for text in table.texts(name)[: 10 * _HEAD] if text.lower() not in MISSING][:_HEAD]
+    return [text for text in table.head(name, 10 * _HEAD) if text.lower() not in MISSING][:_HEAD]
 
 
 def read_times(table: Table, name: str, day_first: bool | None, clock: str | None = None) -> TimeColumn:

@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from rnnbench.tables.place import Place
 if TYPE_CHECKING:
     import pandas as pd
 
+MOST_ROWS = 1 << 20  # of a sheet, as in Excel; a file may say that its next row is the billionth
 MOST_CELLS = 50_000_000  # a Parquet file of some bytes can say that it holds more than any memory
 _NUMERIC = {"integer", "floating", "mixed-integer-float", "boolean", "decimal", "empty"}
 _TIMES = {"datetime", "datetime64", "date"}
@@ -51,9 +53,9 @@ class TypedCells:
         except (TypeError, ValueError, OverflowError):  # beyond what has a type of its own
             return None
 
-    def texts(self, at: int) -> list[str]:
-        """Return a column as it would be written, "" where missing."""
-        column = self.frame.iloc[:, at]
+    def texts(self, at: int, most: int | None = None) -> list[str]:
+        """Return a column as it would be written, "" where missing; of its rows at most so many."""
+        column = self.frame.iloc[:most, at]
         return ["" if none else str(value).strip() for value, none in zip(column, column.isna(), strict=True)]
 
 
@@ -125,11 +127,13 @@ def sheet_cells(place: Place, content: bytes, sheet: str | None) -> TypedCells:
             rows: list[tuple[object, ...]] = []
             if chosen in names:
                 book[chosen].reset_dimensions()  # the file may say less than it holds
-                rows = list(book[chosen].iter_rows(values_only=True))
+                rows = list(islice(book[chosen].iter_rows(values_only=True), MOST_ROWS + 1))
     except Exception as error:
         raise place.error(f"not a sound Excel file ({_brief(error)}); save it again") from None
     if chosen not in names:
         raise place.error(f"there is no sheet {sheet!r}; {did_you_mean(chosen, names) or f'the sheets are {names}'}")
+    if len(rows) > MOST_ROWS:
+        raise place.error(f"a sheet of more than {MOST_ROWS} rows; save it again")
     told = (f"sheet {chosen!r}, the first of {len(names)}",) if sheet is None and len(names) > 1 else ()
     return _sheet(place, rows, told)
 
@@ -149,9 +153,8 @@ def _sheet(place: Place, rows: Sequence[tuple[object, ...]], told: tuple[str, ..
         if all(value is None for value in row):
             raise Place(place.source, number).error("the line is blank; fill it or take it out")
     values = [(*row[:width], *(None,) * (width - len(row))) for row in rows[first + 1 : last + 1]]
-    columns = list(zip(*values, strict=True)) or [()] * width
-    series = [pd.Series(list(column), dtype=object, name=name) for name, column in zip(header, columns, strict=True)]
-    return TypedCells(pd.concat(series, axis=1), np.arange(first + 2, last + 2), told)
+    frame = pd.DataFrame(values, columns=header, dtype=object)
+    return TypedCells(frame, np.arange(first + 2, last + 2), told)
 
 
 def _brief(error: Exception) -> str:

@@ -1,11 +1,12 @@
 """A task of the user's own table: what may be asked of it, and what is settled where nothing was."""
 
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 
 from rnnbench.errors import UsageError, did_you_mean
-from rnnbench.tables.options import TableOptions
+from rnnbench.tables.options import Filling, TableOptions
 from rnnbench.tables.panel import read_series
 from rnnbench.tables.series import SeriesSet
 from rnnbench.tasks.cut import Cut, lengths_of
@@ -13,6 +14,7 @@ from rnnbench.tasks.forecast import ForecastTask, table_task
 from rnnbench.tasks.forecast_scores import METRICS
 
 WINDOW = 24
+FILLINGS: tuple[Filling, ...] = get_args(Filling)
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,8 @@ class CutOptions:
 def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
     """Read a table and return the task of forecasting it. Raises UsageError, in one line, for a table that cannot be
     read or cut."""
-    metric = next((known for known in METRICS if known == (asked.metric or METRICS[0])), None)
-    if metric is None:
-        hint = did_you_mean(str(asked.metric), METRICS) or f"give one of {', '.join(METRICS)}"
-        raise UsageError(f"--metric {asked.metric!r} is unknown; {hint}")
+    metric = METRICS[_index("metric", asked.metric or METRICS[0], METRICS)]
+    _index("fill", options.fill or FILLINGS[0], FILLINGS)
     sizes = {"window": 1 if asked.window is None else asked.window, "horizon": asked.horizon, "step": asked.step}
     given = {name: size for name, size in sizes.items() if size is not None}
     cut = Cut(**given, at_horizon=asked.at_horizon, test=asked.test, validation=True)
@@ -41,6 +41,14 @@ def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
     if asked.window is None:
         cut = replace(cut, window=_window(table, cut))
     return table_task(table, cut, metric, (*table.remarks, *_settled(table, cut)))
+
+
+def _index(option: str, word: str, known: tuple[str, ...]) -> int:
+    """Return where a word stands among those that are known. Raises UsageError for another."""
+    if word not in known:
+        hint = did_you_mean(word, known) or f"give one of {', '.join(known)}"
+        raise UsageError(f"--{option} {word!r} is unknown; {hint}")
+    return known.index(word)
 
 
 def _window(table: SeriesSet, cut: Cut) -> int:

@@ -160,10 +160,14 @@ class Task(Workload):
     by_lead: Callable[[Array, Split], Array] | None = None
 
     def learned(self, score: float, bar: float | None = None) -> bool:
-        """Tell whether a score beats the baseline by the margin, or the bar that is given in place of it."""
-        beaten = self.baseline if bar is None else bar
-        gain = beaten - score if self.score_better == "lower" else score - beaten
-        return bool(gain >= self.margin)
+        """Tell whether a score beats the baseline by the margin, or the bar that is given in place of it.
+
+        A bar that is below the baseline, where less is better, is beaten by the same share of it: the whole margin may
+        be more than there is.
+        """
+        beaten, lower = self.baseline if bar is None else bar, self.score_better == "lower"
+        share = beaten / self.baseline if lower and 0 < beaten < self.baseline else 1.0
+        return bool((beaten - score if lower else score - beaten) >= self.margin * share)
 
 
 @dataclass(frozen=True, kw_only=True)

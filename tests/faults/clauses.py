@@ -12,7 +12,6 @@ BROKEN = "test_plugins.py::test_a_broken_plugin_is_named_and_the_others_work_on"
 PLUGIN_RUNS = "test_runner_plugins.py::"
 PROCESS = "test_measure_process.py::"
 STORE = "test_store.py::"
-CSV = "test_tasks_csv.py::"
 SAFETENSORS = "test_weights_safetensors.py::"
 EXECUTED = "test_weights_executed.py::"
 BY_HAND = f"{EXECUTED}test_a_graph_is_read_as_it_computes_or_refused_for_the_true_reason"
@@ -282,8 +281,8 @@ CLAUSES: dict[str, tuple[str, ...]] = {
     ),
     "names with `../`, absolute paths, NUL, 300 characters": (
         f"{STORE}test_runs_are_found_by_id_prefix_or_latest",
-        f"{CSV}test_any_file_name_gives_a_valid_id",
-        f"{CSV}test_a_path_that_no_system_takes_is_told",
+        "test_own_table.py::test_any_source_gives_a_valid_id",
+        f"{READING}test_what_is_no_file_is_told",
         *broken("invalid id", "long id"),
     ),
     "a symlink in results pointing outside": (f"{STORE}test_links_are_not_followed",),

@@ -339,6 +339,22 @@ def test_weights_without_more_are_no_forecaster(suffix, tmp_path):
         rnnbench.load_forecaster(tmp_path / f"a.{suffix}")
 
 
+def test_a_type_of_file_that_takes_no_text_is_refused_and_converted_to_with_a_warning(
+    forecaster, saved, tmp_path, capsys, default_registry
+):
+    plugin = tmp_path / "bare_format.py"
+    plugin.write_text(
+        "import rnnbench\n"
+        "@rnnbench.hookimpl\n"
+        "def rnnbench_converters():\n"
+        "    return [rnnbench.Converter('bare', '.bare', 'bare', print, lambda path, trained: path.write_text('w'))]\n"
+    )
+    assert main(["convert", str(saved / "model.onnx"), str(tmp_path / "a.bare"), "-p", str(plugin)]) == 0
+    assert "how to forecast with them is left out" in capsys.readouterr().err
+    with pytest.raises(rnnbench.UsageError, match=r"a \.bare file holds weights alone; use \.safetensors or \.onnx"):
+        forecaster.save(tmp_path / "b.bare")
+
+
 def nested(value, *path):
     """Return a change that puts a value at a place of the metadata."""
 

@@ -118,11 +118,13 @@ def save_weights(path: str | os.PathLike[str], model: Model, params: Params, att
     """Write a file that `load_weights` reads back bit for bit; its suffix says which converter writes it. Stopped at
     any moment, it leaves what was there before.
 
-    attached: a text to travel with the weights. Raises UsageError for parameters that do not fit the model, a model
-    that the format cannot express, or a place that cannot be written.
+    attached: a text to travel with the weights. Raises UsageError for parameters that do not fit the model, a model or
+    a text that the format cannot express, or a place that cannot be written.
     """
     trained = Trained(model, model.check_params(params), attached=attached)
     converter = registry().converter(Path(path))
+    if attached and not converter.reread:
+        raise UsageError(f"a {converter.suffix} file holds weights alone; use .safetensors or .onnx")
     try:
         with atomic.staged(Path(path)) as place:
             converter.write(place, trained)

@@ -359,6 +359,17 @@ def test_moments_tell_classes_apart_that_differ_in_spread_alone() -> None:
     assert right["ridge"] < 0.75
 
 
+def test_classes_one_after_the_other_do_no_harm() -> None:
+    """As in many a file: inner folds in that order would be of classes that nobody has seen."""
+    rng = np.random.default_rng(9)
+    target = np.sort(np.arange(120) % 4)
+    x = 0.3 * rng.standard_normal((6, 120, 2)) + np.eye(4)[target][:, :2] - np.eye(4)[target][:, 2:]
+    for name in ("ridge", "ridge-moments", "mlp", "last-frame"):
+        problem = Problem(Split(x, target), "cross-entropy", 4, "last", 0)
+        answers = baseline(name).fit(problem).predict(problem.train)
+        assert np.mean(answers.argmax(axis=1) == target) > 0.9, name
+
+
 def test_the_last_frame_is_the_last_within_the_length() -> None:
     rng = np.random.default_rng(6)
     lengths = rng.integers(1, 6, 80)

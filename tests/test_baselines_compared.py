@@ -54,7 +54,7 @@ def test_every_suitable_baseline_has_a_row_before_the_cells(tmp_path: Path) -> N
     found = {record.cell: record for record in first.records}
     constant = np.mean((data.train.target.mean() - data.test.target) ** 2)
     assert found["constant"].score == pytest.approx(constant, rel=1e-12)
-    assert found["ridge"].score < 1e-3 * constant  # the mean is linear
+    assert found["ridge"].score < 1e-2 * constant  # the mean is linear, and the penalty on 20 sequences small
     assert (found["constant"].parameters, found["ridge"].parameters, found["last-frame"].parameters) == (1, 6, 2)
 
 

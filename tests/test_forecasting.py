@@ -275,6 +275,31 @@ def test_without_times_steps_are_counted():
     assert list(found["step"]) == [1, 2, 3]
 
 
+def test_five_rows_of_business_days_are_no_days(tmp_path):
+    """Nothing in the file of a week tells that Saturday does not come next."""
+    y = days(100)["y"]
+    table = pd.DataFrame({"ds": pd.bdate_range("2024-01-01", periods=100), "y": y})
+    forecaster = rnnbench.train(table, **QUICK | {"window": 5}, folds=1)
+    assert table["ds"].iloc[-1] == pd.Timestamp("2024-05-17")  # a Friday
+    assert list(forecaster.forecast(table[-5:])["ds"]) == list(pd.bdate_range("2024-05-20", periods=AHEAD))
+
+
+def test_a_wide_table_with_gaps_goes_home_with_how_they_are_filled():
+    one, other = days(60), days(60, 1)["y"]
+    table = pd.DataFrame({"ds": one["ds"], "a": one["y"], "b": other * 10})
+    gap = table.copy()
+    gap.loc[20, "b"] = np.nan
+    forecaster = rnnbench.train(gap, target=["a", "b"], fill="interpolate", **QUICK)
+    assert forecaster.model.input_size == 2  # the series, and whether a value was filled
+    whole = forecaster.forecast(table)
+    assert list(whole["unique_id"]) == ["a"] * AHEAD + ["b"] * AHEAD
+    late = table.copy()
+    late.loc[58, "b"] = np.nan
+    filled = forecaster.forecast(late)
+    np.testing.assert_array_equal(filled["y"][:AHEAD], whole["y"][:AHEAD])
+    assert (filled["y"][AHEAD:] != whole["y"][AHEAD:]).all()
+
+
 # ---- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -312,6 +337,22 @@ def test_weights_without_more_are_no_forecaster(suffix, tmp_path):
     rnnbench.save_weights(tmp_path / f"a.{suffix}", model, model.init(0))
     with pytest.raises(rnnbench.UsageError, match="nothing on how to forecast with it; write it with `rnnbench train`"):
         rnnbench.load_forecaster(tmp_path / f"a.{suffix}")
+
+
+def test_a_type_of_file_that_takes_no_text_is_refused_and_converted_to_with_a_warning(
+    forecaster, saved, tmp_path, capsys, default_registry
+):
+    plugin = tmp_path / "bare_format.py"
+    plugin.write_text(
+        "import rnnbench\n"
+        "@rnnbench.hookimpl\n"
+        "def rnnbench_converters():\n"
+        "    return [rnnbench.Converter('bare', '.bare', 'bare', print, lambda path, trained: path.write_text('w'))]\n"
+    )
+    assert main(["convert", str(saved / "model.onnx"), str(tmp_path / "a.bare"), "-p", str(plugin)]) == 0
+    assert "how to forecast with them is left out" in capsys.readouterr().err
+    with pytest.raises(rnnbench.UsageError, match=r"a \.bare file holds weights alone; use \.safetensors or \.onnx"):
+        forecaster.save(tmp_path / "b.bare")
 
 
 def nested(value, *path):

@@ -96,6 +96,19 @@ def test_a_baseline_that_beats_all_cells_is_told_so() -> None:
     assert line.startswith("ridge (13 parameters) beats every cell, the best of them, lstm, by a factor of 2.08 [")
 
 
+def test_of_many_baselines_the_strongest_have_their_figures() -> None:
+    def five(first: float) -> list[StoredGroup]:
+        return [each for n in range(5) for each in rival(f"r{n}", first + 0.01 * n)]
+
+    (_, line) = said([*cell("lstm", 0.1), *five(0.5)])
+    assert line.startswith("lstm beats every baseline: r0 (13 parameters) by a factor of ")
+    assert "r2" in line
+    assert " and 2 more (" in line
+    (_, line) = said([*cell("lstm", 0.9), *five(0.5)])
+    names = [f"r{n} (13 parameters)" for n in range(3)]
+    assert line.startswith(f"{', '.join(names)} and 2 more beat every cell, the best of them, lstm, by 44 % [")
+
+
 def test_without_losses_the_seeds_decide() -> None:
     """Of tasks that are generated every seed has data of its own."""
     groups = [*cell("lstm", 0.4), *cell("gru", 0.41), *rival("ridge", 0.5), *rival("constant", 0.405)]

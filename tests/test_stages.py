@@ -38,18 +38,18 @@ def chosen_of(**changes):
 # ---- the choice, of groups made by hand ------------------------------------------------------------------------------
 
 
-def made(scores, folds=None, better="lower", seeds=2, validation=None):
+def made(scores, folds=None, better="lower", seeds=2, validation=None, scout="numba"):
     """A choice among cells, and the groups that scoring them has stored. scores: by cell, a list by seed and fold."""
     chosen = Settings(tasks=("rising",), cells=tuple(scores), seeds=seeds, folds=folds)
     groups = tuple(
         Group("rising", cell, 4, 1, False, "float32", 1, seed) for seed in range(seeds) for cell in chosen.cells
     )
-    choice = Choice(chosen, groups, {"rising": replace(rising(), score_better=better)}, "numba")
+    choice = Choice(chosen, groups, {"rising": replace(rising(), score_better=better)}, scout)
     stored = []
     for group in choice.scored():
         value = scores[group.cell][group.seed * (folds or 1) + (group.fold or 1) - 1]
         status = {"status": "diverged", "score": None} if value is None else {"score": value}
-        row = replace(record("rising", "gru", "numba", group.seed, 4), cell=group.cell, fold=group.fold, **status)
+        row = replace(record("rising", "gru", scout, group.seed, 4), cell=group.cell, fold=group.fold, **status)
         samples = {}
         if validation:
             samples = {"numba": {"kept_steps": 2, "scores": [[1, 9.0], [2, validation[group.cell]], [3, 8.0]]}}
@@ -95,9 +95,10 @@ def test_without_folds_three_are_run_and_those_that_failed_come_last():
     assert [cell for cell, *_ in choice.chosen("rising", stored)] == ["rnn-tanh", "mgu", "gru"]
 
 
-def test_with_a_validation_part_its_score_decides_and_not_that_on_the_test_part():
+@pytest.mark.parametrize("scout", ["numba", "infers"])  # which has the weights that numba has trained
+def test_with_a_validation_part_its_score_decides_and_not_that_on_the_test_part(scout):
     scores = {"gru": [1, 1], "lstm": [2, 2], "mgu": [3, 3], "rnn-tanh": [4, 4]}
-    choice, stored = made(scores, validation={"gru": 4.0, "lstm": 3.0, "mgu": 2.0, "rnn-tanh": 1.0})
+    choice, stored = made(scores, validation={"gru": 4.0, "lstm": 3.0, "mgu": 2.0, "rnn-tanh": 1.0}, scout=scout)
     assert [cell for cell, *_ in choice.chosen("rising", stored)] == ["rnn-tanh", "mgu", "lstm"]
 
 

@@ -124,6 +124,15 @@ def test_the_first_three_gaps_are_named():
     assert "and 1 more; fill" in said
 
 
+def test_two_rows_of_a_month_and_steps_of_any_length_are_no_months():
+    dates = ["2021-01-01", "2021-01-15", "2021-02-01", "2021-03-01"]
+    said = refused(pd.DataFrame({"day": dates, "y": [1.0, 2.0, 3.0, 4.0]}), frequency="MS", fill="forward")
+    assert "row 3, column 'day': 2021-01-15 is not a whole number of steps (monthly)" in said
+    dates = pd.Timestamp("2021-01-01") + pd.to_timedelta(np.cumsum([0, 40, 70, 100, 40, 130]), "D")
+    said = refused(pd.DataFrame({"day": dates, "y": [1.0] * 6}), fill="forward")
+    assert "2021-04-21 is not a whole number of steps (a row every 40 days)" in said
+
+
 def test_rows_may_be_said_to_be_steps():
     frame = daily([1.0, 2.0, 3.0, 4.0, 5.0]).drop([2])
     found = read(frame[::-1], frequency="rows")
@@ -421,7 +430,9 @@ def test_fills_as_pandas_does_within_each_series(rows):
     values = np.concatenate(rows)
     lengths = np.array([len(row) for row in rows])
     start = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    assert np.array_equal(forward(values, start), np.concatenate([pd.Series(row).ffill() for row in rows]))
+    later = np.concatenate([pd.Series(row[1:]).ffill() for row in rows])  # series that begin without a value too
+    cut = np.delete(values, start)
+    assert np.array_equal(forward(cut, np.repeat(np.cumsum(lengths - 1) - lengths + 1, lengths - 1)), later, True)
     straight = np.concatenate([pd.Series(row).interpolate() for row in rows])
     assert np.allclose(interpolate(values), straight, rtol=0, atol=1e-13)  # values below 10, a rounding or two
     by_hand = []

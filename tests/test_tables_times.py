@@ -175,8 +175,9 @@ def test_the_plain_column_is_found():
 # ---- steps -----------------------------------------------------------------------------------------------------------
 
 FREQUENCIES = [
-    "D", "2D", "3D", "10D", "B", "W-SUN", "W-WED", "2W-MON", "4W-MON", "MS", "ME", "2MS", "QS-JAN", "QE-DEC", "QS-FEB",
-    "YS-JAN", "YE-DEC", "YS-APR", "2YS-JAN", "h", "2h", "6h", "30min", "15min", "5min", "min", "s", "10s", "ms", "us",
+    "D", "2D", "3D", "30D", "45D", "B", "W-SUN", "W-WED", "2W-MON", "4W-MON", "MS", "ME", "2MS", "QS-JAN", "QE-DEC",
+    "QS-FEB", "YS-JAN", "YE-DEC", "YS-APR", "2YS-JAN", "h", "2h", "6h", "30min", "15min", "5min", "min", "s", "10s",
+    "ms", "us",
 ]  # fmt: skip
 
 

@@ -63,7 +63,11 @@ def test_windows_are_those_that_lie_in_one_series_and_in_one_part(lengths, cut, 
             ]
             told = [[origin + lead - 1 for lead in cut.leads] for origin in first[::step]]
             missing = table.series[number].filled
-            expected += [(number, rows[-1] - cut.horizon + 1) for rows in told if not missing[rows].any()]
+            expected += [
+                (number, rows[-1] - cut.horizon + 1)
+                for rows in told
+                if not missing[[*rows, rows[-1] - cut.horizon]].any()
+            ]
         if split is None:
             assert not expected
             continue
@@ -78,8 +82,10 @@ def test_windows_are_those_that_lie_in_one_series_and_in_one_part(lengths, cut, 
             assert split.target[n].tolist() == [scaled[origin + lead - 1] for lead in cut.leads]
             assert windows.past(n).tolist() == target[:origin][: stop[number]].tolist()
         for known, end, own in zip(windows.series, stop, table.series, strict=True):
-            assert (known == own.target[:end]).all()
-            assert len(known) == end
+            assert (known == own.target[: len(known)]).all()
+            assert len(known) <= end
+            assert own.filled[len(known) : end].all()
+            assert not own.filled[:end].any() or not own.filled[max(0, len(known) - 1)] or len(known) == 0
 
 
 @given(st.lists(st.integers(5, 60), min_size=1, max_size=4), CUTS, st.integers(1, 4))
@@ -161,6 +167,7 @@ def test_columns_are_in_order_and_each_is_scaled_by_its_training_part():
             columns.append((series.known[:, 0], slice(origin - 2, origin + 3)))  # ahead by the last step, 3
             for place, (values, rows) in enumerate(columns):
                 own = values[:border]
+                own = own[~series.filled[:border]] if place == 0 else own
                 # NumPy sums in another order
                 np.testing.assert_allclose(
                     split.x[:, n, place], (values[rows] - own.mean()) / own.std(), rtol=1e-9, atol=1e-12
@@ -325,3 +332,29 @@ def test_a_split_travels_with_its_windows(tmp_path):
     task = task_of(table, cut, metric="mase")
     prediction = np.zeros(split.target.shape)
     assert task.score(prediction, again) == task.score(prediction, split)
+
+
+def test_a_gap_that_is_filled_from_both_sides_carries_nothing_over_a_border():
+    """What lies between the last value of training and the first of the test part is a line to the latter."""
+    cut, rows = Cut(5, 2, validation=True), 60
+
+    def filled(by: float) -> SeriesSet:
+        table = series_set([rows])
+        target, missing = table.series[0].target.copy(), np.zeros(rows, bool)
+        missing[44:50] = True  # the test part begins at 48
+        target[50:] += by
+        target[missing] = np.interp(np.flatnonzero(missing), np.flatnonzero(~missing), target[~missing])
+        own = replace(table.series[0], target=target, filled=missing)
+        return replace(table, series=(own,), filling="interpolate")
+
+    before, after = task_of(filled(0.0), cut, metric="mase"), task_of(filled(1000.0), cut, metric="mase")
+    one, two = parts_of(before.data(0)), parts_of(after.data(0))
+    assert one["train"] == two["train"]
+    assert one["validation"] == two["validation"]
+    for number in (1, 2):
+        assert parts_of(before.fold(number, 2).data(0)) == parts_of(after.fold(number, 2).data(0))
+    # No forecast begins in the gap, whose line would tell where it ends
+    assert before.data(0).test.windows.origin.min() == 51
+    prediction = np.zeros((before.data(0).test.count, 2))
+    test = before.data(0).test
+    assert before.figures(prediction, test)["mase"] > 0

@@ -55,11 +55,19 @@ class RidgeFamily:
 
     def at(self, strength: float) -> LinearMap:
         """Return the solution for one λ; of many for λ = 0, the shortest."""
+        weights = self.back @ (self._shares(strength) * self.projected)
+        return LinearMap(weights, self.mean - self.middle @ weights)
+
+    def errors(self, x: Array, y: Array, strengths: Sequence[float]) -> list[float]:
+        """Return the sum of squared errors on x [N, P] and y [N, O] for each λ."""
+        seen, rest = (x - self.middle) @ self.back, y - self.mean
+        return [float(np.sum((seen @ (self._shares(each) * self.projected) - rest) ** 2)) for each in strengths]
+
+    def _shares(self, strength: float) -> Array:
+        """Return what each of `projected` is multiplied by, [K, 1]."""
         least = self.values.max(initial=0.0) * len(self.middle) * np.finfo(np.float64).eps
         damped = np.maximum(self.values, 0.0) + strength
-        share = np.divide(1.0, damped, out=np.zeros_like(damped), where=damped > least)
-        weights = self.back @ (share[:, None] * self.projected)
-        return LinearMap(weights, self.mean - self.middle @ weights)
+        return np.divide(1.0, damped, out=np.zeros_like(damped), where=damped > least)[:, None]
 
 
 def ridge(x: Array, y: Array, strengths: Sequence[float] = STRENGTHS) -> LinearMap:
@@ -77,6 +85,5 @@ def _chosen(x: Array, y: Array, strengths: Sequence[float]) -> float:
         return strengths[0]
     errors = np.zeros(len(strengths))
     for begin, end in pairwise(borders):
-        family = RidgeFamily.of(x[:begin], y[:begin])
-        errors += [np.sum((family.at(strength)(x[begin:end]) - y[begin:end]) ** 2) for strength in strengths]
+        errors += RidgeFamily.of(x[:begin], y[:begin]).errors(x[begin:end], y[begin:end], strengths)
     return strengths[int(errors.argmin())]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rnnbench.baselines.sequences import by_time, flat, needs_one_answer
+from rnnbench.baselines.sequences import flat, needs_one_answer, ordered
 from rnnbench.baselines.spec import Baseline, Fitted, Problem
 from rnnbench.hookspecs import hookimpl
 from rnnbench.model import Array, Params
@@ -54,7 +54,7 @@ class Perceptron:
 
 def fit(problem: Problem) -> Fitted:
     """Train it; the seed decides where it begins and the order of the batches."""
-    order, steps = by_time(problem.train), len(problem.train.x)
+    order, steps = ordered(problem), len(problem.train.x)
     rows = flat(problem.train, steps)[order]
     middle, spread = rows.mean(axis=0), rows.std(axis=0)
     spread[spread == 0] = 1.0

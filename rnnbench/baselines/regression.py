@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnnbench.baselines.least_squares import LARGEST, LinearMap, ridge
-from rnnbench.baselines.sequences import as_asked, by_time, valid, wanted
+from rnnbench.baselines.sequences import as_asked, ordered, valid, wanted
 from rnnbench.baselines.spec import Problem
 from rnnbench.model import Array
 from rnnbench.tasks.spec import Split
@@ -30,12 +30,11 @@ class RidgeAnswer:
 
 
 def regress(problem: Problem, rows: Rows) -> RidgeAnswer:
-    """Fit all sequences, in the order of time; where each step is answered, the steps with the same weights."""
-    x, y = rows(problem.train), wanted(problem)
+    """Fit all sequences, in an order for inner folds; where each step is answered, the steps with the same weights."""
+    x, y, order = rows(problem.train), wanted(problem), ordered(problem)
     if problem.train.every_step:  # the steps of a sequence beside each other
-        there = valid(problem.train).T
-        return RidgeAnswer(problem, rows, ridge(x.transpose(1, 0, 2)[there], y.transpose(1, 0, 2)[there]))
-    order = by_time(problem.train)
+        there = valid(problem.train).T[order]
+        return RidgeAnswer(problem, rows, ridge(x.transpose(1, 0, 2)[order][there], y.transpose(1, 0, 2)[order][there]))
     return RidgeAnswer(problem, rows, ridge(x[order], y[order]))
 
 

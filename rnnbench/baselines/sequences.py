@@ -60,6 +60,11 @@ def as_asked(problem: Problem, answer: Array) -> Array:
     return np.asarray(np.log(shares / shares.sum(axis=-1, keepdims=True)))
 
 
-def by_time(split: Split) -> Array:
-    """Return the order in which sequences are forecast, int64 [N]: as they are where they come from no series."""
-    return np.arange(split.count) if split.windows is None else np.argsort(split.windows.origin, kind="stable")
+def ordered(problem: Problem) -> Array:
+    """Return an order of the training sequences in which some may be left out at the end, int64 [N]: that of time.
+
+    Those of no series are mixed, as the seed decides: a file may hold one class after the other.
+    """
+    if problem.train.windows is None:
+        return np.random.default_rng([problem.seed, 3]).permutation(problem.train.count)
+    return np.argsort(problem.train.windows.origin, kind="stable")

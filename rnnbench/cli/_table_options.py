@@ -32,7 +32,7 @@ READING = (
     _columns("--known", "Columns known ahead: of each forecast's steps too."),
     _columns("--static", "Columns that stay as they are within a series."),
     click.option("--fill", type=click.Choice(FILLINGS), help="Fill gaps and missing values, which are refused else."),
-    click.option("--frequency", metavar="F", help="Step in time as pandas writes it (D, h, MS); inferred by default."),
+    click.option("--frequency", metavar="F", help="Step in time as pandas writes it (D, h, MS), or rows; inferred."),
     number_option("--season", "season", int, "Steps of a period; as the frequency suggests by default."),
 )
 CUTTING = (

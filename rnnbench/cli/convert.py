@@ -24,12 +24,14 @@ def command(source: str, target: str, cell: str | None, plugins: tuple[str, ...]
     from rnnbench.loading import load_weights, save_weights
 
     registry = load_plugins(plugins)
-    registry.converter(Path(target))  # a type nobody knows is refused before anything is read
+    converter = registry.converter(Path(target))  # a type nobody knows is refused before anything is read
     check_targets(target)
     trained = load_weights(source, cell)
     for remark in trained.remarks:
         warn(f"{source!r}: {remark}")
-    save_weights(target, trained.model, trained.params, trained.attached)
+    if trained.attached and not converter.reread:
+        warn(f"a {converter.suffix} file holds weights alone: how to forecast with them is left out")
+    save_weights(target, trained.model, trained.params, trained.attached if converter.reread else "")
     model = trained.model
     sides = ", both directions" if model.bidirectional else ""
     head = "no head" if model.output_size is None else f"head of {model.output_size}"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rnnbench.tracking.commits import Commit
     from rnnbench.tracking.sections import HistorySection
-    from rnnbench.tracking.series import Reading, Series
+    from rnnbench.tracking.series import FigureSeries, Reading
 
 HISTORY_SCHEMA = 1
 DEFAULT_FIGURE = "infer_seconds"
@@ -88,7 +88,7 @@ def _chosen(
     figures: "Sequence[str]",
     machines: "Sequence[str]",
     rows: "dict[str, tuple[str, ...]]",
-) -> "list[Series]":
+) -> "list[FigureSeries]":
     """Return the series that were asked for, without those that hold nothing but gaps: backends that have no other are
     named on stderr. Raises UsageError for none."""
     from rnnbench.tracking.series import in_order

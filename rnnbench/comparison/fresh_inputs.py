@@ -41,7 +41,7 @@ class FreshInputs:
         self.x = np.ascontiguousarray(base.x[:, order] * factors[:, None])
         self.lengths = None if base.lengths is None else base.lengths[order]
 
-    def windows(self, calls: int) -> "Windows":
+    def windows(self, calls: int) -> "InputWindows":
         """Return the inputs of so many calls. What comes before the contents of the seed are numbers like them."""
         count = min(calls, MOST_WINDOWS)
         shape = ((count - 1) * self._stride, *self.x.shape[1:])
@@ -53,14 +53,14 @@ class FreshInputs:
         np.multiply(self._filling[:size].reshape(shape), factor, out=memory[: shape[0]], casting="same_kind")
         memory[shape[0] :] = self.x
         starts = range(0, shape[0] + 1, self._stride)
-        return Windows([memory[start : start + len(self.x)] for start in starts], calls)
+        return InputWindows([memory[start : start + len(self.x)] for start in starts], calls)
 
     def split(self) -> Split:
         """Return the contents. The target is the base's, and means nothing."""
         return Split(self.x, self._base.target, self.lengths, self._base.every_step)
 
 
-class Windows:
+class InputWindows:
     """Views of one memory [_, B, I], in the order of their calls."""
 
     def __init__(self, views: list[Array], calls: int) -> None:

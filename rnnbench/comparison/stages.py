@@ -152,7 +152,7 @@ def deciding(group: StoredGroup, record: Record) -> float | None:
     part where there is one. None where it did not come through."""
     if record.status != "ok":
         return None
-    samples = group.samples.get(record.backend, {})
-    if record.fold is None and (kept := samples.get("kept_steps")) is not None:
-        return next((float(score) for steps, score in samples["scores"] if steps == kept), None)
+    for samples in group.samples.values():  # of the one that trained, whose weights the others have
+        if record.fold is None and (kept := samples.get("kept_steps")) is not None:
+            return next((float(score) for steps, score in samples["scores"] if steps == kept), None)
     return record.score

@@ -11,7 +11,7 @@ from rnnbench.loading import session
 from rnnbench.model import Array, Model, Params
 from rnnbench.tasks.batches import batches
 from rnnbench.tasks.spec import Data, Split, Task, Training
-from rnnbench.training_loop import EVALUATIONS, EarlyStopping, Progress, train
+from rnnbench.training_loop import EarlyStopping, Progress, train
 
 BACKEND = "numba"
 ROWS = 1024  # that are predicted at once
@@ -32,7 +32,7 @@ def fit(task: Task, data: Data, model: Model, training: Training, seed: int) -> 
     learner = session(BACKEND, model, initial, loss=task.loss, optimiser=training.optimiser)
     stream, progress = batches(data.train, training.batch_size, seed), Progress()
     stopping, kept, taken = EarlyStopping(task.score_better, training.patience), initial, 0
-    every = max(1, training.steps // EVALUATIONS)
+    every = EarlyStopping.interval(training.steps)
     while taken < training.steps and not stopping.over:
         train(learner, stream, min(every, training.steps - taken), progress)
         taken = len(progress.losses)

@@ -100,6 +100,11 @@ def _best_line(cell: Row, rival: Row, names: Sequence[str], losses: Losses) -> s
     return f"Best score{over}: {own}; best baseline: {other}."
 
 
+def _first(names: list[str]) -> list[str]:
+    """Return the first of them, and how many more there are."""
+    return [*names[:TOLD], *([f"{len(names) - TOLD} more"] if len(names) > TOLD else [])]
+
+
 @dataclass(frozen=True)
 class _Contest:
     """Cells against baselines, both best first. over: what was tested on; names: what tells the cells apart."""
@@ -119,7 +124,7 @@ class _Contest:
         if winners:
             verb = "beats" if len(winners) == 1 else "beat"
             leads = joined([self._lead(rival, best) for rival in winners[:TOLD]])
-            names = joined([with_parameters(rival) for rival in winners])
+            names = joined(_first([with_parameters(rival) for rival in winners]))
             lines.append(f"{names} {verb} every cell, the best of them, {self._name(best)}, by {leads}")
         if undecided:
             names = joined([with_parameters(rival) for rival in undecided], "or")
@@ -127,8 +132,7 @@ class _Contest:
             lines.append(f"No cell is shown to beat {names}: {self._name(best)} is {standing}")
         for cell in self.cells:
             own = [rival for rival, winner in beaten.items() if winner is cell]
-            told = [f"{with_parameters(rival)} by {self._lead(cell, rival)}" for rival in own[:TOLD]]
-            told += [f"{len(own) - TOLD} more"] if len(own) > TOLD else []
+            told = _first([f"{with_parameters(rival)} by {self._lead(cell, rival)}" for rival in own])
             every = "every baseline: " if len(own) == len(self.rivals) else ""
             if own:
                 lines.append(f"{self._name(cell)} beats {every}{joined(told)}")

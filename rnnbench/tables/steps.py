@@ -113,7 +113,8 @@ def commonest_step(values: Array, inner: Array) -> TimeStep | None:
     if values.dtype.kind != "M":
         return TimeStep("counted", size, words="steps as numbered")
     days = values.astype("M8[D]")
-    if size >= 28 * _DAY and ((steps % (7 * _DAY)).any() or _at_ends(days) or _at_starts(days)):
+    # What is told by the month is so by its end, or the same day, or its steps are no multiples of days
+    if size >= 28 * _DAY and (_at_ends(days) or _at_one_day(days) or (steps % size).any()):
         months = np.diff(days.astype("M8[M]").astype(np.int64))[inner]
         if (months > 0).all() and 2 * (months == (common := _commonest(months))).sum() > months.size:
             return _named("months", common, values)
@@ -133,12 +134,12 @@ def _weekday(days: Array) -> Array:
     return (days.astype(np.int64) + 3) % 7  # 1970 began on a Thursday
 
 
-def _at_starts(days: Array) -> bool:
-    return bool((days == days.astype("M8[M]")).all())
+def _at_one_day(days: Array) -> bool:
+    return np.unique(days - days.astype("M8[M]").astype("M8[D]")).size == 1
 
 
 def _at_ends(days: Array) -> bool:
-    return _at_starts(days + 1)
+    return bool((days + 1 == (days + 1).astype("M8[M]")).all())
 
 
 def _named(kind: str, size: int, values: Array) -> TimeStep:
@@ -202,6 +203,6 @@ def winter_time(values: Array, inner: Array) -> tuple[Array, str] | None:
         winter = values - (ahead - ahead.min())
         steps = np.diff(winter).astype(np.int64)[inner]
         odd = int((steps != size).sum())
-        if odd < best and (steps > 0).all():
+        if odd < best:
             best, found = odd, (winter, zone)
     return found

@@ -112,7 +112,8 @@ def scalings(table: SeriesSet, rows: Sequence[int] | Array) -> tuple[Scaling, ..
     flag = [(0.0, 1.0)] * (table.filling != "none")
     found = []
     for series, count in zip(table.series, np.maximum(rows, 1), strict=True):
-        columns = (series.target, *series.past.T, *series.known.T)
+        seen = series.target[:count][~series.filled[:count]]
+        columns = (seen if len(seen) else series.target, *series.past.T, *series.known.T)
         pairs = [*(_standard(values[:count]) for values in columns), *static, *flag]
         found.append(Scaling(*zip(*pairs, strict=True)))
     return tuple(found)
@@ -153,8 +154,8 @@ class Cutter:
     def windows(self, start: Array, stop: Array, step: int = 1) -> Split:
         """Return the windows all of whose targets lie in the rows from `start` to before `stop`, int64 [S] each.
 
-        A window may reach back over `start`: what it shows is the past by then. None reaches into another series. A
-        target that was missing is not one, with whatever it was filled.
+        A window may reach back over `start`: what it shows is the past by then. None reaches into another series. What
+        was missing is no target, and nothing is forecast from it: what it was filled with may look ahead.
         """
         leads = np.array(self.cut.leads)
         low = np.maximum(self.cut.window, start - leads[0] + 1)
@@ -162,20 +163,22 @@ class Cutter:
         which = np.repeat(np.arange(len(count)), count)
         origin = low[which] + step * (np.arange(len(which)) - np.repeat(np.cumsum(count) - count, count))
         rows = (self.first[which] + origin - 1)[:, None] + leads
-        there = ~self.filled[rows].any(axis=1)
+        there = ~(self.filled[rows].any(axis=1) | self.filled[self.first[which] + origin - 1])
         return self.split(which[there], origin[there], self.rows[rows[there], 0], stop)
 
     def split(self, which: Array, origin: Array, target: Array, stop: Array) -> Split:
         """Return the sequences before rows `origin` of series `which`, int64 [N] each, with target [N, O].
 
-        stop int64 [S]: where the series are taken to end.
+        stop int64 [S]: where the series are taken to end, with the last value before it that was there.
         """
         x = np.empty((self.cut.window, len(which), self.rows.shape[1]))
         begin = self.first[which] + origin - self.cut.window
         for t in range(self.cut.window):  # an index of T N entries would be as large as x
             x[t] = self.rows[begin + t]
         windows = Windows(
-            series=tuple(one.target[:end] for one, end in zip(self.table.series, stop, strict=True)),
+            series=tuple(
+                one.target[:end] for one, end in zip(self.table.series, seen_rows(self.table, stop), strict=True)
+            ),
             which=which,
             origin=origin,
             leads=self.cut.leads,
@@ -203,6 +206,12 @@ def _columns(series: Series, ahead: int, filled: bool) -> Iterator[Array | float
 def lengths_of(table: SeriesSet) -> Array:
     """Return how many rows each series has, int64 [S]."""
     return np.array([len(series.target) for series in table.series])
+
+
+def seen_rows(table: SeriesSet, rows: Array) -> Array:
+    """Return, int64 [S], how many of each series' first `rows` [S] there are up to the last that was not missing."""
+    there = [np.flatnonzero(~series.filled[:count]) for series, count in zip(table.series, rows, strict=True)]
+    return np.array([int(own[-1]) + 1 if len(own) else 0 for own in there])
 
 
 def data_of(table: SeriesSet, cut: Cut, parts: Parts) -> Data:

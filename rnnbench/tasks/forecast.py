@@ -13,7 +13,7 @@ import numpy as np
 from rnnbench.errors import UsageError
 from rnnbench.model import Array, Readout
 from rnnbench.tables.series import Series, SeriesSet
-from rnnbench.tasks.cut import Cut, Parts, Scaling, data_of, latest, lengths_of, scalings
+from rnnbench.tasks.cut import Cut, Parts, Scaling, data_of, latest, lengths_of, scalings, seen_rows
 from rnnbench.tasks.forecast_scores import Metric, Scoring
 from rnnbench.tasks.scores import persistence
 from rnnbench.tasks.spec import Budget, Data, Split, Task
@@ -63,7 +63,7 @@ class ForecastTask(Task):
         with _values_fit(table):
             data = data_of(table, cut, parts)
         _check_parts(self, data)
-        scoring = Scoring.of(table, parts.test, self.metric)
+        scoring = Scoring.of(table, seen_rows(table, parts.test), self.metric)
         ratio = self.metric == "persistence"  # 1 but for rounding
         baseline = 1.0 if ratio else scoring.score(persistence(data.test), data.test)
         derived = {

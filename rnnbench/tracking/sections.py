@@ -10,7 +10,7 @@ from rnnbench.records.figures import unit
 from rnnbench.report.text import DASH, amount, percent
 from rnnbench.tracking.commits import SHORT, Commit
 from rnnbench.tracking.from_runs import ENVIRONMENT
-from rnnbench.tracking.series import Labels, Reading, Series, Step, steps
+from rnnbench.tracking.series import FigureSeries, Labels, Reading, Step, steps
 
 # Of a row's labels, those that most rows share; a title names them where they differ from this.
 USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads": "1", "train_steps": "None"}
@@ -20,7 +20,7 @@ USUAL = {"layers": "1", "bidirectional": "False", "dtype": "float32", "threads":
 class HistorySection:
     """series: of the same figure, machine and row, one for each backend. environment: whether the title names it."""
 
-    series: tuple[Series, ...]
+    series: tuple[FigureSeries, ...]
     environment: bool = False
 
     @property
@@ -75,8 +75,8 @@ class HistorySection:
         ]
 
 
-def sections(series: Iterable[Series]) -> list[HistorySection]:
-    found: dict[tuple[str, str, str, Labels], list[Series]] = {}
+def sections(series: Iterable[FigureSeries]) -> list[HistorySection]:
+    found: dict[tuple[str, str, str, Labels], list[FigureSeries]] = {}
     for one in series:
         row = tuple(pair for pair in one.labels if pair[0] != "backend")
         found.setdefault((one.machine, one.environment, one.figure, row), []).append(one)
@@ -88,7 +88,7 @@ def sections(series: Iterable[Series]) -> list[HistorySection]:
     ]
 
 
-def as_json(series: Series) -> dict[str, object]:
+def as_json(series: FigureSeries) -> dict[str, object]:
     """Return a series with its steps, by the commit of their first point."""
     return {
         "machine": series.machine,
@@ -110,7 +110,7 @@ def name(point: Reading) -> str:
     return point.commit[:SHORT] + ("+" if point.dirty else "")
 
 
-def _sentence(series: Series, column: str, step: Step, commits: Sequence[Commit]) -> str:
+def _sentence(series: FigureSeries, column: str, step: Step, commits: Sequence[Commit]) -> str:
     point = series.points[step.at]
     before = [other for other in series.points[: step.at] if other.value is not None][-1]
     places = {commit.hash: number for number, commit in enumerate(commits)}

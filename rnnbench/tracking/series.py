@@ -36,7 +36,7 @@ class Readings:
 
 
 @dataclass(frozen=True)
-class Series:
+class FigureSeries:
     """points: oldest first, each of another commit or of its dirty tree; a gap has the value None."""
 
     machine: str
@@ -72,7 +72,7 @@ class Step:
         return self.after / self.before - 1 if self.before else float("inf")
 
 
-def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Series]:
+def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[FigureSeries]:
     """Return one series for each figure and row of a machine and environment. Commits stand as they do in `commits`;
     others come by their date among them, as they may be of another branch."""
     place = {commit.hash: number for number, commit in enumerate(commits)}
@@ -87,10 +87,10 @@ def in_order(readings: Iterable[Reading], commits: Sequence[Commit]) -> list[Ser
             return place[reading.commit], 0, "", reading.dirty
         return sum(date <= reading.seconds for date in dates) - 0.5, reading.seconds, reading.commit, reading.dirty
 
-    return [Series(*key, tuple(sorted(own, key=rank))) for key, own in found.items()]
+    return [FigureSeries(*key, tuple(sorted(own, key=rank))) for key, own in found.items()]
 
 
-def steps(series: Series) -> list[Step]:
+def steps(series: FigureSeries) -> list[Step]:
     """Find the steps that asv's own detection finds, so that `asv publish` shows the same ones; without those below
     what a quiet machine shows by itself. asv takes a thousandth for noise in any figure, so of exact ones every change
     is a step. Raises UsageError where asv is not installed."""

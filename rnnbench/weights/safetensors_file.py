@@ -118,4 +118,4 @@ def _size(path: Path, name: str, value: str) -> int | None:
 
 @hookimpl
 def rnnbench_converters() -> list[Converter]:
-    return [Converter("safetensors", ".safetensors", "safetensors, canonical names", read, write)]
+    return [Converter("safetensors", ".safetensors", "safetensors, canonical names", read, write, reread=True)]

@@ -57,7 +57,7 @@ class Converter:
     that cannot be understood; it runs no code that the file holds. Its second argument is what the user says the
     cell is, for a file that does not tell. write: raises UsageError for a model that the
     format cannot express. Both import what they need when they are called. reread: whether what was written is read
-    again, and held to what it computes, before it is put in place.
+    again, the text that is attached too, and held to what it computes, before it is put in place.
     """
 
     id: str

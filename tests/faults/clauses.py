@@ -279,6 +279,13 @@ CLAUSES: dict[str, tuple[str, ...]] = {
         f"{HERE}test_strangers.py::test_a_csv_of_a_million_columns_is_refused_at_once",
         f"{HERE}test_fuzz.py::test_any_table_is_read_or_refused_in_one_line",
     ),
+    "a table (text, Parquet, Excel) whose cells, parts or bytes are damaged": (
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line[csv-120]",
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line[parquet-120]",
+        f"{HERE}test_fuzz.py::test_a_file_of_damaged_structure_is_read_or_told_in_one_line[excel-40]",
+        f"{READING}test_no_bytes_bring_it_down",
+        f"{READING}test_a_table_that_is_larger_than_its_file_is_refused",
+    ),
     "names with `../`, absolute paths, NUL, 300 characters": (
         f"{STORE}test_runs_are_found_by_id_prefix_or_latest",
         "test_own_table.py::test_any_source_gives_a_valid_id",

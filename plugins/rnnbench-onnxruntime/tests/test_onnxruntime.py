@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 
@@ -72,3 +74,14 @@ def test_torch_s_weights_with_the_wrong_linear_before_reset_fail_the_gate_by_nam
     assert rows["wrong-reset"]["status"] == "mismatch"
     shown = " ".join(capsys.readouterr().out.split())
     assert "it computes as if the reset came before the recurrent product" in shown
+
+
+def test_a_forecaster_forecasts_the_same(tmp_path):
+    """Of a cell that ONNX has no operator for, from the .onnx, to 1e-5 of the series' deviation."""
+    days = np.arange(120)
+    table = pd.DataFrame({"y": 100 + 10 * np.sin(2 * np.pi * days / 7)})
+    options = {"cell": "ugrnn", "hidden": 4, "steps": 10, "window": 7, "horizon": 3, "folds": 1}
+    trained = rnnbench.train(table, target="y", **options)
+    trained.save(tmp_path / "a.onnx")
+    found = rnnbench.load_forecaster(tmp_path / "a.onnx").forecast(table, backend="onnxruntime")
+    np.testing.assert_allclose(found["y"], trained.forecast(table)["y"], rtol=0, atol=1e-5 * table["y"].std())

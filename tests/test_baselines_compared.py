@@ -95,6 +95,7 @@ def test_a_better_bar_is_beaten_by_the_same_share(small: None) -> None:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_a_resumed_run_has_the_bar_of_the_stored_baselines(tmp_path: Path) -> None:
     _, run = carry_out(tmp_path, with_baselines(seeds=2))
     before = {path.name: path.read_bytes() for path in (run.path / "groups").iterdir()}
@@ -108,6 +109,7 @@ def test_a_resumed_run_has_the_bar_of_the_stored_baselines(tmp_path: Path) -> No
     assert [name for name in before if before[name] != after[name]] == [gone.name]
 
 
+@pytest.mark.slow
 def test_a_plugin_s_baseline_that_misbehaves_costs_its_own_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(monkeypatch, FAULTY, NO_NUMBA, ODD, *BUILT_IN)
     _, run = carry_out(tmp_path, with_baselines(), limits=WorkerLimits(load_seconds=60.0, call_seconds=3.0))

@@ -187,6 +187,7 @@ def walking(shift=0.0):
 @pytest.mark.parametrize(
     ("made", "folds"), [pytest.param(rising, None, marks=pytest.mark.slow), (rising, 2), (walking, 2)]
 )
+@pytest.mark.slow
 def test_the_test_part_has_no_say_in_training_scaling_or_choice(stand_in, tmp_path, monkeypatch, made, folds):
     """A constant added to it changes no byte of weights, losses and validation scores, and not what is chosen."""
 

@@ -169,6 +169,7 @@ def test_folds_choose_on_one_backend_untimed_and_all_backends_test_the_best(stan
     assert run.complete
 
 
+@pytest.mark.slow
 def test_many_variants_of_a_users_table_are_scored_first_and_three_run_on_all_backends(stand_in, tmp_path):
     listener = Quiet()
     run, _ = run_of(tmp_path, stand_in, chosen_of(), listener)

@@ -253,7 +253,7 @@ FOUND = {
     "a number whose square is infinite": (GROUP, change(("records", 0, "score"), 1e300), "score cannot be 1e+300"),
     "a number whose inverse is infinite": (GROUP, change(("records", 0, "score"), 5e-324), "score cannot be 5e-324"),
     "a time of nothing": (GROUP, change(("records", 0, "infer_seconds"), 0.0), "infer_seconds cannot be 0.0"),
-    "no size at all": (GROUP, change(("records", 0, "hidden_size"), 0), "hidden_size cannot be 0"),
+    "no size at all": (GROUP, change(("records", 0, "hidden_size"), 0), "are 0 of a baseline alone"),
     "a truth for a number": (GROUP, change(("records", 0, "seed"), True), "seed cannot be True"),
     "a cache of no kind": (GROUP, change(("records", 0, "compile_cache"), "3"), "compile_cache cannot be '3'"),
     "half a character": (GROUP, change(("records", 0, "task"), "\ud800"), "task cannot be"),

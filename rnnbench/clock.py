@@ -60,22 +60,15 @@ def timed(call: Call[T], calls: int, clock: Clock = perf_counter) -> tuple[float
         return clock() - start, result  # type: ignore[return-value]  # there is at least one call
 
 
-def timed_on(
-    call: Callable[[G], T],
-    given: Iterable[G],
-    clock: Clock = perf_counter,
-    settle: Callable[[T], object] = lambda result: None,
-) -> tuple[float, T]:
-    """Return the seconds that a call on each of `given` takes, all together, and what the last one returned. settle: is
-    given that result while the clock runs, so that one which is not there yet has to come."""
+def timed_on(call: Callable[[G], T], given: Iterable[G], clock: Clock = perf_counter) -> tuple[float, T]:
+    """Return the seconds that a call on each of `given` takes, all together, and what the last one returned."""
     result: T | None = None
     with no_collection():
         start = clock()
         for each in given:
             result = None
             result = call(each)
-        settle(result)  # type: ignore[arg-type]  # there is at least one call
-        return clock() - start, result  # type: ignore[return-value]
+        return clock() - start, result  # type: ignore[return-value]  # there is at least one call
 
 
 def timed_steps(

@@ -28,11 +28,14 @@ class TorchTimedActions(CaseActions):
     """A worker that also asks torch's timer how long a call takes."""
 
     def time_by_torch(self) -> float:
-        """Return the seconds of a call: time as many as our sample has; torch warms up with two of its own."""
+        """Return the seconds of a call: time as many as our sample has, on inputs as new to it as ours are; torch warms
+        up with some of its own."""
         from torch.utils.benchmark import Timer
 
-        timer = Timer("call(x)", globals={"call": self._call(), "x": self._inputs.x}, num_threads=self.threads)
-        return float(timer.timeit(self.calibration.calls).median)
+        calls = self.calibration.calls
+        given = iter(self._inputs.windows(calls + max(2, calls // 100)))
+        timer = Timer("call(next(given))", globals={"call": self._call(), "given": given}, num_threads=self.threads)
+        return float(timer.timeit(calls).median)
 
 
 def agreement(count: int) -> dict[str, Any]:

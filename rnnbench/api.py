@@ -83,6 +83,7 @@ def compare(
     window: int | None = None,
     horizon: int | None = None,
     at_horizon: bool = False,
+    recursive: bool = False,
     metric: str | None = None,
     test: int | None = None,
     step: int | None = None,

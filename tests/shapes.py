@@ -149,12 +149,13 @@ def of_split(call: dict[str, Any]) -> Hints:
     """Take a target of floats, or of class indices."""
     steps = "T N" if call["every_step"] else "N"
     target = Float[Array, f"{steps} O"] | Integer[Array, steps]
-    return present({"x": Real[Array, "T N I"], "target": target, "lengths": Int64[Array, "N"]}, call)
+    hints = {"x": Real[Array, "T N I"], "target": target, "lengths": Int64[Array, "N"], "ahead": Real[Array, "_ N I"]}
+    return present(hints, call)
 
 
 def of_data(call: dict[str, Any]) -> Hints:
     """Raise Misfit unless the test part has what the training part has, but for its steps and sequences."""
-    train, test = call["train"], call["test"]
+    train, test = call["train"], call["test"].first_step()
     same = (test.x.shape[2], test.target.shape[2 if test.every_step else 1 :], test.every_step)
     if same != (train.x.shape[2], train.target.shape[2 if train.every_step else 1 :], train.every_step):
         raise Misfit(f"Data: {told((train.x, train.target))} to train on, {told((test.x, test.target))} to test on")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from series_sets import series_set
 
+from rnnbench.comparison.scoring import Scores
 from rnnbench.errors import UsageError
 from rnnbench.model import Array
 from rnnbench.tables.series import SeriesSet
@@ -63,6 +64,21 @@ def test_scores_by_hand(metric, score, by_lead, losses):
     assert task.by_lead(prediction, test) == pytest.approx(by_lead, rel=1e-12)
     assert task.losses(prediction, test) == pytest.approx(losses, rel=1e-12)
     assert task.figures(prediction, test)[metric] == pytest.approx(score, rel=1e-12)
+
+
+def test_the_median_is_over_the_series_where_there_are_several():
+    """Errors of 1, 5 and 9 a series: of the three the median is 5; one series has none."""
+    table = holding(series_set([4, 4, 4]), [0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 2.0, 3.0])
+    cut = Cut(window=1, test=1)
+    task = task_of(table, cut, "mae")
+    test = task.data(0).test
+    found = Scores.of(task, forecasts(test, [[4.0], [12.0], [8.0]]), test)
+    assert (found.score, found.score_median) == (pytest.approx(5.0), pytest.approx(5.0))
+    found = Scores.of(task, forecasts(test, [[3.0], [12.0], [4.0]]), test)
+    assert (found.score, found.score_median) == (pytest.approx(10 / 3), pytest.approx(1.0))
+    alone = task_of(holding(series_set([4]), [0.0, 1.0, 2.0, 3.0]), cut, "mae")
+    test = alone.data(0).test
+    assert Scores.of(alone, forecasts(test, [[4.0]]), test).score_median is None
 
 
 def test_the_error_over_persistence_is_in_standard_deviations_of_each_series():

@@ -40,6 +40,9 @@ CUTTING = (
     number_option("--horizon", "horizon", int, "Steps ahead that are forecast, all from 1 on; 1 by default."),
     click.option("--at-horizon", is_flag=True, help="Forecast the step --horizon alone."),
     click.option(
+        "--recursive", is_flag=True, help="Learn one step and feed forecasts back, instead of learning all steps."
+    ),
+    click.option(
         "--metric", metavar="NAME", help="The score that ranks: persistence (default), mae, rmse, mase, smape."
     ),
     number_option("--test", "test", int, "Rows of each series to test on, its last; a fifth by default."),

@@ -127,9 +127,8 @@ class CaseActions:
         count, size, parts = split.count, self.case.batch_size, []
         for start in range(0, count, size):
             part = split.rows(np.arange(start, start + size) % count)
-            y, _ = self.session.forward(part.x, part.lengths)
+            y = part.answers(lambda each: _array("y", self.session.forward(each.x, each.lengths)[0]))
             rows = min(size, count - start)
-            y = _array("y", y)
             parts.append(np.array(y[:, :rows] if self.model.readout == "all" else y[:rows]))
         arrays.save(Path(out), {"y": np.concatenate(parts, axis=1 if self.model.readout == "all" else 0)})
 

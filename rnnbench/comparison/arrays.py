@@ -66,13 +66,16 @@ def load_data(stem: Path) -> Data:
 def save_split(path: Path, split: Split) -> None:
     lengths = {} if split.lengths is None else {"lengths": split.lengths}
     windows = {} if split.windows is None else _flat(split.windows)
-    save(path, {"x": split.x, "target": split.target, "every_step": np.array(split.every_step), **lengths, **windows})
+    ahead = {} if split.ahead is None else {"ahead": split.ahead}
+    shared = {"x": split.x, "target": split.target, "every_step": np.array(split.every_step)}
+    save(path, shared | lengths | windows | ahead)
 
 
 def load_split(path: Path) -> Split:
     stored = load(path)
     windows = _windows(stored) if f"{WINDOWS}which" in stored else None
-    return Split(stored["x"], stored["target"], stored.get("lengths"), bool(stored["every_step"]), windows)
+    every_step = bool(stored["every_step"])
+    return Split(stored["x"], stored["target"], stored.get("lengths"), every_step, windows, stored.get("ahead"))
 
 
 def _flat(windows: Windows) -> dict[str, Array]:
@@ -102,10 +105,12 @@ def _windows(stored: Mapping[str, Array]) -> Windows:
 
 def cast(data: Data, dtype: str) -> Data:
     """Return the data as all backends and the reference get them: rounded to the row's dtype, but for class indices."""
-    validation = None if data.validation is None else _cast(data.validation, dtype)
-    return Data(_cast(data.train, dtype), _cast(data.test, dtype), validation)
+    validation = None if data.validation is None else cast_split(data.validation, dtype)
+    return Data(cast_split(data.train, dtype), cast_split(data.test, dtype), validation)
 
 
-def _cast(split: Split, dtype: str) -> Split:
+def cast_split(split: Split, dtype: str) -> Split:
+    """Return a split rounded to a dtype, but for class indices."""
     target = split.target.astype(dtype) if split.target.dtype.kind == "f" else split.target
-    return replace(split, x=np.ascontiguousarray(split.x, dtype), target=np.ascontiguousarray(target))
+    ahead = None if split.ahead is None else np.ascontiguousarray(split.ahead, dtype)
+    return replace(split, x=np.ascontiguousarray(split.x, dtype), target=np.ascontiguousarray(target), ahead=ahead)

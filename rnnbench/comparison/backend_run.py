@@ -26,6 +26,7 @@ class DraftRecord:
     backend_version: str = ""
     seq_len: int | None = None
     score: float | None = None
+    score_median: float | None = None
     mae: float | None = None
     rmse: float | None = None
     mase: float | None = None

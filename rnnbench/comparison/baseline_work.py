@@ -1,14 +1,14 @@
 """One method without recurrence at work: fitted, asked and timed, here or in its plugin's process."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from rnnbench import clock
-from rnnbench.baselines.spec import Baseline, Problem
+from rnnbench.baselines.spec import Baseline, Fitted, Problem
 from rnnbench.model import Array, Readout
 from rnnbench.tasks.spec import Data, Split, Task
 
@@ -52,7 +52,7 @@ def fit_and_time(baseline: Baseline, problem: Problem, test: Split, batch: Split
         fit_seconds, fitted = clock.timed(lambda: baseline.fit(problem), 1)
         if fit_seconds < FIT_AGAIN:  # the first may have imported a library
             fit_seconds, fitted = clock.timed(lambda: baseline.fit(problem), 1)
-        answers = np.asarray(fitted.predict(test))
+        answers, batch = answered(fitted, test), batch.first_step()
         calibration = clock.calibrated(lambda: fitted.predict(batch))
         rounds = clock.FEWEST if clock.FEWEST * calibration.seconds < LONGEST else 1
         seconds = [clock.sample(lambda: fitted.predict(batch), calibration) for _ in range(rounds)]
@@ -66,11 +66,19 @@ def blind_bar(blind: Iterable[Baseline], task: Task, data: Data, seed: int) -> f
         return None
     problem, asked = Problem(data.train, task.loss, task.output_size, task.readout, seed), blank(data.validation)
     suited = [baseline for baseline in blind if baseline.unsuitable(problem) is None]
-    answers = [np.asarray(baseline.fit(problem).predict(asked)) for baseline in suited]
+    answers = [answered(baseline.fit(problem), asked) for baseline in suited]
     scores = [score for y in answers if np.isfinite(score := float(task.score(y, data.validation)))]
     return (min if task.score_better == "lower" else max)(scores, default=None)
 
 
+def answered(fitted: Fitted, split: Split) -> Array:
+    """Return a baseline's answers to a split: its own, or fed back where it answers one step and more are asked for."""
+    answers = np.asarray(fitted.predict(split))
+    if split.ahead is None or answers.shape[1:] == split.target.shape[1:]:
+        return answers
+    return split.answers(lambda each: np.asarray(fitted.predict(each)))
+
+
 def blank(split: Split) -> Split:
     """Return the split without its target: zeros."""
-    return Split(split.x, np.zeros_like(split.target), split.lengths, split.every_step, split.windows)
+    return replace(split, target=np.zeros_like(split.target))

@@ -138,7 +138,7 @@ class BaselineGroup:
     def _check(self, answers: Array) -> None:
         """Raise Failure unless these are answers to the test split."""
         steps = (len(self.test.x),) if self.test.every_step else ()
-        shape = (*steps, self.test.count, self.problem.output_size)
+        shape = (*steps, self.test.count, self.test.width(self.problem.output_size))
         if answers.shape != shape or answers.dtype.kind not in "fiu":
             raise Failure("bad_output", f"answered {answers.dtype} {answers.shape}; it must be numbers {shape}")
         if not np.isfinite(answers).all():
@@ -150,6 +150,7 @@ def joined(train: Split, validation: Split) -> Split:
     is left to it is training like any other."""
     if len(train.x) != len(validation.x) or (train.lengths is None) != (validation.lengths is None):
         return train
+    validation = validation.first_step()
     parts, axis = (train, validation), int(train.every_step)
     windows = [part.windows for part in parts if part.windows is not None]
     return Split(

@@ -206,7 +206,7 @@ def misfit(split: Split, model: Model, loss: str) -> str | None:
         return f"every_step must be {model.readout == 'all'}"
     try:
         x, lengths = inputs.sequence(model, split.x, split.lengths)
-        target, _ = inputs.targets(model, loss, split.target, len(x), x.shape[1], lengths)
+        target, _ = inputs.targets(model, loss, split.first_step().target, len(x), x.shape[1], lengths)
     except UsageError as error:
         return str(error)
     odd = next((name for name, value in (("x", x), ("target", target)) if not np.isfinite(value).all()), None)

@@ -89,12 +89,18 @@ def _check_rows(run: BackendRun, inputs: CaseInputs, y: Array, split: Split, wha
     """Hold some rows of the predictions for a split to what the weights in force give. Raises Failure."""
     rows = np.array(sorted(SystemRandom().sample(range(split.count), min(PREDICTED_ROWS, split.count))))
     some = split.rows(rows)
+    found = y[:, rows] if inputs.model.readout == "all" else y[rows]
+    if some.ahead is not None:  # a step of each, from the answers before it as they were fed back
+        step, steps = SystemRandom().randrange(1 + len(some.ahead)), some.ahead
+        some = some.first_step()
+        for number in range(step):
+            some = some.followed_by(steps[number], found[:, number : number + 1])
+        found = found[:, step : step + 1]
 
     def predicted(dtype: str = "float64") -> Outputs:
         outputs = inputs.oracle.outputs(_weights(run, inputs), some, dtype)
         return Outputs({"y": outputs.arrays["y"]}, outputs.scales)
 
-    found = y[:, rows] if inputs.model.readout == "all" else y[rows]
     _hold(inputs, {"y": found}, predicted, what)
 
 

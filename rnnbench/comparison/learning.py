@@ -98,7 +98,8 @@ def _predicted(run: BackendRun, inputs: CaseInputs, files: CaseFiles, part: Part
     path, split, model = files.path(f"{run.info.id}-predictions.npz"), inputs.split(part), inputs.model
     run.ask(CaseActions.predict, part, str(path))
     y = arrays.load(path)["y"]
-    shape = (*((len(split.x),) if model.readout == "all" else ()), split.count, inputs.scored.output_size)
+    width = split.width(inputs.scored.output_size or 0)
+    shape = (*((len(split.x),) if model.readout == "all" else ()), split.count, width)
     if y.shape != shape:
         raise Failure("bad_output", f"predicted {y.shape} for the {part} split; it must be {shape}")
     if not np.isfinite(y).all():

@@ -87,6 +87,7 @@ class Options:
     window: int | None = None
     horizon: int | None = None
     at_horizon: bool = False
+    recursive: bool = False
     metric: str | None = None
     test: int | None = None
     step: int | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
+from statistics import median
 
 from rnnbench.model import Array
 from rnnbench.tasks.spec import Split, Task
@@ -18,6 +19,7 @@ class Scores:
     answer, which is no good one."""
 
     score: MaybeNaN
+    score_median: float | None = None
     mae: float | None = None
     rmse: float | None = None
     mase: float | None = None
@@ -33,10 +35,13 @@ class Scores:
         figures = dict(task.figures(prediction, split)) if task.figures else {}
         if unknown := sorted(figures.keys() - set(FIGURES)):
             raise ValueError(f"{unknown[0]!r} is no figure of forecasts; they are {', '.join(FIGURES)}")
+        losses = _finite(task.losses(prediction, split)) if task.losses else None
+        several = losses is not None and split.windows is not None and len(split.windows.series) > 1
         return cls(
             float(task.score(prediction, split)),
+            median(losses) if several and losses else None,
             **{name: float(value) for name, value in figures.items() if isfinite(value)},
-            losses=_finite(task.losses(prediction, split)) if task.losses else None,
+            losses=losses,
             lead_scores=_finite(task.by_lead(prediction, split)) if task.by_lead else None,
         )
 

@@ -53,4 +53,4 @@ def _score(task: Task, learner: Session, split: Split) -> float:
 def predict(learner: Session, split: Split) -> Array:
     """Return the answers to all sequences of a split, [N, O]."""
     parts = [split.rows(slice(start, start + ROWS)) for start in range(0, split.count, ROWS)]
-    return np.concatenate([learner.forward(part.x, part.lengths)[0] for part in parts])
+    return np.concatenate([part.answers(lambda each: learner.forward(each.x, each.lengths)[0]) for part in parts])

@@ -9,6 +9,7 @@ from warnings import warn
 
 import numpy as np
 
+from rnnbench.comparison.arrays import cast_split
 from rnnbench.errors import RnnbenchWarning, UsageError
 from rnnbench.forecasting.metadata import ForecastMetadata
 from rnnbench.loading import load_weights, printable, save_weights, session
@@ -68,8 +69,8 @@ class Forecaster:
         meta = self.metadata
         split = latest(table, self._cut(), self._scalings(table))
         assert split.windows is not None, "forecasts are of series"
-        x = np.ascontiguousarray(split.x, self.model.dtype)
-        y, _ = session(backend, self.model, self.params).forward(x)
+        own = session(backend, self.model, self.params)
+        y = cast_split(split, self.model.dtype).answers(lambda each: own.forward(each.x)[0])
         if not np.isfinite(y).all():
             raise UsageError(f"{table.source}: the forecast is not finite; its values are far from those of training")
         middle = split.windows.unscaled(y.astype(np.float64))
@@ -90,7 +91,7 @@ class Forecaster:
 
     def _cut(self) -> Cut:
         meta = self.metadata
-        return Cut(meta.window, meta.horizon, meta.at_horizon)
+        return Cut(meta.window, meta.horizon, meta.at_horizon, recursive=meta.recursive)
 
     def _scalings(self, table: SeriesSet) -> tuple[Scaling, ...]:
         """Return how each series is standardised: as in training, or by its own rows where training has not seen it.

@@ -104,6 +104,7 @@ class ForecastMetadata:
     intervals: tuple[Band, ...]
     training: TrainingNote
     trial: Trial
+    recursive: bool = False
 
     @property
     def leads(self) -> tuple[int, ...]:
@@ -142,7 +143,8 @@ class ForecastMetadata:
 
     def _check(self, model: Model) -> None:
         """Raise ValueError where parts of it do not fit each other or the model."""
-        outputs = 1 if self.at_horizon else self.horizon  # before a list of so many is made
+        steps = 1 if self.at_horizon else self.horizon  # before a list of so many is made
+        outputs = 1 if self.recursive else steps
         sizes = {"inputs": (model.input_size, self.inputs), "outputs": (model.output_size, outputs)}
         for name, (has, says) in sizes.items():
             if has != says:
@@ -154,7 +156,7 @@ class ForecastMetadata:
         for scale in self.scales:
             if {len(scale.offset), len(scale.scale)} != {self.inputs}:
                 raise ValueError(f"series {shortened(scale.id)} is not scaled in {self.inputs} columns")
-        if any(len(interval.half_widths) != outputs for interval in self.intervals):
-            raise ValueError(f"an interval is not of {outputs} steps")
+        if any(len(interval.half_widths) != steps for interval in self.intervals):
+            raise ValueError(f"an interval is not of {steps} steps")
         if len(self.trial.coverage) != len(self.intervals):
             raise ValueError("the coverage is not that of its intervals")

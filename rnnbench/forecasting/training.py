@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnbench.baselines.spec import Problem
 from rnnbench.comparison import arrays
-from rnnbench.comparison.baseline_work import blank
+from rnnbench.comparison.baseline_work import answered, blank
 from rnnbench.comparison.baselines import joined
 from rnnbench.comparison.options import Options
 from rnnbench.comparison.plan import Group, Settings, groups, training
@@ -105,6 +105,7 @@ def train_forecaster(asked: TrainingRequest, progress: Callable[[str], object] =
         window=task.cut.window,
         horizon=task.cut.horizon,
         at_horizon=task.cut.at_horizon,
+        recursive=task.cut.recursive,
         columns=asked.columns,
         **{name: getattr(table, name) for name in ("target", "past", "known", "static", "frequency", "season")},
         filled=table.filling != "none",
@@ -170,13 +171,13 @@ def _rivals(task: ForecastTask, data: Data, seed: int) -> tuple[Rival, ...]:
     train = data.train if data.validation is None else joined(data.train, data.validation)
     problem, asked = Problem(train, task.loss, task.output_size or 1, task.readout, seed), blank(data.test)
     suitable = [b for name in RIVALS if (b := registry().baselines.get(name)) and b.unsuitable(problem) is None]
-    return tuple(Rival(b.id, task.score(b.fit(problem).predict(asked), data.test)) for b in suitable)
+    return tuple(Rival(b.id, task.score(answered(b.fit(problem), asked), data.test)) for b in suitable)
 
 
 def _refitted(asked: TrainingRequest, steps: int, scaling: Sequence[Scaling]) -> Fit:
     table = asked.task.table
     lengths = lengths_of(table)
-    split = Cutter.of(table, asked.task.cut, scaling).windows(np.zeros_like(lengths), lengths)
+    split = Cutter.of(table, asked.task.cut.learned, scaling).windows(np.zeros_like(lengths), lengths)
     data = arrays.cast(Data(split, split), asked.model.dtype)
     return fit(asked.task, data, asked.model, replace(asked.training, steps=steps), asked.seed)
 

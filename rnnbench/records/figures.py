@@ -116,6 +116,7 @@ FIGURES = {
         Figure("compile_seconds_cold", "s", "lower", geometric, pick=compiled("cold"), column="compile_seconds"),
         Figure("compile_seconds_warm", "s", "lower", geometric, pick=compiled("warm"), column="compile_seconds"),
         Figure("score", "", None, mean_interval),
+        Figure("score_median", "", None, mean_interval),
         Figure("mae", "", "lower", mean_interval),
         Figure("rmse", "", "lower", mean_interval),
         Figure("mase", "", "lower", mean_interval),

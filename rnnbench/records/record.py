@@ -23,10 +23,11 @@ class Record:
 
     parameters: canonical; parameters_two_bias: as torch and cuDNN count. learned: the score beats the trivial baseline
     by the margin the task names. batch_size is training's and the timed inference's, seq_len that of the inference.
-    mae, rmse: in the series' own unit; mase: over the mean absolute step of the training part, a season apart; smape in
-    percent; persistence_ratio: the absolute error over that of the last value. fold: of a rolling origin, from 1; None
-    for the test part. A row whose backend is `BASELINE` is a method without recurrence: `cell` is its id, its sizes are
-    0, train_seconds is its fit and infer_seconds its answer to the same batch.
+    score_median: over series, where there are several, of what the score is the mean of. mae, rmse: in the series' own
+    unit; mase: over the mean absolute step of the training part, a season apart; smape in percent; persistence_ratio:
+    the absolute error over that of the last value. fold: of a rolling origin, from 1; None for the test part. A row
+    whose backend is `BASELINE` is a method without recurrence: `cell` is its id, its sizes are 0, train_seconds is its
+    fit and infer_seconds its answer to the same batch.
     forward_error, gradient_error: max |Δ| / max |reference| of the worst tensor, against the float64 reference.
     """
 
@@ -50,6 +51,7 @@ class Record:
     parameters_two_bias: Count | None = None
     score_name: Name = ""
     score: float | None = None
+    score_median: float | None = None
     mae: Amount | None = None
     rmse: Amount | None = None
     mase: Amount | None = None

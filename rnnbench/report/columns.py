@@ -54,9 +54,9 @@ def columns(rows: Sequence[Row], early: bool = False) -> tuple[Column, ...]:
 
 
 def _errors(rows: Sequence[Row]) -> list[Column]:
-    """Return the scores of forecasts beside the one that ranks."""
-    heads = {"mae": ("MAE", 4), "mase": ("MASE", 5), "rmse": ("RMSE", 14), "smape": ("sMAPE", 14)}
-    heads["persistence_ratio"] = ("/ persistence", 14)
+    """Return the scores of forecasts beside the one that ranks, and its median over series."""
+    heads = {"score_median": ("median", 4), "mae": ("MAE", 4), "mase": ("MASE", 5), "rmse": ("RMSE", 14)}
+    heads |= {"smape": ("sMAPE", 14), "persistence_ratio": ("/ persistence", 14)}
     return [
         Column(head, "%" if name == "smape" else "", _figures(rows, name, significant), priority)
         for name, (head, priority) in heads.items()

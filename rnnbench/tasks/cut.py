@@ -7,7 +7,7 @@ window shows what is known of the steps after it, of as many as the window is lo
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,7 +25,8 @@ class Cut:
     """How series are cut.
 
     window: T, the rows that a forecast sees. horizon: H, how far ahead is forecast: all the steps 1 to H, or with
-    at_horizon the last of them alone. test: how many rows each series is tested on, its last; None for a fifth, and
+    at_horizon the last of them alone. recursive: one step is learned, and each forecast fed back for the next, instead
+    of learning all steps at once. test: how many rows each series is tested on, its last; None for a fifth, and
     never less than one forecast. step: rows between the forecasts of the test part. validation: whether early stopping
     has the last fifth of the training part to look at.
     """
@@ -36,12 +37,15 @@ class Cut:
     test: int | None = None
     step: int = 1
     validation: bool = False
+    recursive: bool = False
 
     def __post_init__(self) -> None:
         sizes = {"window": self.window, "horizon": self.horizon, "test": self.test, "step": self.step}
         for name, size in sizes.items():
             if size is not None and not 1 <= size <= LARGEST:
                 raise UsageError(f"--{name} takes a whole number from 1 to {LARGEST}; got {size}")
+        if self.recursive and self.at_horizon:
+            raise UsageError("--recursive forecasts every step on the way; leave out --at-horizon")
         if self.test is not None and self.test < self.span:
             raise UsageError(
                 f"--test {self.test} is less than one forecast of {self.span} rows; give --test {self.span}"
@@ -56,6 +60,11 @@ class Cut:
     def span(self) -> int:
         """Return how many rows one forecast is of."""
         return 1 if self.at_horizon else self.horizon
+
+    @property
+    def learned(self) -> "Cut":
+        """Return how the part that is trained on is cut."""
+        return replace(self, horizon=1, recursive=False) if self.recursive else self
 
     def parts(self, lengths: Array) -> "Parts":
         """Return where the parts begin of series with so many rows, int64 [S]."""
@@ -147,7 +156,7 @@ class Cutter:
         rows = np.empty((lengths.sum(), len(scaling[0].offset)))
         for series, how, start in zip(table.series, scaling, first, strict=True):
             own = rows[start : start + len(series.target)]
-            for column, values in enumerate(_columns(series, cut.horizon, table.filling != "none")):
+            for column, values in enumerate(_columns(series, cut.learned.horizon, table.filling != "none")):
                 own[:, column] = (values - how.offset[column]) / how.scale[column]
         return cls(table, cut, scaling, rows, np.concatenate([series.filled for series in table.series]), first)
 
@@ -187,7 +196,14 @@ class Cutter:
             season=self.table.season,
             names=tuple(one.id for one in self.table.series),
         )
-        return Split(x, target, windows=windows)
+        return Split(x, target, windows=windows, ahead=self._ahead(which, origin) if self.cut.recursive else None)
+
+    def _ahead(self, which: Array, origin: Array) -> Array:
+        """Return the rows after the window, [H - 1, N, I], without the target."""
+        steps = np.arange(self.cut.horizon - 1)[:, None]
+        rows: Array = self.rows[self.first[which] + origin + steps]
+        rows[..., 0] = 0
+        return rows
 
 
 def _columns(series: Series, ahead: int, filled: bool) -> Iterator[Array | float]:
@@ -218,7 +234,7 @@ def data_of(table: SeriesSet, cut: Cut, parts: Parts) -> Data:
     """Return training, validation and test. What lies in one of them changes nothing of those before it, but that
     validation has a say in the scaling, which training and test share."""
     cutter = Cutter.of(table, cut, scalings(table, parts.test))
-    train = cutter.windows(np.zeros_like(parts.test), parts.validation)
+    train = replace(cutter, cut=cut.learned).windows(np.zeros_like(parts.test), parts.validation)
     validation = cutter.windows(parts.validation, parts.test)
     test = cutter.windows(parts.test, parts.end, cut.step)
     return Data(train, test, validation if validation.count else None)
@@ -239,4 +255,14 @@ def latest(table: SeriesSet, cut: Cut, scaling: Sequence[Scaling]) -> Split:
             rows = f"the {cut.horizon} steps after the end of series {series.id!r}"
             raise UsageError(f"{table.source}: {table.known[0]!r} is not given for {rows}; add rows without a target")
     unknown = np.full((len(lengths), cut.span), np.nan)
-    return Cutter.of(table, cut, scaling).split(np.arange(len(lengths)), lengths, unknown, lengths)
+    longer = _lengthened(table, cut.horizon - 1) if cut.recursive else table
+    return Cutter.of(longer, cut, scaling).split(np.arange(len(lengths)), lengths, unknown, lengths)
+
+
+def _lengthened(table: SeriesSet, steps: int) -> SeriesSet:
+    """Return the table with so many rows more, of which what is known ahead is known, and nothing is known late."""
+    longer = []
+    for one in table.series:
+        target, filled = np.pad(one.target, (0, steps)), np.pad(one.filled, (0, steps))
+        longer.append(replace(one, target=target, filled=filled, past=np.empty((len(target), 0))))
+    return replace(table, series=tuple(longer))

@@ -57,6 +57,9 @@ class ForecastTask(Task):
         if self.data is not _follows:
             return
         table, cut, lengths = self.table, self.cut, lengths_of(self.table)
+        if cut.recursive and table.past:
+            why = f"--recursive needs every column ahead, and {table.past[0]!r} is known late"
+            raise UsageError(f"{table.source}: {why}; give it with --known, or leave it out")
         if self.parts is None:
             _check_rows(table, cut, lengths)
         parts = self.parts or cut.parts(lengths)
@@ -68,7 +71,7 @@ class ForecastTask(Task):
         baseline = 1.0 if ratio else scoring.score(persistence(data.test), data.test)
         derived = {
             "input_size": data.train.x.shape[2],
-            "output_size": cut.span,
+            "output_size": cut.learned.span,
             "data": lambda seed: data_of(table, cut, parts),  # seeds decide the weights and the order of training
             "score_name": scoring.name,
             **{name: getattr(scoring, name) for name in ("score", "figures", "losses", "by_lead")},
@@ -137,6 +140,7 @@ def table_task(
     """
     name = re.sub(r"[^a-z0-9]+", "-", Path(table.source).stem.lower()).strip("-")[:32]
     steps = f"{cut.horizon} ahead" if cut.span == 1 else f"1 to {cut.horizon} ahead"
+    steps += ", recursively" if cut.recursive else ""
     several = f", {len(table.series)} series" if len(table.series) > 1 else ""
     chosen = metric or "persistence"
     return ForecastTask(

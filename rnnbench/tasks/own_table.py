@@ -24,6 +24,7 @@ class CutOptions:
     window: int | None = None
     horizon: int | None = None
     at_horizon: bool = False
+    recursive: bool = False
     metric: str | None = None
     test: int | None = None
     step: int | None = None
@@ -36,7 +37,7 @@ def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
     _index("fill", options.fill or FILLINGS[0], FILLINGS)
     sizes = {"window": 1 if asked.window is None else asked.window, "horizon": asked.horizon, "step": asked.step}
     given = {name: size for name, size in sizes.items() if size is not None}
-    cut = Cut(**given, at_horizon=asked.at_horizon, test=asked.test, validation=True)
+    cut = Cut(**given, at_horizon=asked.at_horizon, recursive=asked.recursive, test=asked.test, validation=True)
     table = read_series(options)
     if asked.window is None:
         cut = replace(cut, window=_window(table, cut))

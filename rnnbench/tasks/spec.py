@@ -55,7 +55,8 @@ class Split:
     """Sequences and what is to be predicted.
 
     x [T, N, I]; target [N, O] or [T, N, O] of floats, or class indices [N] or [T, N]; lengths int64 [N] or None.
-    windows: where the sequences come from, of series that are forecast.
+    windows: where the sequences come from, of series that are forecast. ahead [H - 1, N, I]: of a recursive forecast,
+    the rows that follow x; column 0 of each is the answer before it, and the target is of H steps.
     """
 
     x: Array
@@ -63,6 +64,7 @@ class Split:
     lengths: Array | None = None
     every_step: bool = False  # the target has a time axis
     windows: Windows | None = None
+    ahead: Array | None = None
 
     @property
     def count(self) -> int:
@@ -78,7 +80,36 @@ class Split:
             None if self.lengths is None else self.lengths[index],
             self.every_step,
             None if self.windows is None else self.windows.rows(index),
+            None if self.ahead is None else self.ahead[:, index],
         )
+
+    def width(self, output_size: int) -> int:
+        """Return how many answers are wanted of a model with so many outputs: one a step, where they are fed back."""
+        return output_size if self.ahead is None else 1 + len(self.ahead)
+
+    def first_step(self) -> "Split":
+        """Return the sequences with their first step alone as target, where answers are fed back."""
+        if self.ahead is None:
+            return self
+        windows = None if self.windows is None else replace(self.windows, leads=self.windows.leads[:1])
+        return replace(self, target=self.target[:, :1], windows=windows, ahead=None)
+
+    def followed_by(self, row: Array, answer: Array) -> "Split":
+        """Return the sequences one step later: without their first row, and with a row [N, I] whose column 0 is the
+        answer [N, 1]."""
+        row = np.concatenate([answer, row[:, 1:]], axis=1, dtype=self.x.dtype)
+        return replace(self, x=np.concatenate([self.x[1:], row[None]]))
+
+    def answers(self, ask: Callable[["Split"], Array]) -> Array:
+        """Return what is answered to all of it: once, or step by step, each answer [N, 1] fed back into the next."""
+        if self.ahead is None:
+            return ask(self)
+        asked = self.first_step()
+        found = [ask(asked)]
+        for row in self.ahead:
+            asked = asked.followed_by(row, found[-1])
+            found.append(ask(asked))
+        return np.concatenate(found, axis=1)
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,7 @@ def compare(
     horizon: int | None = None,
     at_horizon: bool = False,
     recursive: bool = False,
+    relative: bool = False,
     metric: str | None = None,
     test: int | None = None,
     step: int | None = None,

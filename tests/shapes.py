@@ -165,11 +165,15 @@ def of_data(call: dict[str, Any]) -> Hints:
 def of_windows(call: dict[str, Any]) -> Hints:
     """Take series of any lengths, as many as there are offsets."""
     hints = {"which": Int64[Array, "N"], "origin": Int64[Array, "N"]}
-    return hints | {
-        "offset": Float64[Array, "S"],
-        "scale": Float64[Array, "S"],
-        "series": (Float64[Array, "_"],) * len(call["series"]),
-    }
+    return (
+        hints
+        | present({"level": Float64[Array, "N"]}, call)
+        | {
+            "offset": Float64[Array, "S"],
+            "scale": Float64[Array, "S"],
+            "series": (Float64[Array, "_"],) * len(call["series"]),
+        }
+    )
 
 
 def of_series(call: dict[str, Any]) -> Hints:

@@ -45,6 +45,9 @@ CUTTING = (
     click.option(
         "--metric", metavar="NAME", help="The score that ranks: persistence (default), mae, rmse, mase, smape."
     ),
+    click.option(
+        "--relative", is_flag=True, help="Take each window's last value off it: for series with a trend or a drift."
+    ),
     number_option("--test", "test", int, "Rows of each series to test on, its last; a fifth by default."),
     number_option("--step", "step", int, "Rows between the forecasts of the test part; 1 by default."),
 )

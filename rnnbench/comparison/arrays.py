@@ -87,6 +87,7 @@ def _flat(windows: Windows) -> dict[str, Array]:
         "season": np.array(windows.season or 0),
         "names": np.array(windows.names, np.str_),
         **{name: getattr(windows, name) for name in ("which", "origin", "offset", "scale")},
+        **({} if windows.level is None else {"level": windows.level}),
     }
     return {f"{WINDOWS}{name}": values for name, values in arrays.items()}
 

@@ -162,6 +162,7 @@ def joined(train: Split, validation: Split) -> Split:
             windows[-1],
             which=np.concatenate([one.which for one in windows]),
             origin=np.concatenate([one.origin for one in windows]),
+            level=None if windows[-1].level is None else np.concatenate([one.level for one in windows]),
         )
         if len(windows) == len(parts)
         else None,

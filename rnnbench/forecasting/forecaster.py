@@ -91,7 +91,7 @@ class Forecaster:
 
     def _cut(self) -> Cut:
         meta = self.metadata
-        return Cut(meta.window, meta.horizon, meta.at_horizon, recursive=meta.recursive)
+        return Cut(meta.window, meta.horizon, meta.at_horizon, recursive=meta.recursive, relative=meta.relative)
 
     def _scalings(self, table: SeriesSet) -> tuple[Scaling, ...]:
         """Return how each series is standardised: as in training, or by its own rows where training has not seen it.

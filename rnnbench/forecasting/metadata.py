@@ -105,6 +105,7 @@ class ForecastMetadata:
     training: TrainingNote
     trial: Trial
     recursive: bool = False
+    relative: bool = False
 
     @property
     def leads(self) -> tuple[int, ...]:

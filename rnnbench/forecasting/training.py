@@ -106,6 +106,7 @@ def train_forecaster(asked: TrainingRequest, progress: Callable[[str], object] =
         horizon=task.cut.horizon,
         at_horizon=task.cut.at_horizon,
         recursive=task.cut.recursive,
+        relative=task.cut.relative,
         columns=asked.columns,
         **{name: getattr(table, name) for name in ("target", "past", "known", "static", "frequency", "season")},
         filled=table.filling != "none",

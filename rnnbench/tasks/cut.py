@@ -26,9 +26,10 @@ class Cut:
 
     window: T, the rows that a forecast sees. horizon: H, how far ahead is forecast: all the steps 1 to H, or with
     at_horizon the last of them alone. recursive: one step is learned, and each forecast fed back for the next, instead
-    of learning all steps at once. test: how many rows each series is tested on, its last; None for a fifth, and
-    never less than one forecast. step: rows between the forecasts of the test part. validation: whether early stopping
-    has the last fifth of the training part to look at.
+    of learning all steps at once. relative: a window and its target are less the window's last value, which a series
+    with a trend needs: its test part has levels that training has not seen. test: how many rows each series is tested
+    on, its last; None for a fifth, and never less than one forecast. step: rows between the forecasts of the test part.
+    validation: whether early stopping has the last fifth of the training part to look at.
     """
 
     window: int
@@ -38,6 +39,7 @@ class Cut:
     step: int = 1
     validation: bool = False
     recursive: bool = False
+    relative: bool = False
 
     def __post_init__(self) -> None:
         sizes = {"window": self.window, "horizon": self.horizon, "test": self.test, "step": self.step}
@@ -46,6 +48,8 @@ class Cut:
                 raise UsageError(f"--{name} takes a whole number from 1 to {LARGEST}; got {size}")
         if self.recursive and self.at_horizon:
             raise UsageError("--recursive forecasts every step on the way; leave out --at-horizon")
+        if self.recursive and self.relative:
+            raise UsageError("--recursive and --relative do not go together; leave one out")
         if self.test is not None and self.test < self.span:
             raise UsageError(
                 f"--test {self.test} is less than one forecast of {self.span} rows; give --test {self.span}"
@@ -184,6 +188,10 @@ class Cutter:
         begin = self.first[which] + origin - self.cut.window
         for t in range(self.cut.window):  # an index of T N entries would be as large as x
             x[t] = self.rows[begin + t]
+        level = x[-1, :, 0].copy() if self.cut.relative else None
+        if level is not None:
+            x[:, :, 0] -= level
+            target = target - level[:, None]
         windows = Windows(
             series=tuple(
                 one.target[:end] for one, end in zip(self.table.series, seen_rows(self.table, stop), strict=True)
@@ -195,6 +203,7 @@ class Cutter:
             scale=np.array([how.scale[0] for how in self.scaling]),
             season=self.table.season,
             names=tuple(one.id for one in self.table.series),
+            level=level,
         )
         return Split(x, target, windows=windows, ahead=self._ahead(which, origin) if self.cut.recursive else None)
 

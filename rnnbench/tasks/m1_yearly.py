@@ -48,7 +48,7 @@ def rnnbench_tasks() -> list[Task]:
             source="Makridakis and others 1982; Monash archive, CC BY 4.0",
             budget=Budget(steps=2000, patience=5),
             table=table,
-            cut=Cut(window=window, horizon=HORIZON, test=HORIZON, validation=True),
+            cut=Cut(window=window, horizon=HORIZON, test=HORIZON, validation=True, relative=True),
             metric="mase",
         )
     ]

@@ -25,6 +25,7 @@ class CutOptions:
     horizon: int | None = None
     at_horizon: bool = False
     recursive: bool = False
+    relative: bool = False
     metric: str | None = None
     test: int | None = None
     step: int | None = None
@@ -37,7 +38,8 @@ def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
     _index("fill", options.fill or FILLINGS[0], FILLINGS)
     sizes = {"window": 1 if asked.window is None else asked.window, "horizon": asked.horizon, "step": asked.step}
     given = {name: size for name, size in sizes.items() if size is not None}
-    cut = Cut(**given, at_horizon=asked.at_horizon, recursive=asked.recursive, test=asked.test, validation=True)
+    cut = Cut(**given, at_horizon=asked.at_horizon, test=asked.test, validation=True)
+    cut = replace(cut, recursive=asked.recursive, relative=asked.relative)
     table = read_series(options)
     if asked.window is None:
         cut = replace(cut, window=_window(table, cut))
@@ -64,7 +66,8 @@ def _settled(table: SeriesSet, cut: Cut) -> tuple[str, ...]:
     looked_at = (parts.test - parts.validation).max()
     tested, each = _ranged(lengths - parts.test), " of each series" if len(lengths) > 1 else ""
     early = f"early stopping by {_ranged(parts.test - parts.validation)} before" if looked_at else "no early stopping"
-    return (f"windows of {cut.window}", f"tested on the last {tested} rows{each}", early)
+    windows = f"windows of {cut.window}" + (" less their last value" if cut.relative else "")
+    return (windows, f"tested on the last {tested} rows{each}", early)
 
 
 def _ranged(numbers: np.ndarray) -> str:

@@ -20,7 +20,8 @@ class Windows:
     where training ends. which int64 [N]: each sequence's series. origin int64 [N]: how many values of it are past when
     it is forecast. leads: the steps ahead that the O outputs stand for, 1 the first after the window. offset, scale
     float64 [S]: of each series, so that target[n, o] is (series[which[n]][origin[n] + leads[o] - 1] - offset) / scale.
-    season: steps of a period, where one is known. names: of the series.
+    season: steps of a period, where one is known. names: of the series. level float64 [N]: what is taken off a sequence
+    and its target after that; None for nothing.
     """
 
     series: tuple[Array, ...]
@@ -31,6 +32,7 @@ class Windows:
     scale: Array
     season: int | None = None
     names: tuple[str, ...] = ()
+    level: Array | None = None
 
     def past(self, number: int) -> Array:
         """Return what is known of its series when a sequence is forecast, [n] in its own unit."""
@@ -39,15 +41,18 @@ class Windows:
 
     def scaled(self, values: Array) -> Array:
         """Return forecasts [N, O] in the series' unit as the targets are."""
-        return (values - self.offset[self.which, None]) / self.scale[self.which, None]
+        scaled: Array = (values - self.offset[self.which, None]) / self.scale[self.which, None]
+        return scaled if self.level is None else scaled - self.level[:, None]
 
     def unscaled(self, values: Array) -> Array:
         """Return targets or predictions [N, O] in the series' own unit."""
-        return values * self.scale[self.which, None] + self.offset[self.which, None]
+        whole = values if self.level is None else values + self.level[:, None]
+        return whole * self.scale[self.which, None] + self.offset[self.which, None]
 
     def rows(self, index: Array | slice) -> "Windows":
         """Return those of the sequences that `index` picks."""
-        return replace(self, which=self.which[index], origin=self.origin[index])
+        level = None if self.level is None else self.level[index]
+        return replace(self, which=self.which[index], origin=self.origin[index], level=level)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def comparison(number: int, backends: Sequence[str]) -> list[Record]:
             seeds=1,
             seed=number,
             results=folder,
+            no_baselines=True,
         ).records()
     if absent := [row for row in rows if row.status in ("load_error", "unsupported")]:
         raise RuntimeError(f"{absent[0].backend}: {absent[0].reason}")

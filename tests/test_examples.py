@@ -35,14 +35,17 @@ def test_every_example_is_run_here_and_says_how() -> None:
 def test_compare(tmp_path: Path) -> None:
     shown = printed(tmp_path, "compare.py").splitlines()
     assert shown[0].split()[:3] == ["cell", "parameters", "score"]
-    assert [line.split()[0] for line in shown[1:]] == ["lstm", "gru"]
+    rows = [line.split()[0] for line in shown[1:]]
+    assert rows[-2:] == ["lstm", "gru"]
+    assert {"constant", "ridge", "mlp"} <= set(rows)
 
 
 @pytest.mark.slow
 def test_own_cell(tmp_path: Path) -> None:
     shown = printed(tmp_path, "own_cell.py", "--steps", "3", "--json", "-")
     rows = json.loads(shown)["rows"]
-    assert [(row["cell"], row["status"]) for row in rows] == [("indrnn", "ok"), ("rnn-tanh", "ok")]
+    own = [(row["cell"], row["status"]) for row in rows if row["backend"] == "numba"]
+    assert own == [("indrnn", "ok"), ("rnn-tanh", "ok")]
 
 
 @pytest.mark.usefixtures("default_registry")

@@ -36,14 +36,24 @@ def own_task(options: TableOptions, asked: CutOptions) -> ForecastTask:
     read or cut."""
     metric = METRICS[_index("metric", asked.metric or METRICS[0], METRICS)]
     _index("fill", options.fill or FILLINGS[0], FILLINGS)
-    sizes = {"window": 1 if asked.window is None else asked.window, "horizon": asked.horizon, "step": asked.step}
-    given = {name: size for name, size in sizes.items() if size is not None}
-    cut = Cut(**given, at_horizon=asked.at_horizon, test=asked.test, validation=True)
-    cut = replace(cut, recursive=asked.recursive, relative=asked.relative)
+    cut = Cut(
+        window=_or_one(asked.window),
+        horizon=_or_one(asked.horizon),
+        at_horizon=asked.at_horizon,
+        test=asked.test,
+        step=_or_one(asked.step),
+        validation=True,
+        recursive=asked.recursive,
+        relative=asked.relative,
+    )
     table = read_series(options)
     if asked.window is None:
         cut = replace(cut, window=_window(table, cut))
     return table_task(table, cut, metric, (*table.remarks, *_settled(table, cut)))
+
+
+def _or_one(size: int | None) -> int:
+    return 1 if size is None else size
 
 
 def _index(option: str, word: str, known: tuple[str, ...]) -> int:

@@ -59,6 +59,7 @@ def test_every_suitable_baseline_has_a_row_before_the_cells(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 def test_learned_is_better_than_every_blind_baseline(tmp_path: Path) -> None:
     """The task's own number is so bad that everybody beats it; ridge, were it blind, would be the one to beat."""
     known = registry().baselines
@@ -72,6 +73,7 @@ def test_learned_is_better_than_every_blind_baseline(tmp_path: Path) -> None:
     assert {record.learned for record in run.records()} == {True}
 
 
+@pytest.mark.slow
 def test_the_bar_is_the_best_blind_score_of_the_seed(tmp_path: Path, small: None) -> None:
     _, run = carry_out(tmp_path, with_baselines())
     task = registry().task("mean")

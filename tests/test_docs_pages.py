@@ -81,6 +81,7 @@ def test_add_a_task(folder: Path) -> None:
     follow("add-a-task.md", folder)
 
 
+@pytest.mark.slow
 def test_add_a_baseline(folder: Path) -> None:
     follow("add-a-baseline.md", folder)
 

@@ -69,6 +69,7 @@ def test_without_patience_it_is_never_over():
     assert (stopping.steps, stopping.over) == (1, False)
 
 
+@pytest.mark.slow
 def test_the_weights_of_the_best_validation_score_are_kept_and_tested(stand_in, tmp_path):
     task, kept = rising(), {}
     run = run_of(tmp_path, stand_in, task, backends=("numba", "good", "infers"))
@@ -103,6 +104,7 @@ def test_what_verdicts_need_is_kept_beside_the_score(stand_in, tmp_path):
     assert samples["lead_scores"] == pytest.approx([record.score])
 
 
+@pytest.mark.slow
 def test_a_task_of_a_plugin_stops_early_in_the_same_way(monkeypatch, tmp_path):
     """Its data and scores are computed in another process."""
     registry = load(monkeypatch, FAULTY, AWAY, NO_NUMBA)
@@ -116,6 +118,7 @@ def test_a_task_of_a_plugin_stops_early_in_the_same_way(monkeypatch, tmp_path):
         assert getattr(away, name) == getattr(here, name), name
 
 
+@pytest.mark.slow
 def test_what_has_learned_is_told_by_blind_answers_to_the_validation_part(stand_in, tmp_path):
     """The constant 1 of training is off its 0.5 by a square of 0.25, a twentieth of which no score reaches; one of the
     task's own baseline of 1 is reached at once."""

@@ -125,6 +125,7 @@ def test_the_commands_train_and_forecast(tmp_path, capsys, monkeypatch):
     assert "<svg" in (tmp_path / "a.svg").read_text()
 
 
+@pytest.mark.slow
 def test_compare_saves_its_winner_as_train_would_have(tmp_path, monkeypatch):
     """Bit for bit the weights of the comparison's first seed, which the harness has chosen by the validation part."""
     monkeypatch.chdir(tmp_path)

@@ -97,6 +97,7 @@ def test_the_newest_window_is_followed_by_what_is_known():
     assert np.isfinite(split.ahead).all()
 
 
+@pytest.mark.slow
 def test_a_comparison_scores_every_step_of_cells_and_baselines(tmp_path):
     chosen = {"cell": "gru", "backend": ["numba", "numpy"], "hidden": 4, "steps": 40, "seeds": 1, "results": tmp_path}
     run = rnnbench.compare(days(), known="promotion", window=14, horizon=STEPS, recursive=True, **chosen)

@@ -140,6 +140,7 @@ def test_dtypes_and_threads_are_compared_and_not_chosen():
 # ---- carried out -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_folds_choose_on_one_backend_untimed_and_all_backends_test_the_best(stand_in, tmp_path):
     listener = Quiet()
     run, _ = run_of(tmp_path, stand_in, chosen_of(folds=2), listener)
@@ -243,6 +244,7 @@ def test_a_resumed_run_chooses_as_it_would_have(stand_in, tmp_path, after):
     assert scores[0] == scores[1]
 
 
+@pytest.mark.slow
 def test_folds_of_a_plugins_task_are_made_in_its_process(monkeypatch, tmp_path):
     registry = load(monkeypatch, FAULTY, AWAY, NO_NUMBA)
     chosen = settings(tasks=("plugin-rising",), backends=("good",), folds=2)

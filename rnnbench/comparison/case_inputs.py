@@ -174,8 +174,6 @@ class CaseFiles:
                 data = arrays.cast(task.data(group.seed), group.dtype)
                 arrays.save_data(stem, data)
             for name, split in vars(data).items():
-                if split is None:
-                    continue
                 with at_fault("tasks", task.id):
                     if split is not None and (complaint := misfit(split, model, task.loss)):
                         raise Failure("bad_output", f"its {name} data cannot be computed with: {complaint}")

@@ -47,7 +47,7 @@ OF_MODEL = ("against", "seq_len")
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(CutOptions):
     """As given; None, False and () leave a choice open. csv: a file, "-" for standard input, or a frame. features: the
     old name of past. model: a file, or a `Trained` in memory."""
 
@@ -84,14 +84,6 @@ class Options:
     encoding: str | None = None
     day_first: bool | None = None
     sheet: str | None = None
-    window: int | None = None
-    horizon: int | None = None
-    at_horizon: bool = False
-    recursive: bool = False
-    relative: bool = False
-    metric: str | None = None
-    test: int | None = None
-    step: int | None = None
     model: str | Trained | None = None
     against: str | None = None
     seq_len: int | None = None

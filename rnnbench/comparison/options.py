@@ -124,7 +124,7 @@ class Options(CutOptions):
             raise UsageError("no table is given; name one with --csv FILE")
         past = tuple(name for name in dict.fromkeys((*self.past, *self.features)) if name not in self.target)
         table = {name: getattr(self, name) for name in OF_TABLE} | {"source": self.csv, "past": past}
-        return own_task(TableOptions(**table), CutOptions(**{name: getattr(self, name) for name in OF_CUT}))
+        return own_task(TableOptions(**table), self)
 
     def _model_tasks(self, given: dict[str, Any]) -> tuple[Workload, ...]:
         """Take the options of a trained model out of `given`, and put in what the model settles."""
